@@ -1,0 +1,53 @@
+"""Is the batch size affecting the performance of regression CNNs? A benchmark suite that measures it.
+
+Nothing happens at import: public names load when first used (PEP 562), so that a report needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from bsr.data import Split, load_split
+    from bsr.engines import train
+    from bsr.experiment import EXPERIMENTS, PRESETS, Execution, Result, Run
+    from bsr.model import RegressionCNN
+    from bsr.tasks import TASKS
+
+__version__ = "0.1.0"
+__all__ = [
+    "EXPERIMENTS",
+    "PRESETS",
+    "TASKS",
+    "Execution",
+    "RegressionCNN",
+    "Result",
+    "Run",
+    "Split",
+    "load_split",
+    "train",
+]
+
+_HOME: Final = {
+    "EXPERIMENTS": "bsr.experiment",
+    "PRESETS": "bsr.experiment",
+    "TASKS": "bsr.tasks",
+    "Execution": "bsr.experiment",
+    "RegressionCNN": "bsr.model",
+    "Result": "bsr.experiment",
+    "Run": "bsr.experiment",
+    "Split": "bsr.data",
+    "load_split": "bsr.data",
+    "train": "bsr.engines",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bsr' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

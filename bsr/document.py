@@ -1,0 +1,86 @@
+"""The `bsr` part of a benchmark JSON: what a session planned, and what came of every planned Run.
+
+pytest-benchmark's own document holds the cases that have a measured time; this part, at its top level under
+"bsr", holds every planned case with its status. The report reads nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bsr.experiment import SCHEMA, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One planned Run. Experiments that need the same Run share the case."""
+
+    key: str
+    """`result.run.key`."""
+    cases: dict[str, str]
+    """Experiment -> the case's pytest id in it."""
+    result: Result
+    resumed: bool = False
+    """Whether the result was taken from an earlier session's journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelDistribution:
+    """The labels of one split, in label units; whiskers reach the last label within 1.5 interquartile ranges."""
+
+    dataset: str
+    task: str
+    split: str
+    count: int
+    minimum: float
+    lower_whisker: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    upper_whisker: float
+    maximum: float
+    mean: float
+    outliers_below: int
+    outliers_above: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessTiming:
+    """One row of the harness's benchmark of itself: seconds per training epoch, a value per round."""
+
+    loop: str
+    """`textbook`, `eager`, `native, one core`, `native, all cores`."""
+    batch_size: int
+    threads: int
+    seconds: tuple[float, ...]
+    gflop_per_epoch: float
+    peak_gflops: float | None = None
+    """Fused multiply-add peak of the cores used, measured in the same session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One session."""
+
+    schema: int = SCHEMA
+    preset: str
+    experiments: tuple[str, ...]
+    command: str
+    """The command line that reproduces it."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The options as given, by name."""
+    dataset_digest: str
+    """SHA-256 over the raw files read, 16 hexadecimal digits."""
+    started_at: str
+    finished_at: str
+    """UTC, ISO 8601."""
+    wall_seconds: float
+    planned: int
+    finished: int
+    """How many of the planned cases have a result (ok, diverged or dead)."""
+    environments: dict[str, dict[str, Any]]
+    """Fingerprint of every machine that trained, by the identity that results name."""
+    cases: tuple[Case, ...]
+    labels: tuple[LabelDistribution, ...] = ()
+    harness: tuple[HarnessTiming, ...] = ()

@@ -1,0 +1,198 @@
+"""The journal: the truth about a session, one line per fact, each on the disk before anything else happens.
+
+A file of JSON lines. A header opens every session that writes to it (what is planned, how it is computed,
+on which machine); a record holds one Result; an end line closes a session that came to its planned end. The
+last record of a key wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from bsr import durable
+from bsr.experiment import RUN_FIELDS, SCHEMA, Execution, Result, Run
+
+_encode: Final = msgspec.json.Encoder().encode  # NaN and infinity become null
+
+
+class JournalError(Exception):
+    """The journal cannot be used as asked; the message says what, expected, got, remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a session set out to do."""
+
+    kind: Literal["header"] = "header"
+    schema: int = SCHEMA
+    planned: tuple[Run, ...]
+    execution: Execution
+    workers: int = 0
+    dataset_digest: str
+    environment: dict[str, Any]
+    started_at: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One Result, under its Run's key."""
+
+    kind: Literal["result"] = "result"
+    schema: int = SCHEMA
+    key: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The fingerprint of a machine other than the session's own that trained some Runs."""
+
+    kind: Literal["environment"] = "environment"
+    schema: int = SCHEMA
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The session came to its planned end: every planned Run has a record."""
+
+    kind: Literal["end"] = "end"
+    schema: int = SCHEMA
+    finished_at: str
+
+
+@dataclass(slots=True)
+class History:
+    """What a journal says."""
+
+    header: Header | None = None
+    """Of the last session."""
+    results: dict[str, Result] = field(default_factory=dict)
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: bool = False
+    whole_bytes: int = 0
+    """Length up to the last whole line; what follows is torn."""
+
+
+_KINDS: Final[dict[str, Any]] = {"header": Header, "result": Record, "environment": Environment, "end": End}
+
+
+def journal_path(json_path: Path) -> Path:
+    """The journal beside a benchmark JSON: `run.json` has `run.journal.jsonl`."""
+    return json_path.with_name(f"{json_path.stem}.journal.jsonl")
+
+
+def read(path: Path) -> History:
+    """What the journal at `path` says; of no file, nothing. A torn last line is left out.
+
+    Raises JournalError for a corrupt line before the last, by file and line, and for another schema.
+    """
+    history = History()
+    content = path.read_bytes() if path.exists() else b""
+    lines = content.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            break  # torn: the session was killed while it wrote
+        try:
+            _take(history, line)
+        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+            raise JournalError(
+                f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was overwritten: "
+                "mend or remove that line, or move the file away"
+            ) from error
+        history.whole_bytes += len(line)
+    return history
+
+
+def _take(history: History, line: bytes) -> None:
+    raw = msgspec.json.decode(line)
+    if not isinstance(raw, dict) or raw.get("kind") not in _KINDS:
+        raise ValueError("a line of no known kind")
+    if raw.get("schema") != SCHEMA:
+        raise ValueError(f"schema {raw.get('schema')}, where this version writes schema {SCHEMA}")
+    entry = msgspec.convert(raw, _KINDS[raw["kind"]])
+    if isinstance(entry, Header):
+        history.header, history.ended = entry, False
+        history.environments[entry.environment["id"]] = entry.environment
+    elif isinstance(entry, Record):
+        if entry.key != entry.result.run.key:
+            raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
+        history.results[entry.key] = entry.result
+    elif isinstance(entry, Environment):
+        history.environments[entry.environment["id"]] = entry.environment
+    else:
+        history.ended = True
+
+
+class Journal:
+    """The one writer. Every method returns when its line is on the disk; raises JournalError if it is not."""
+
+    def __init__(self, path: Path, whole_bytes: int = 0) -> None:
+        """Open for appending, and cut what lies after `whole_bytes` off first (0 starts anew)."""
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+            os.ftruncate(self._file, whole_bytes)
+        except OSError as error:
+            raise JournalError(f"{path}: expected a writable journal, got {error}; choose another folder") from error
+
+    def append(self, entry: Header | Record | Environment | End) -> None:
+        """One line, fsynced."""
+        try:
+            durable.append(self._file, _encode(entry) + b"\n")
+        except OSError as error:
+            raise JournalError(
+                f"{self.path}: expected to append a record, got {error}; every record before it is safe: "
+                "make room, then run the same command with --bsr-resume"
+            ) from error
+
+    def record(self, result: Result) -> None:
+        """Append a Result."""
+        self.append(Record(key=result.run.key, result=result))
+
+    def close(self) -> None:
+        """Close the file; nothing is pending."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+
+def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
+    """What would be mixed if `now` went on where `before` stopped: `name: the journal has X, this session Y`.
+
+    `elsewhere` allows another device, driver or torch, which are then recorded per result.
+    """
+    pairs: dict[str, tuple[object, object]] = {
+        "dataset digest": (before.dataset_digest, now.dataset_digest),
+        "engine": (before.execution.engine, now.execution.engine),
+        "threads": (before.environment.get("threads"), now.environment.get("threads")),
+        "deterministic": (before.execution.deterministic, now.execution.deterministic),
+        "workers": (before.workers, now.workers),
+    }
+    for name in RUN_FIELDS:
+        pairs[name] = (_values(before.planned, name), _values(now.planned, name))
+    if not elsewhere:
+        for name in ("device", "device_name", "driver", "torch"):
+            pairs[name] = (before.environment.get(name), now.environment.get(name))
+    found = [f"{name}: the journal has {old}, this session {new}" for name, (old, new) in pairs.items() if old != new]
+    if not found and {run.key for run in before.planned} != {run.key for run in now.planned}:
+        found.append(f"planned cases: the journal has {len(before.planned)}, this session {len(now.planned)} others")
+    return found
+
+
+def _values(runs: Iterable[Run], name: str) -> str:
+    values = sorted({getattr(run, name) for run in runs})
+    return ", ".join(str(value) for value in values) if len(values) < 12 else f"{len(values)} values"  # noqa: PLR2004
+
+
+def as_plain(value: object) -> Mapping[str, Any]:
+    """A record's dataclass as plain JSON values, what is not finite as null."""
+    plain: dict[str, Any] = msgspec.json.decode(_encode(asdict(value)))  # type: ignore[call-overload]
+    return plain

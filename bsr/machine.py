@@ -1,0 +1,164 @@
+"""The machine that trains: devices, clocks, precision, memory, and the fingerprint that records say it by."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bsr.experiment import Execution
+
+
+class DeviceError(Exception):
+    """The device is not there or does not work; the message says expected, got, remedy."""
+
+
+def resolve_device(name: str) -> str:
+    """The device a name stands for: `auto` is CUDA, else MPS, else the CPU.
+
+    Returns `cpu`, `mps` or `cuda:N`, and has computed one sum there. Raises DeviceError.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
+        raise DeviceError(f"unknown device {name!r}; expected one of auto, cpu, cuda, cuda:N, mps")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        if int(index or 0) >= count:
+            raise DeviceError(f"expected one of the {count} CUDA devices of this machine, got {name!r}; use auto or cpu")
+        name = f"cuda:{index or 0}"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("expected an MPS device on this machine, got none; use auto or cpu")
+    try:
+        torch.ones(2, device=name).sum().item()
+    except RuntimeError as error:
+        raise DeviceError(f"expected a working device, got {str(error).splitlines()[0]!r} on {name}; use cpu") from error
+    return name
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done everything asked of it. Raises DeviceError for an unknown kind."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
+    elif kind != "cpu":
+        raise DeviceError(f"no way known to synchronise {device!r}; expected cpu, cuda or mps")
+
+
+@contextlib.contextmanager
+def configured(precision: str, execution: Execution) -> Iterator[None]:
+    """Threads, precision and determinism as asked for; what they were before, afterwards.
+
+    fp32 means fp32: TF32 is off unless `precision` is tf32 (cuDNN's convolutions default to it).
+    """
+    threads = torch.get_num_threads()
+    settings = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
+    before = [setting.fp32_precision for setting in settings]
+    deterministic = torch.backends.cudnn.deterministic
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    for setting in settings:
+        setting.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cudnn.deterministic = execution.deterministic
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
+        torch.backends.cudnn.deterministic = deterministic
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator, of a device or of the CPU, raised it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def release_memory() -> None:
+    """Give back what a failed Run left behind, so that the next one can have it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def peak_memory_bytes(device: str) -> int | None:
+    """Peak so far: allocated on a CUDA device, else resident in this process; None where nobody tells."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415 - POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def fingerprint(execution: Execution) -> dict[str, Any]:
+    """What the times and the numbers depend on, plain values only; `id` is a digest of all of it."""
+    device = torch.device(execution.device)
+    about: dict[str, Any] = {
+        "device": execution.device,
+        "device_name": cpu_name(),
+        "memory_bytes": _memory_bytes(),
+        "compute_capability": None,
+        "driver": None,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": execution.threads or torch.get_num_threads(),
+        "engine": execution.engine,
+        "deterministic": execution.deterministic,
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        about |= {
+            "device_name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "driver": _nvidia_driver(),
+        }
+    text = json.dumps(about, sort_keys=True)
+    return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **about}
+
+
+def cpu_name() -> str:
+    """The processor's model name, as the system calls it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _nvidia_driver() -> str | None:
+    try:
+        import pynvml  # noqa: PLC0415 - the optional extra `gpu`
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # noqa: BLE001 - a missing driver must not stop a measurement
+        return None

@@ -1,0 +1,225 @@
+"""Plausible benchmark documents without any training: what a session would record, drawn from a seeded stream.
+
+The sizes of the errors, their spread over seeds and the shape over the batch size follow the published tables;
+every number is a function of the Run alone, so two documents share the Results of the Runs that they share.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from bsr.document import Case, HarnessTiming, LabelDistribution, Study
+from bsr.experiment import FINISHED, TUNED_LEARNING_RATE, Grid, Result, Run, Status, plan
+
+BASELINE_MSE: Final = {"mean": 124.442, "std": 148.080, "var": 3_511_116.35, "median": 0.0}
+UNTRAINED_MSE: Final = {"mean": 1266.3, "std": 6151.7, "var": 41_354_326.0, "median": 0.4}
+_SIZES: Final = (2, 16, 32, 64, 128, 256, 512, 1024, 2048)
+_FINAL_MSE: Final = {
+    "mean": (0.65, 0.25, 0.30, 0.27, 0.33, 0.45, 0.58, 0.87, 1.35),
+    "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
+    "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
+}
+_MACHINE: Final = "0123456789ab"
+_STARTED: Final = "2026-01-02T03:04:05.000+00:00"
+
+Disturb = Callable[[Run], Status]
+"""Says how a Run ended; the default is what its learning rate and optimiser make of it."""
+
+
+def usual_status(run: Run) -> Status:
+    """SGD on raw pixels diverges from rate 1e-4 on; Adam's predictions die at the largest rates."""
+    if run.optimiser == "sgd" and run.learning_rate > 1e-5:
+        return "diverged"
+    return "dead" if run.learning_rate >= 0.1 and run.task != "median" else "ok"
+
+
+def result(run: Run, status: Status = "ok", **circumstances: Any) -> Result:
+    """What a Run might have given; `circumstances` are further fields of Result (engine, beside, ...)."""
+    stream = np.random.default_rng(int(run.key, 16))
+    empty = Result(
+        run=run,
+        status=status,
+        engine="eager",
+        device="cpu",
+        threads=2,
+        environment=_MACHINE,
+        baseline_mse=BASELINE_MSE.get(run.task, 100.0),
+        message="" if status == "ok" else f"a synthetic {status} case",
+        finished_at=_STARTED,
+    )
+    if status in {"not_run", "failed", "out_of_memory"}:
+        return replace(empty, baseline_mse=None, **circumstances)
+    epochs = run.epochs if status in {"ok", "dead"} else max(1, run.epochs // 3)
+    mse = [UNTRAINED_MSE.get(run.task, 1000.0), *_test_mse(run, status, epochs, stream)]
+    seconds = (4.0 + 0.0012 * run.steps_per_epoch) * run.train_images / 60_000 * stream.lognormal(0, 0.02, epochs)
+    loss: list[float | None] = [value * (0.9 if run.loss == "mse" else 1.0) for value in mse[1:]]
+    test_mse: list[float | None] = [*mse]
+    if status == "diverged":
+        loss[-1] = test_mse[-1] = None
+    done = replace(
+        empty,
+        test_mse=tuple(test_mse),
+        test_mae=tuple(None if value is None else math.sqrt(value) * 0.8 for value in test_mse),
+        training_loss=tuple(loss),
+        training_seconds=tuple(map(float, seconds)),
+        evaluation_seconds=(0.4,) * (epochs + 1),
+        setup_seconds=0.05,
+        wall_seconds=float(seconds.sum()) + 0.4 * (epochs + 1) + 0.05,
+        steps=epochs * run.steps_per_epoch,
+        diverged_at_step=(epochs - 1) * run.steps_per_epoch + 4 if status == "diverged" else None,
+        prediction_spread=0.0 if status == "dead" else 11.0,
+        order_digest=run.key,
+        peak_memory_bytes=400_000_000,
+    )
+    return replace(done, **circumstances)
+
+
+def _test_mse(run: Run, status: Status, epochs: int, stream: np.random.Generator) -> list[float]:
+    """[epochs], after each; falls towards a final value that depends on batch size, rate and seed."""
+    epoch = np.arange(1, epochs + 1)
+    if run.task == "median":
+        collapsed = stream.random() > math.log2(run.batch_size) / 14
+        tiny = 10.0 ** -stream.uniform(6, 15, epochs) * (stream.random(epochs) > 0.4)
+        return [float(value) for value in (tiny if collapsed else 0.35 * np.exp(-0.03 * epoch) * stream.random())]
+    if status == "dead":
+        return [BASELINE_MSE.get(run.task, 100.0) * 1.001] * epochs
+    sizes = np.log2(_SIZES)
+    final = np.exp(np.interp(math.log2(run.batch_size), sizes, np.log(_FINAL_MSE.get(run.task, _FINAL_MSE["mean"]))))
+    off = math.log10(run.learning_rate / TUNED_LEARNING_RATE.get(run.task, 0.001))
+    rate = 10 ** min(0.7 * off * off, 3.0) * (1.5 if run.optimiser == "sgd" else 1.0)
+    early = 1 + 0.04 * run.batch_size * np.exp(-0.75 * (epoch - 1)) + 2 / epoch
+    worse = 1.15 if run.loss == "mae" else 1.0
+    noise = stream.lognormal(0, 0.28, epochs) * stream.lognormal(0, 0.12)
+    return [float(value) for value in final * rate * early * worse * noise]
+
+
+def labels(tasks: Iterable[str], dataset: str = "MNIST") -> tuple[LabelDistribution, ...]:
+    """MNIST's training labels, rounded; the median's are all 0."""
+    # minimum, whisker, quartiles, whisker, maximum, mean
+    known = {
+        "mean": (6.5, 6.5, 25.3, 32.5, 40.3, 62.6, 101.4, 33.3),
+        "std": (31.9, 43.4, 68.6, 77.3, 85.4, 110.7, 119.2, 76.9),
+        "var": (1016, 1016, 4706, 5971, 7297, 11184, 14217, 6059),
+        "median": (0,) * 8,
+    }
+    return tuple(
+        LabelDistribution(
+            dataset=dataset,
+            task=task,
+            split="train",
+            count=60_000,
+            minimum=low,
+            lower_whisker=whisker,
+            lower_quartile=first,
+            median=middle,
+            upper_quartile=third,
+            upper_whisker=upper,
+            maximum=high,
+            mean=mean,
+            outliers_below=0 if low == whisker else 12,
+            outliers_above=0 if high == upper else 345,
+        )
+        for task in tasks
+        for low, whisker, first, middle, third, upper, high, mean in [known[task]]
+    )
+
+
+def harness(batch_sizes: Iterable[int]) -> tuple[HarnessTiming, ...]:
+    """Four loops at every batch size, three rounds each."""
+    slowness = {"textbook": (2, 2.4), "eager": (2, 1.0), "native, one core": (1, 0.8), "native, all cores": (2, 0.45)}
+    return tuple(
+        HarnessTiming(
+            loop=loop,
+            batch_size=size,
+            threads=threads,
+            seconds=tuple((4 + 70 / size) * factor * extra for extra in (1.0, 1.03, 1.01)),
+            gflop_per_epoch=95.0,
+            peak_gflops=45.0 * threads,
+        )
+        for size in batch_sizes
+        for loop, (threads, factor) in slowness.items()
+    )
+
+
+def study(
+    experiments: Iterable[str] = ("batch-size",),
+    grid: Grid | None = None,
+    disturb: Disturb = usual_status,
+    circumstances: Mapping[str, Any] | Callable[[Run], Mapping[str, Any]] | None = None,
+    **fields: Any,
+) -> Study:
+    """A finished session over `grid`; `fields` replace fields of Study.
+
+    `circumstances` are fields of Result for all Runs, or a function that gives them for each.
+    """
+    grid, experiments = grid or Grid(runs=3), tuple(experiments)
+    planned = plan(experiments, grid)
+    runs = {run.key: run for cases in planned.values() for run in cases.values()}
+    about = circumstances if callable(circumstances) else lambda _run: circumstances or {}
+    cases = tuple(
+        Case(
+            key=key,
+            cases={name: case for name, named in planned.items() for case, run_ in named.items() if run_ == run},
+            result=result(run, disturb(run), **about(run)),
+        )
+        for key, run in runs.items()
+    )
+    usual: dict[str, Any] = {
+        "preset": "paper",
+        "experiments": experiments,
+        "command": "pytest benchmarks --benchmark-json=run.json --bsr-preset paper",
+        "options": {"--bsr-runs": grid.runs},
+        "dataset_digest": "0123456789abcdef",
+        "started_at": _STARTED,
+        "finished_at": "2026-01-02T04:05:06.000+00:00",
+        "wall_seconds": 3661.0,
+        "planned": len(cases),
+        "finished": sum(case.result.status in FINISHED for case in cases),
+        "environments": {_MACHINE: fingerprint()},
+        "cases": cases,
+        "labels": labels(grid.tasks) if "label-distribution" in experiments else (),
+    }
+    return Study(**usual | fields)
+
+
+def fingerprint() -> dict[str, Any]:
+    """A machine that might have trained it."""
+    return {
+        "id": _MACHINE,
+        "device": "cpu",
+        "device_name": "Synthetic CPU @ 2.00GHz",
+        "memory_bytes": 16 * 2**30,
+        "torch": "2.9.0",
+        "python": "3.11.9",
+        "system": "Linux 6.1",
+        "cpu_cores": 2,
+        "threads": 2,
+        "engine": "eager",
+        "deterministic": False,
+    }
+
+
+def document(recorded: Study) -> dict[str, Any]:
+    """The whole benchmark document around a study, plain values only."""
+    return {
+        "machine_info": {"bsr": fingerprint()},
+        "commit_info": {},
+        "benchmarks": [],
+        "datetime": _STARTED,
+        "version": "5.3.1",
+        "bsr": msgspec.to_builtins(recorded),
+    }
+
+
+def write(path: Path, recorded: Study) -> Path:
+    """Write the document to `path` as strict JSON; returns the path."""
+    path.write_text(json.dumps(document(recorded), allow_nan=False), encoding="utf-8")
+    return path
