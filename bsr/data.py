@@ -122,7 +122,12 @@ def load_images(dataset: str, folder: str | None = None) -> Images:
 @cache
 def _labels(dataset: str, folder: str | None, task: str) -> tuple[Tensor, Tensor]:
     images = load_images(dataset, folder)
-    return TASKS[task](images.train), TASKS[task](images.test)
+    return labels(images.train, task), labels(images.test, task)
+
+
+def labels(images: Tensor, task: str) -> Tensor:
+    """A task's labels, float32 [N], of images uint8 [N, H, W], some at a time to keep the memory small."""
+    return torch.cat([TASKS[task](some) for some in images.split(5_000)])
 
 
 def cache_folder() -> Path:

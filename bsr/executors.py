@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from bsr import engines, machine
 from bsr.data import load_split
 from bsr.experiment import Execution, Result, Run
+from bsr.journal import Header
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,3 +65,12 @@ class Here(Executor):
         except Exception as error:  # noqa: BLE001 - handed on in the future
             future.set_exception(error)
         return future
+
+
+def open_executor(header: Header, watcher: Any) -> tuple[Any, Callable[[Run, Execution], Result]]:  # noqa: ANN401
+    """The executor that a session asked for, and what to submit to it."""
+
+    def observed(run: Run, execution: Execution) -> Result:
+        return compute(run, execution, lambda epoch: watcher.epoch(run, epoch))
+
+    return Here(), observed

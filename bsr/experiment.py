@@ -283,8 +283,14 @@ class Experiment:
     """A named product of axes that yields Runs, and the fields of Run (`varies`) that its case ids show."""
 
     question: str
-    runs: Callable[[Grid], Iterator[Run]]
+    runs: Callable[[Grid], Iterator[Run]] | None
+    """None where nothing is trained."""
     varies: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether its cases are Runs."""
+        return self.runs is not None
 
     def case_id(self, run: Run) -> str:
         """The pytest id of a Run in this experiment: `mean-bs32-seed32-optimiser=sgd`."""
@@ -294,11 +300,6 @@ class Experiment:
 _ID_FORMAT: Final = {"learning_rate": "g"}
 
 
-def no_runs(_grid: Grid) -> Iterator[Run]:
-    """Experiments that train nothing through the grid."""
-    return iter(())
-
-
 EXPERIMENTS: Final[dict[str, Experiment]] = {
     "batch-size": Experiment("Does the batch size change error, time and reliability?", batch_size),
     "std-at-0.01": Experiment("Does std fluctuate more at the untuned rate?", std_at_001, ("learning_rate",)),
@@ -306,7 +307,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "optimiser": Experiment("Does Adam beat SGD, each at its best rate?", optimiser, ("optimiser", "learning_rate")),
     "loss": Experiment("Does training on MSE beat training on MAE?", loss, ("loss",)),
     "longer": Experiment("Does training beyond ten epochs overfit?", longer, ("epochs",)),
-    "label-distribution": Experiment("How are the labels distributed?", no_runs),
+    "label-distribution": Experiment("How are the labels distributed?", None),
 }
 """Every experiment by name. Adding one is an entry here and a short module in benchmarks/."""
 
@@ -337,6 +338,9 @@ RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 
 def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
     """Runs by experiment and case id. Two experiments that need the same Run name the same key."""
-    return {
-        name: {EXPERIMENTS[name].case_id(run): run for run in EXPERIMENTS[name].runs(grid)} for name in experiments
-    }
+    found: dict[str, dict[str, Run]] = {}
+    for name in experiments:
+        experiment = EXPERIMENTS[name]
+        runs = experiment.runs(grid) if experiment.runs is not None else ()
+        found[name] = {experiment.case_id(run): run for run in runs}
+    return found

@@ -114,7 +114,7 @@ def fingerprint(execution: Execution) -> dict[str, Any]:
         "memory_bytes": _memory_bytes(),
         "compute_capability": None,
         "driver": None,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "python": platform.python_version(),

@@ -40,3 +40,26 @@ def train(
     execution = execution or Execution()
     result = training.train(run, split, execution, learner(execution.engine), observe, keep)
     return replace(result, engine=execution.engine)
+
+
+class EngineError(Exception):
+    """The engine is not for this machine or device; the message says expected, got, remedy."""
+
+
+def resolve(engine: str, device: str, precision: str) -> str:
+    """The engine a name stands for on a device; `auto` is the fastest that works there.
+
+    Raises EngineError where a named one does not.
+    """
+    if engine != "auto":
+        if reason := unavailable(engine, device, precision):
+            raise EngineError(f"expected a machine for {engine!r}, got one where {reason}; use eager or auto")
+        return engine
+    usable = [name for name in reversed(ENGINES) if not unavailable(name, device, precision)]
+    return usable[0]
+
+
+def unavailable(engine: str, device: str, precision: str) -> str:
+    """Why an engine cannot be used, in one clause; empty where it can."""
+    reason = getattr(learner(engine), "unavailable", None)
+    return str(reason(device, precision)) if reason is not None else ""

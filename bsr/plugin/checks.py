@@ -1,0 +1,118 @@
+"""Everything that can be refused is refused here, in one line, before the first case runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from filelock import FileLock, Timeout
+
+from bsr.experiment import Execution
+
+if TYPE_CHECKING:
+    from bsr.plugin.options import Options
+
+
+def host(config: pytest.Config, options: Options) -> None:
+    """pytest-benchmark must be able to measure and nothing may run cases elsewhere."""
+    parallel = config.getoption("dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER")
+    if parallel:
+        raise pytest.UsageError(
+            "pytest-xdist: expected one session, got several that would write one journal and disturb each "
+            "other's times; leave out -n, and use --bsr-workers for many runs at once"
+        )
+    asked = options.json or config.getoption("benchmark_save") or config.getoption("benchmark_autosave")
+    off = config.getoption("benchmark_disable") and not config.getoption("benchmark_enable")
+    if asked and (off or config.getoption("benchmark_skip")):
+        raise pytest.UsageError(
+            "--benchmark-disable: expected measured benchmarks since a JSON was asked for, got benchmarks "
+            "switched off; leave out --benchmark-disable and --benchmark-skip, or the JSON"
+        )
+
+
+def output(path: Path) -> None:
+    """The JSON's path ends in .json, is a benchmark JSON if it exists, and its folder can be written."""
+    what = f"--benchmark-json={path}"
+    if path.suffix != ".json":
+        raise pytest.UsageError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
+    if path.is_dir():
+        raise pytest.UsageError(f"{what}: expected a file, got a folder; add a file name")
+    if not path.parent.is_dir():
+        raise pytest.UsageError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
+    if path.exists() and path.stat().st_size and not _is_benchmark_json(path):
+        raise pytest.UsageError(f"{what}: expected a benchmark JSON to replace, got another file; choose a new name")
+    writable(path.parent, what)
+
+
+def writable(folder: Path, what: str) -> None:
+    """A file can be made in the folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(f"{what}: expected a writable folder, got {error}; choose another") from error
+
+
+def _is_benchmark_json(path: Path) -> bool:
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("benchmarks"), list)
+
+
+def locked(path: Path) -> FileLock:
+    """The lock of a journal and its JSON, held; it goes with its owner, however that ends."""
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise pytest.UsageError(
+            f"{path}: expected no other session there, got one that is running; wait for it, or name another JSON"
+        ) from None
+    except OSError as error:
+        raise pytest.UsageError(f"{path}: expected to lock it, got {error}; choose another folder") from error
+    return lock
+
+
+def execution(options: Options) -> Execution:
+    """The execution with its device and engine found and tried. Loads torch."""
+    from bsr import engines, machine  # noqa: PLC0415
+
+    asked = options.execution
+    try:
+        device = machine.resolve_device(asked.device)
+    except machine.DeviceError as error:
+        raise pytest.UsageError(f"--bsr-device: {error}") from error
+    if options.grid.precision == "tf32" and not device.startswith("cuda"):
+        raise pytest.UsageError(f"--bsr-precision: expected a CUDA device for tf32, got {device}; use float32")
+    try:
+        engine = engines.resolve(asked.engine, device, options.grid.precision)
+    except engines.EngineError as error:
+        raise pytest.UsageError(f"--bsr-engine: {error}") from error
+    if asked.save_models:
+        folder = Path(asked.save_models)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"--bsr-save-models: expected a folder, got {error}; choose another") from error
+        writable(folder, f"--bsr-save-models={folder}")
+    return replace(asked, device=device, engine=engine)
+
+
+def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:
+    """The data are there, genuine and enough; returns their digest."""
+    from bsr.data import DataError, load_images  # noqa: PLC0415
+
+    try:
+        images = load_images(dataset, folder)
+    except DataError as error:
+        raise pytest.UsageError(str(error)) from error
+    if len(images.train) < train_images or len(images.test) < test_images:
+        raise pytest.UsageError(f"{dataset}: expected {train_images} train images, got {len(images.train)}")
+    return images.digest

@@ -1,0 +1,109 @@
+"""The statistics behind every sentence of the report: floats in, floats out.
+
+Values are measures of single runs (final test MSE, seconds), grouped by level: `cells` maps a batch size or a
+learning rate to one value per seed. Measures are compared as ratios, so most functions work on logarithms
+and say so where a zero has none. Where n cannot carry a statement, the p-value or the interval is None and a
+reason stands beside it; a test whose smallest attainable p is above 0.05 gives none. Random numbers are
+seeded: the same values give the same statistic.
+
+    basis         Interval, PValue
+                  mean_interval(values), geometric_mean(values), geometric_mean_interval(values)
+    trend         rank_trend(*cells)      does it rise or fall: rho and p, pooled over tasks
+                  slope(cells)            by which factor per doubling, with its interval
+                  best(cells)             where it is lowest, and what ties with that within seed noise
+                  turning_point(cells)    does it fall, then rise (two lines)
+                  growth_shape(cells)     flat, linear, power or exponential
+    convergence   first_epoch(curve, target), reached(curve, target, per_epoch)
+                  later_with_batch_size(cells of reached)   censored runs counted for what they are
+                  fluctuation(curve), swing(curve), log_changes(curve)
+    spread        spread_trend(cells)     do seeds spread more at some batch sizes
+                  asymmetry(spreads)      maximum - mean against mean - minimum
+                  effect(cells)           size of a factor's effect against the noise of seeds
+    comparison    difference(first, second, paired=...)     two settings: ratio, interval, p
+                  compare(first, second, margin)            two series: same, different, cannot tell
+                  speed_up(first, second)                   seconds per epoch: ratio and interval
+                  needed_replicates(variance, replicates, margin)
+"""
+
+from bsr.stats.basis import (
+    SIGNIFICANCE,
+    Interval,
+    PValue,
+    geometric_mean,
+    geometric_mean_interval,
+    mean_interval,
+)
+from bsr.stats.comparison import (
+    MARGIN,
+    Comparison,
+    Difference,
+    SpeedUp,
+    compare,
+    difference,
+    needed_replicates,
+    speed_up,
+)
+from bsr.stats.convergence import (
+    Ordering,
+    Reached,
+    first_epoch,
+    fluctuation,
+    later_with_batch_size,
+    log_changes,
+    reached,
+    swing,
+)
+from bsr.stats.spread import Asymmetry, Effect, SpreadTrend, asymmetry, effect, spread_trend
+from bsr.stats.trend import (
+    Best,
+    GrowthShape,
+    RankTrend,
+    Slope,
+    TurningPoint,
+    best,
+    growth_shape,
+    rank_trend,
+    slope,
+    turning_point,
+)
+
+__all__ = [
+    "MARGIN",
+    "SIGNIFICANCE",
+    "Asymmetry",
+    "Best",
+    "Comparison",
+    "Difference",
+    "Effect",
+    "GrowthShape",
+    "Interval",
+    "Ordering",
+    "PValue",
+    "RankTrend",
+    "Reached",
+    "Slope",
+    "SpeedUp",
+    "SpreadTrend",
+    "TurningPoint",
+    "asymmetry",
+    "best",
+    "compare",
+    "difference",
+    "effect",
+    "first_epoch",
+    "fluctuation",
+    "geometric_mean",
+    "geometric_mean_interval",
+    "growth_shape",
+    "later_with_batch_size",
+    "log_changes",
+    "mean_interval",
+    "needed_replicates",
+    "rank_trend",
+    "reached",
+    "slope",
+    "speed_up",
+    "spread_trend",
+    "swing",
+    "turning_point",
+]

@@ -1,0 +1,196 @@
+"""What every statistic here is built from: intervals, the bootstrap, permutations, words for too little.
+
+All random numbers come from generators seeded here, so that the same values give the same statistic.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Array: TypeAlias = NDArray[np.float64]
+Cells: TypeAlias = Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]]
+"""Values by level: batch size (or learning rate) -> one value per seed, in any order."""
+
+SIGNIFICANCE: Final = 0.05
+"""How often a test may see a difference where there is none; a test that cannot reach it gives no p."""
+RESAMPLES: Final = 9_999
+SEED: Final = 2021
+FEWEST_FOR_AN_INTERVAL: Final = 3
+"""One value has no spread; resampling two gives three distinct means, whatever the truth."""
+EXACT_UP_TO: Final = 8
+"""8! = 40,320 arrangements are counted one by one; more values are permuted at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval; `level` is the share of such intervals that hold the true value."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+    def excludes(self, value: float) -> bool:
+        """Whether `value` lies outside."""
+        return not self.low <= value <= self.high
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies strictly between `low` and `high`."""
+        return low < self.low and self.high < high
+
+
+@dataclass(frozen=True, slots=True)
+class PValue:
+    """The chance of a statistic at least this extreme if only chance were at work; None with a reason."""
+
+    value: float | None
+    reason: str = ""
+    """Why there is no p-value; empty where there is one."""
+    exact: bool = False
+    """Whether every arrangement was counted, rather than a random sample of them."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether there is a p-value, and it is at most SIGNIFICANCE."""
+        return self.value is not None and self.value <= SIGNIFICANCE
+
+
+def generator() -> np.random.Generator:
+    """A fresh generator, always in the same state."""
+    return np.random.default_rng(SEED)
+
+
+def as_array(values: Iterable[float]) -> Array:
+    """float64 [n]. Raises ValueError where a value is not finite."""
+    array = np.asarray(list(values), dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"expected finite values, got {array.tolist()}; leave out runs that have none")
+    return array
+
+
+def logarithms(values: Iterable[float]) -> Array | None:
+    """Natural logarithms [n]; None where a value is not positive, because then there is none."""
+    array = as_array(values)
+    return np.log(array) if (array > 0).all() else None
+
+
+NO_LOGARITHM: Final = "a value is zero, so it has no logarithm"
+
+
+def by_level(cells: Cells) -> list[tuple[float, Array]]:
+    """Cells that hold a value, smallest level first."""
+    return sorted(
+        ((float(level), as_array(values)) for level, values in cells.items() if len(values)), key=_level
+    )
+
+
+def _level(cell: tuple[float, Array]) -> float:
+    return cell[0]
+
+
+def log_cells(cells: Cells) -> list[tuple[float, Array]] | None:
+    """As by_level, of natural logarithms; None where a value is not positive."""
+    levels = by_level(cells)
+    if any((values <= 0).any() for _, values in levels):
+        return None
+    return [(level, np.log(values)) for level, values in levels]
+
+
+def resampled_means(cells: Sequence[Array], resamples: int, rng: np.random.Generator) -> Array:
+    """Bootstrap means [resamples, cells]; seeds are resampled within each cell.
+
+    Deviations are stretched by sqrt(n / (n - 1)), so that the spread of the means is unbiased at few seeds
+    (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 2.3 and 3.2).
+    """
+    means = np.empty((resamples, len(cells)))
+    for column, values in enumerate(cells):
+        n = len(values)
+        deviations = (values - values.mean()) * (math.sqrt(n / (n - 1)) if n > 1 else 0.0)
+        means[:, column] = values.mean() + deviations[rng.integers(n, size=(resamples, n))].mean(axis=1)
+    return means
+
+
+def percentiles(sample: Array, level: float) -> Interval:
+    """The middle `level` of a bootstrap sample [resamples]."""
+    low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)
+
+
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, resamples: int = RESAMPLES
+) -> Interval | None:
+    """Bootstrap interval of the mean; None below three values.
+
+    Bias-corrected and accelerated (Efron 1987, JASA 82, 171-185): it leans towards the longer tail, as MSEs
+    over seeds need. At ten values a nominal 95% interval holds the mean of a log-normal with the published
+    spread about 88% of the time, at three about 73%: bootstrap intervals of few values are too short.
+    """
+    array = as_array(values)
+    n = len(array)
+    if n < FEWEST_FOR_AN_INTERVAL:
+        return None
+    mean = float(array.mean())
+    if np.ptp(array) == 0:
+        return Interval(mean, mean, level)
+    means = np.sort(array[generator().integers(n, size=(resamples, n))].mean(axis=1))
+    below = (np.sum(means < mean) + np.sum(means <= mean)) / (2 * resamples)
+    bias = special.ndtri(below)
+    jackknife = mean - (array.sum() - array) / (n - 1)
+    acceleration = np.sum(jackknife**3) / (6 * np.sum(jackknife**2) ** 1.5)
+    tails = bias + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    low, high = np.quantile(means, special.ndtr(bias + tails / (1 - acceleration * tails)))
+    return Interval(float(low), float(high), level)
+
+
+def geometric_mean(values: Sequence[float]) -> float | None:
+    """The exponential of the mean logarithm; None where a value is not positive, or there is none."""
+    logs = logarithms(values)
+    return None if logs is None or not len(logs) else math.exp(float(logs.mean()))
+
+
+def geometric_mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
+    """Bootstrap interval of the geometric mean; None below three values or where one is not positive."""
+    logs = logarithms(values)
+    return None if logs is None else exponential(mean_interval(logs.tolist(), level))
+
+
+def exponential(interval: Interval | None) -> Interval | None:
+    """An interval of logarithms as one of the values themselves."""
+    return interval and Interval(math.exp(interval.low), math.exp(interval.high), interval.level)
+
+
+Statistic: TypeAlias = Callable[[Array], Array]
+"""Rows of rearranged values [k, n] -> their statistics [k]."""
+
+
+def permutation_p(
+    values: Array, statistic: Statistic, fewest: float, blocks: Sequence[int], resamples: int = RESAMPLES
+) -> PValue:
+    """Two-sided permutation p of `statistic`, the values exchangeable within consecutive blocks.
+
+    `fewest` is the smallest p that any arrangement could have. Exact where there is one block of at most
+    EXACT_UP_TO values; otherwise (hits + 1) / (resamples + 1), which never claims a p of zero (Phipson and
+    Smyth 2010, Statistical Applications in Genetics and Molecular Biology 9, 39).
+    """
+    if fewest > SIGNIFICANCE:
+        return PValue(
+            None, f"{len(values)} values: chance alone orders them as strictly with p {fewest:.2g} or more"
+        )
+    observed = abs(float(statistic(values[None, :])[0])) - 1e-9
+    if len(blocks) == 1 and len(values) <= EXACT_UP_TO:
+        arrangements = values[np.array(list(itertools.permutations(range(len(values)))))]
+        return PValue(float(np.mean(np.abs(statistic(arrangements)) >= observed)), exact=True)
+    hits = int(np.sum(np.abs(statistic(shuffled(values, blocks, resamples))) >= observed))
+    return PValue((hits + 1) / (resamples + 1))
+
+
+def shuffled(values: Array, blocks: Sequence[int], resamples: int) -> Array:
+    """[resamples, n]: the values permuted at random within consecutive blocks of the given lengths."""
+    rng = generator()
+    parts = np.split(values, np.cumsum(blocks)[:-1])
+    return np.hstack([rng.permuted(np.tile(part, (resamples, 1)), axis=1) for part in parts])

@@ -1,0 +1,158 @@
+"""How much seeds differ, and what an effect is worth beside that."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bsr.stats.basis import (
+    FEWEST_FOR_AN_INTERVAL,
+    NO_LOGARITHM,
+    RESAMPLES,
+    SIGNIFICANCE,
+    Array,
+    Cells,
+    Interval,
+    PValue,
+    generator,
+    log_cells,
+    percentiles,
+    permutation_p,
+    resampled_means,
+)
+from bsr.stats.trend import ONE_SEED, RankTrend, rank_trend
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadTrend:
+    """Whether seeds spread differently at different batch sizes."""
+
+    factors: Mapping[float, float]
+    """Batch size -> one standard deviation between seeds as a factor: 1.5 is half more or a third less."""
+    differ: PValue
+    """Brown-Forsythe: any difference in spread between the batch sizes."""
+    trend: RankTrend
+    """Whether the spread rises or falls with the batch size."""
+
+
+def spread_trend(cells: Cells, resamples: int = RESAMPLES) -> SpreadTrend:
+    """Compare the spread of the log measure between batch sizes, and follow it along them.
+
+    Brown and Forsythe (1974, JASA 69, 364-367): one-way analysis of the absolute deviations from each cell's
+    median; the trend is the rank trend of those deviations. Needs three seeds at every batch size. Give it
+    the final MSEs of the seeds, or every run's `fluctuation` to `rank_trend` itself.
+    """
+    logs = log_cells(cells)
+    reason = _why_not(logs)
+    if logs is None or reason:
+        return SpreadTrend({}, PValue(None, reason), RankTrend(None, PValue(None, reason), 0, 0))
+    deviations = {level: np.abs(values - np.median(values)) for level, values in logs}
+    factors = {level: math.exp(float(values.std(ddof=1))) for level, values in logs}
+    trend = rank_trend({level: values.tolist() for level, values in deviations.items()}, resamples=resamples)
+    if all(np.ptp(values) == 0 for values in deviations.values()):
+        return SpreadTrend(factors, PValue(None, "the seeds do not differ"), trend)
+    p = float(stats.levene(*[values for _, values in logs], center="median").pvalue)
+    return SpreadTrend(factors, PValue(p), trend)
+
+
+def _why_not(cells: Sequence[tuple[float, Array]] | None) -> str:
+    if cells is None:
+        return NO_LOGARITHM
+    if len(cells) < 2:
+        return "fewer than two batch sizes"
+    return ONE_SEED if min(len(values) for _, values in cells) < FEWEST_FOR_AN_INTERVAL else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asymmetry:
+    """In how many cells the seeds reach further up than down: maximum - mean > mean - minimum."""
+
+    up: int
+    down: int
+    p: PValue
+
+
+def asymmetry(spreads: Iterable[tuple[float, float, float]]) -> Asymmetry:
+    """Sign test over cells of (minimum, mean, maximum) over seeds, in the measure's units.
+
+    Two-sided exact binomial (Conover 1999, Practical Nonparametric Statistics, section 3.4); cells whose mean
+    is in the middle are left out, as those of one or two seeds always are. Six cells at least.
+    """
+    sides = [(high + low - 2 * mean) / (high - low) for low, mean, high in spreads if high > low]
+    rounding = 1e-9  # the mean of two seeds is in the middle, but for the last bits
+    up = sum(side > rounding for side in sides)
+    down = sum(side < -rounding for side in sides)
+    if 2 * 0.5 ** (up + down) > SIGNIFICANCE:
+        return Asymmetry(
+            up, down, PValue(None, f"{up + down} cells: even if all agreed, chance would do so too")
+        )
+    return Asymmetry(up, down, PValue(float(stats.binomtest(up, up + down).pvalue), exact=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The size of a factor's effect on a measure, beside the noise of seeds."""
+
+    lowest: float
+    highest: float
+    """The levels with the lowest and the highest geometric mean."""
+    ratio: float
+    """Highest geometric mean over lowest: 3.5 means 3.5 times the error at the worst level."""
+    interval: Interval | None
+    seed_factor: float | None
+    """One pooled standard deviation between seeds of one level, as a factor; None with one seed each."""
+    share: float | None
+    """Share of the variance of the log measure that the levels explain, 0 to 1, corrected for chance."""
+    p: PValue
+    """Permutation p of the analysis of variance: whether the levels matter at all."""
+
+
+def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Effect | None:
+    """How much a factor (batch size, learning rate) changes a measure; None where a value is not positive.
+
+    Ratio of geometric means with a bootstrap interval over seeds, its levels held fixed; the share is omega
+    squared (Hays 1963, Statistics for Psychologists), not below 0; F is permuted (Manly 2007, Randomization,
+    Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for learning rates,
+    and compare the two ratios with each other and with the seed factor.
+    """
+    logs = log_cells(cells)
+    if logs is None or len(logs) < 2:
+        return None
+    groups = [values for _, values in logs]
+    means = np.array([values.mean() for values in groups])
+    low, high = int(np.argmin(means)), int(np.argmax(means))
+    lowest, highest, ratio = logs[low][0], logs[high][0], math.exp(float(means[high] - means[low]))
+    within, freedom = _within(groups)
+    if freedom < len(groups) or within == 0:
+        return Effect(lowest, highest, ratio, None, None, None, PValue(None, ONE_SEED))
+    interval = None
+    if min(len(values) for values in groups) >= FEWEST_FOR_AN_INTERVAL:
+        sample = resampled_means([groups[low], groups[high]], resamples, generator())
+        logs_of_ratio = percentiles(sample[:, 1] - sample[:, 0], level)
+        interval = Interval(math.exp(logs_of_ratio.low), math.exp(logs_of_ratio.high), level)
+    noise = within / freedom
+    everything = np.concatenate(groups)
+    total = float(np.var(everything) * len(everything))
+    share = max(0.0, (total - within - (len(groups) - 1) * noise) / (total + noise))
+    p = _variance_p(everything, [len(values) for values in groups], resamples)
+    return Effect(lowest, highest, ratio, interval, math.exp(math.sqrt(noise)), share, p)
+
+
+def _within(groups: Sequence[Array]) -> tuple[float, int]:
+    """Sum of squares within the groups and its degrees of freedom."""
+    squares = sum(float(np.sum((values - values.mean()) ** 2)) for values in groups)
+    return squares, sum(len(values) - 1 for values in groups)
+
+
+def _variance_p(values: Array, sizes: Sequence[int], resamples: int) -> PValue:
+    """Permutation p of the sum of squares between groups, which orders arrangements as F does."""
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    centred = values - values.mean()
+
+    def between(rows: Array) -> Array:
+        return np.asarray(np.sum(np.add.reduceat(rows, starts, axis=1) ** 2 / np.array(sizes), axis=1))
+
+    arrangements = math.factorial(len(values)) // math.prod(math.factorial(size) for size in sizes)
+    return permutation_p(centred, between, 1 / arrangements, [len(values)], resamples)
