@@ -82,8 +82,8 @@ def asymmetry(spreads: Iterable[tuple[float, float, float]]) -> Asymmetry:
     """
     sides = [(high + low - 2 * mean) / (high - low) for low, mean, high in spreads if high > low]
     rounding = 1e-9  # the mean of two seeds is in the middle, but for the last bits
-    up = sum(side > rounding for side in sides)
-    down = sum(side < -rounding for side in sides)
+    up = sum(bool(side > rounding) for side in sides)
+    down = sum(bool(side < -rounding) for side in sides)
     if 2 * 0.5 ** (up + down) > SIGNIFICANCE:
         return Asymmetry(
             up, down, PValue(None, f"{up + down} cells: even if all agreed, chance would do so too")

@@ -148,7 +148,10 @@ class Best:
     shares: Mapping[float, float]
     """Level -> share of the bootstrap samples in which it is the lowest; empty where n carries none."""
     tied: tuple[float, ...]
-    """The levels that together hold `confidence` of the shares, in order: ties within seed noise."""
+    """The levels that together hold `confidence` of the shares, in order: ties within seed noise.
+
+    Empty where n carries none.
+    """
     at_edge: bool
     """Whether the lowest is the first or the last level, so that the true optimum may lie outside."""
     confidence: float = 0.95
@@ -169,7 +172,7 @@ def best(cells: Cells, confidence: float = 0.95, resamples: int = RESAMPLES) -> 
     lowest = levels[int(np.argmin([values.mean() for _, values in logs]))]
     at_edge = lowest in (levels[0], levels[-1])
     if min(len(values) for _, values in logs) < FEWEST_FOR_AN_INTERVAL:
-        return Best(lowest, {}, (lowest,), at_edge, confidence, ONE_SEED)
+        return Best(lowest, {}, (), at_edge, confidence, ONE_SEED)
     winners = resampled_means([values for _, values in logs], resamples, generator()).argmin(axis=1)
     shares = np.bincount(winners, minlength=len(levels)) / resamples
     order = np.argsort(-shares, kind="stable")
@@ -220,7 +223,7 @@ def turning_point(cells: Cells) -> TurningPoint:
 
 
 def _one_sided_p(cells: Sequence[tuple[float, Array]], sign: int) -> float:
-    """The p of a slope in the direction of `sign`, degrees of freedom after Welch (1947) and Satterthwaite."""
+    """The p of a slope in the direction of `sign`; degrees of freedom after Welch (1947)."""
     weights = _slope_weights(cells)
     estimate = sign * float(weights @ np.array([values.mean() for _, values in cells]))
     parts = np.array(
@@ -265,8 +268,8 @@ def growth_shape(cells: Cells) -> GrowthShape:
 
     Akaike's criterion for small samples (Hurvich and Tsai 1989, Biometrika 76, 297-307) turned into weights
     (Burnham and Anderson 2002, Model Selection and Multimodel Inference, section 2.9). Only rising laws
-    count. Lack of fit is the F test against pure error (Draper and Smith 1998, Applied Regression Analysis, section
-    2.1), where cells hold several seeds. Needs four batch sizes and six values.
+    count. Lack of fit is the F test against pure error (Draper and Smith 1998, Applied Regression Analysis,
+    section 2.1), where cells hold several seeds. Needs four batch sizes and six values.
     """
     logs = log_cells(cells)
     if logs is None:
