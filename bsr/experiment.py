@@ -293,11 +293,11 @@ class Experiment:
         return self.runs is not None
 
     def case_id(self, run: Run) -> str:
-        """The pytest id of a Run in this experiment: `mean-bs32-seed32-optimiser=sgd`."""
-        return "-".join([run.label, *(f"{name}={getattr(run, name):{_ID_FORMAT.get(name, '')}}" for name in self.varies)])
+        """The pytest id of a Run in this experiment: `mean-bs32-seed32-sgd-lr1e-05`."""
+        return "-".join([run.label, *(_ID_PARTS[name].format(getattr(run, name)) for name in self.varies)])
 
 
-_ID_FORMAT: Final = {"learning_rate": "g"}
+_ID_PARTS: Final = {"learning_rate": "lr{:g}", "optimiser": "{}", "loss": "{}", "epochs": "{}epochs"}
 
 
 EXPERIMENTS: Final[dict[str, Experiment]] = {

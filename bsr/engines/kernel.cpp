@@ -23,7 +23,7 @@ constexpr int LANES = 4, REGISTERS = 16;
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL _Pragma("GCC unroll 64")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -37,6 +37,7 @@ typedef uint8_t UnalignedLaneBytes __attribute__((vector_size(LANES), aligned(1)
 constexpr int IMAGE = 28, KERNEL = 5, POOL = 2, HIDDEN = 50;
 constexpr int CHANNELS1 = 10, CONVOLVED1 = IMAGE - KERNEL + 1, POOLED1 = CONVOLVED1 / POOL;
 constexpr int CHANNELS2 = 20, CONVOLVED2 = POOLED1 - KERNEL + 1, POOLED2 = CONVOLVED2 / POOL;
+constexpr int PATCH = KERNEL + POOL - 1;  // side of the pixels that one pooled value depends on
 constexpr int PIXELS = IMAGE * IMAGE, FEATURES = CHANNELS2 * POOLED2 * POOLED2;
 
 template <class Number>
@@ -219,7 +220,8 @@ static void load(const uint8_t *const (&images)[LANES], Lanes *pixels) {
       tile[lane] = *reinterpret_cast<const UnalignedLaneBytes *>(images[lane] + first);
     transpose(tile);
     UNROLL
-    for (int i = 0; i < LANES; i++) pixels[first + i] = __builtin_convertvector(tile[i], Lanes);
+    for (int i = 0; i < LANES; i++)  // by way of integers, which GCC widens in one instruction
+      pixels[first + i] = __builtin_convertvector(__builtin_convertvector(tile[i], LaneIntegers), Lanes);
   }
 }
 
@@ -353,14 +355,18 @@ static void weight1_backward(Workspace &work, int channel, bool first) {
       for (int corner = 0; corner < POOL * POOL; corner++)
         share[corner / POOL][corner % POOL] = winner == corner ? gradient : Lanes{};
       bias += winner == DEAD ? Lanes{} : gradient;
+      // pixel by pixel of the window's patch, so that each is loaded once: it meets up to four taps
       UNROLL
-      for (int y = 0; y < KERNEL; y++)
+      for (int pixel = 0; pixel < PATCH * PATCH; pixel++) {
+        const int y = pixel / PATCH, x = pixel % PATCH;
+        const Lanes value = work.image[0][POOL * row + y][POOL * column + x];
         UNROLL
-        for (int x = 0; x < KERNEL; x++)
-          UNROLL
-          for (int corner = 0; corner < POOL * POOL; corner++)
-            sum[y][x] += share[corner / POOL][corner % POOL] *
-                         work.image[0][POOL * row + y + corner / POOL][POOL * column + x + corner % POOL];
+        for (int corner = 0; corner < POOL * POOL; corner++) {
+          const int tap_y = y - corner / POOL, tap_x = x - corner % POOL;
+          if (tap_y >= 0 && tap_y < KERNEL && tap_x >= 0 && tap_x < KERNEL)
+            sum[tap_y][tap_x] += share[corner / POOL][corner % POOL] * value;
+        }
+      }
     }
   accumulate(work.lane_convolutions.bias1[channel], bias, first);
   UNROLL

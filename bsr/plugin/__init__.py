@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bsr import journal
-from bsr.experiment import EXPERIMENTS, FINISHED, Result, Run
+from bsr.experiment import EXPERIMENTS, FINISHED, Execution, Result, Run
 from bsr.plugin import checks, options
 from bsr.plugin import session as sessions
 from bsr.plugin.clock import TrainingClock
@@ -107,11 +107,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if marker is None or not EXPERIMENTS[marker.args[0]].trains:
             continue
         names = _parameters(marker.args[0])
-        parameters = item.callspec.params  # type: ignore[attr-defined]
-        wanted = tuple(parameters[name] for name in names)
-        runs = chosen.plan[marker.args[0]].values()
-        item.stash[RUN] = next(run for run in runs if tuple(getattr(run, name) for name in names) == wanted)
+        wanted = tuple(item.callspec.params[name] for name in names)  # type: ignore[attr-defined]
+        item.stash[RUN] = _by_parameters(chosen, marker.args[0])[wanted]
         item.add_marker(pytest.mark.benchmark(timer=CLOCK))
+
+
+@cache
+def _by_parameters(chosen: options.Options, experiment: str) -> dict[tuple[Any, ...], Run]:
+    names = _parameters(experiment)
+    return {tuple(getattr(run, name) for name in names): run for run in chosen.plan[experiment].values()}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -150,7 +154,7 @@ def _journal_path(config: pytest.Config, chosen: options.Options) -> Path:
 
 
 def _header(config: pytest.Config, chosen: options.Options, planned: tuple[Run, ...]) -> journal.Header:
-    execution = checks.execution(chosen)
+    execution, workers = checks.execution(chosen)
     images = [(run.train_images, run.test_images) for run in planned] or [(1, 1)]
     digest = checks.data(chosen.grid.dataset, execution.data, max(images)[0], max(images)[1])
     from bsr import machine  # noqa: PLC0415 - loads torch, so only where something is trained
@@ -158,7 +162,7 @@ def _header(config: pytest.Config, chosen: options.Options, planned: tuple[Run, 
     return journal.Header(
         planned=planned,
         execution=execution,
-        workers=chosen.workers,
+        workers=workers,
         dataset_digest=digest,
         environment=machine.fingerprint(execution),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -168,7 +172,6 @@ def _header(config: pytest.Config, chosen: options.Options, planned: tuple[Run, 
 
 def _prepare(config: pytest.Config, study: sessions.Session) -> None:
     """The executor and what is shown; loads torch."""
-    from bsr import executors  # noqa: PLC0415
     from bsr.plugin import terminal  # noqa: PLC0415
     from bsr.plugin.estimate import Estimate  # noqa: PLC0415
 
@@ -181,9 +184,29 @@ def _prepare(config: pytest.Config, study: sessions.Session) -> None:
             reporter.write_line(line)
         config.stash[DISPLAY] = display = terminal.Display(reporter, study, estimate)
         study.watcher = display
-    study.executor, study.compute = executors.open_executor(study.header, study.watcher)
+    _open_executor(study)
     with contextlib.suppress(ValueError):  # not in the main thread: nobody sends signals there
         signal.signal(signal.SIGTERM, _terminate)
+
+
+def _open_executor(study: sessions.Session) -> None:
+    """Where the Runs will be computed, and by what."""
+    if study.header.workers:
+        from bsr.workers import Workers, compute_in_worker  # noqa: PLC0415 - loads torch
+
+        study.executor, study.compute = Workers(study.header.workers), compute_in_worker
+        return
+    from bsr.executors import Computed, Here, compute  # noqa: PLC0415
+
+    def observed(run: Run, execution: Execution) -> Computed:
+        def observe(epoch: int) -> None:
+            if study.watcher is not None:
+                study.watcher.epoch(run, epoch)
+
+        observe(0)
+        return compute(run, execution, observe)
+
+    study.executor, study.compute = Here(), observed
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

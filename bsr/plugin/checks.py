@@ -80,8 +80,8 @@ def locked(path: Path) -> FileLock:
     return lock
 
 
-def execution(options: Options) -> Execution:
-    """The execution with its device and engine found and tried. Loads torch."""
+def execution(options: Options) -> tuple[Execution, int]:
+    """The execution with its device and engine found and tried, and the number of workers. Loads torch."""
     from bsr import engines, machine  # noqa: PLC0415
 
     asked = options.execution
@@ -102,7 +102,11 @@ def execution(options: Options) -> Execution:
         except OSError as error:
             raise pytest.UsageError(f"--bsr-save-models: expected a folder, got {error}; choose another") from error
         writable(folder, f"--bsr-save-models={folder}")
-    return replace(asked, device=device, engine=engine)
+    workers = options.workers
+    if workers is None:  # the native engine trains one Run per core
+        workers = machine.usable_cores() if engine == "native" else 0
+    threads = asked.threads or (1 if workers else None)
+    return replace(asked, device=device, engine=engine, threads=threads), workers
 
 
 def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:

@@ -30,7 +30,6 @@ class Estimate:
         self._steps: list[tuple[int, float]] = []
         self._evaluation = 0.0
         self._expected = self._taken = 0.0
-        execution = replace(execution, threads=1) if workers else execution
         largest = min(PROBED_BATCH_SIZES[-1], example.train_images)
         for size in dict.fromkeys(min(size, largest) for size in PROBED_BATCH_SIZES):
             self._steps.append((size, self._probe(execution, replace(example, batch_size=size))))

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr.experiment import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Execution, Grid, plan
+from bsr.experiment import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Execution, Grid, Run, plan
 
 T = TypeVar("T")
 DATASETS: Final = ("MNIST", "FashionMNIST", "KMNIST")
@@ -18,7 +18,7 @@ DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
 PRECISIONS: Final = ("float32", "tf32", "bfloat16")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Options:
     """A session's options, checked, with the preset's values where nothing was said."""
 
@@ -28,17 +28,15 @@ class Options:
     execution: Execution
     """Its device and engine may still be `auto`."""
     json: Path | None
-    workers: int
+    workers: int | None
+    """None leaves it to the engine."""
     resume: bool
     elsewhere: bool
     strict: bool
     given: dict[str, Any]
     """The options that were given, by name."""
-
-    @property
-    def plan(self) -> dict[str, dict[str, Any]]:
-        """Runs by experiment and case id."""
-        return plan(self.experiments, self.grid)
+    plan: dict[str, dict[str, Run]]
+    """Runs by experiment and case id."""
 
 
 def add(parser: pytest.Parser) -> None:
@@ -62,7 +60,7 @@ def add(parser: pytest.Parser) -> None:
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
     option("precision", "NAME", f"one of {', '.join(PRECISIONS)}")
     option("engine", "NAME", "how to train: eager (reference, default), or a faster one, or auto")
-    option("workers", "N", "local worker processes, one thread each. Default: none, in this process")
+    option("workers", "N", "local worker processes, one thread each; 0: this process. Default: 0, with --bsr-engine native one per core")
     option("timeout", "SECONDS", "stop a run that takes longer; its status is timed_out")
     option("refine", "RUN.json", "with the learning-rate experiment: look again round the best rates in that file")
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
@@ -89,11 +87,12 @@ def read(config: pytest.Config) -> Options:
         grid=grid,
         execution=_execution(config),
         json=getattr(config.option, "benchmark_json", None),
-        workers=_number(config, "workers", int, at_least=1) or 0,
+        workers=_number(config, "workers", int, at_least=0),
         resume=config.getoption("bsr_resume"),
         elsewhere=config.getoption("bsr_resume_elsewhere"),
         strict=config.getoption("bsr_strict"),
         given=given,
+        plan=plan(experiments, grid),
     )
 
 

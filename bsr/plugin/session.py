@@ -9,21 +9,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bsr import journal
 from bsr.document import Case, LabelDistribution, Study
 from bsr.experiment import FINISHED, Result, Run
 
 if TYPE_CHECKING:
+    from bsr.executors import Computed
     from bsr.plugin.options import Options
+
+LOOK_SECONDS: Final = 0.2
+"""How long to wait for a Result before looking for progress and signals."""
 
 
 class Watcher(Protocol):
     """Who is told what happens, to show it."""
-
-    def started(self, run: Run) -> None:
-        """A Run was handed to the executor."""
 
     def epoch(self, run: Run, epoch: int) -> None:
         """A Run has finished `epoch` epochs."""
@@ -33,14 +34,17 @@ class Watcher(Protocol):
 
 
 class RunExecutor(Protocol):
-    """An executor with its capacity; see bsr.executors."""
+    """What a session needs of an executor; see bsr.executors."""
 
     capacity: int
 
-    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:  # noqa: ANN401
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
         """Start a call, or queue it."""
 
-    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+    def epochs(self) -> Iterable[tuple[str, int]]:
+        """(key, finished epochs) since the last call."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
         """End."""
 
 
@@ -63,9 +67,9 @@ class Session:
         self.harness: list[Any] = []
         self.journal: journal.Journal | None = None
         self.executor: RunExecutor | None = None
-        self.compute: Callable[..., Result] | None = None
+        self.compute: Callable[..., Computed] | None = None
         self.watcher: Watcher | None = None
-        self._pending: dict[Future[Result], Run] = {}
+        self._pending: dict[Future[Computed], Run] = {}
         self._began = time.perf_counter()
 
     def resume(self, history: journal.History) -> None:
@@ -86,9 +90,10 @@ class Session:
         while run.key not in self.results:
             try:
                 self._submit_from(run)
-                done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+                done, _ = wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     self.record(self._outcome(future))
+                self._look()
             except (KeyboardInterrupt, SystemExit):
                 with contextlib.suppress(journal.JournalError):
                     self.record(Result(run=run, status="interrupted", message="the session was ended"))
@@ -116,8 +121,6 @@ class Session:
             if len(self._pending) >= self.executor.capacity:
                 return
             if upcoming.key not in submitted and upcoming.key not in self.results:
-                if self.watcher is not None:
-                    self.watcher.started(upcoming)
                 future = self.executor.submit(self.compute, upcoming, self.header.execution)
                 self._pending[future] = upcoming
 
@@ -126,13 +129,24 @@ class Session:
         start = keys.index(run.key)
         yield from (self.runs[key] for key in keys[start:])
 
-    def _outcome(self, future: Future[Result]) -> Result:
+    def _look(self) -> None:
+        """Tell the watcher which epochs the executor heard of."""
+        assert self.executor is not None
+        for key, epoch in self.executor.epochs():
+            if self.watcher is not None and key not in self.results:
+                self.watcher.epoch(self.runs[key], epoch)
+
+    def _outcome(self, future: Future[Computed]) -> Result:
         run = self._pending.pop(future)
         try:
-            result = future.result()
+            result, environment = future.result()
         except Exception as error:  # noqa: BLE001 - the worker is gone, not the session
             message = " ".join(f"{type(error).__name__}: {error}".split())
             return Result(run=run, status="failed", message=message, engine=self.header.execution.engine)
+        if environment["id"] not in self.environments:
+            assert self.journal is not None
+            self.journal.append(journal.Environment(environment=environment))
+            self.environments[environment["id"]] = environment
         return replace(result, beside=max(0, self.header.workers - 1))
 
     def stop(self) -> None:
@@ -140,7 +154,7 @@ class Session:
         if self.executor is None:
             return
         executor, self.executor = self.executor, None
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
         for future in [future for future in self._pending if future.done() and not future.cancelled()]:
             self.record(self._outcome(future))
 

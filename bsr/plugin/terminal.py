@@ -85,11 +85,6 @@ class Display:
             )  # fmt: skip
             self.bar = self.progress.add_task("", total=len(session.runs), completed=len(session.results))
 
-    def started(self, run: Run) -> None:
-        """See Watcher."""
-        self.running[run.key] = (run, 0)
-        self._draw()
-
     def epoch(self, run: Run, epoch: int) -> None:
         """See Watcher."""
         self.running[run.key] = (run, epoch)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bsr.stats.basis import RESAMPLES, SIGNIFICANCE, Array, PValue, shuffled
+from bsr.stats.basis import RESAMPLES, Array, PValue, permutation_p
 
 
 def first_epoch(curve: Sequence[float | None], target: float) -> int | None:
@@ -93,8 +93,8 @@ def later_with_batch_size(cells: Mapping[int, Sequence[Reached]], resamples: int
     """Whether larger batches take longer to reach the target; runs that never do count for what they are.
 
     A pair has a certain order where one run's latest time is no later than the other's earliest (Gehan 1965,
-    Biometrika 52, 203-223, for censored times; here also between two looks). The permutation p of their
-    balance exists only where all runs were looked at at the same moments, as in epochs: in steps or seconds
+    Biometrika 52, 203-223, for censored times; here also between two looks), and the p is that of Gehan's
+    scores, permuted. It exists only where all runs were looked at at the same moments, as in epochs: in steps or seconds
     the looks themselves depend on the batch size, and so would the p. There, read `low` and `high`: both on
     one side of zero is certain of these runs, whatever the undecided pairs hide.
     """
@@ -121,24 +121,17 @@ def later_with_batch_size(cells: Mapping[int, Sequence[Reached]], resamples: int
 
 
 def _ordering_p(levels: Array, later: Array, looks: Sequence[tuple[float, ...]], resamples: int) -> PValue:
-    """Permutation p of the balance of certain orders; every run's balance against the others is its score."""
+    """Permutation p: a run's score is how many others it is later than, less how many are later than it."""
     if len(set(looks)) > 1:
         return PValue(None, "the runs were looked at at different moments, which depend on the batch size")
     sizes = np.unique(levels, return_counts=True)[1].tolist()
+    if not later.any() or len(sizes) < 2:
+        return PValue(None, "no certain order between runs at two batch sizes")
     arrangements = math.factorial(len(levels)) // math.prod(math.factorial(size) for size in sizes)
-    if not later.any() or len(sizes) < 2 or 2 / arrangements > SIGNIFICANCE:
-        return PValue(None, f"{len(levels)} runs whose certain orders are too few")
-
-    def balance(rows: Array) -> Array:
-        index = rows.astype(np.int64)
-        return np.array(
-            [np.sum(later[np.ix_(row, row)] * np.sign(levels[:, None] - levels)) for row in index]
-        )
-
-    order = np.arange(len(levels), dtype=np.float64)
-    observed = abs(balance(order[None, :])[0]) - 1e-9
-    hits = int(np.sum(np.abs(balance(shuffled(order, [len(order)], resamples))) >= observed))
-    return PValue((hits + 1) / (resamples + 1))
+    ranks = np.unique(levels, return_inverse=True)[1] - (len(sizes) - 1) / 2
+    return permutation_p(
+        later.sum(axis=1), lambda rows: rows @ ranks, 2 / arrangements, [len(levels)], resamples
+    )
 
 
 def log_changes(curve: Sequence[float | None], skip: int = 1) -> list[float]:
