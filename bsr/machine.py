@@ -167,3 +167,15 @@ def _nvidia_driver() -> str | None:
         return str(pynvml.nvmlSystemGetDriverVersion())
     except Exception:  # noqa: BLE001 - a missing driver must not stop a measurement
         return None
+
+
+def name_for_files(device: str) -> str:
+    """A device's name as part of a file's: `cpu`, `mps`, `nvidia-h200`."""
+    if torch.device(device).type != "cuda":
+        return device
+    name = torch.cuda.get_device_name(device).lower()
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name).split())
+
+
+if __name__ == "__main__":
+    print(name_for_files(resolve_device("auto")))

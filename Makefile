@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine: `make bench` and `make test`.
+PYTHON ?= python3
+PRESET ?= quick
+ARGS ?=
+
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+INSTALLED := .venv/installed
+
+.PHONY: bench test labels soak lint clean
+
+bench: $(INSTALLED)  ## measure the default preset, then draw the report
+	device=$$($(BIN)/python -m bsr.machine) && \
+	$(BIN)/python -m pytest benchmarks --bsr-preset $(PRESET) \
+		--benchmark-json=reports/runs/$$device-$(PRESET).json $(ARGS) && \
+	$(BIN)/python -m reports reports/runs/$$device-$(PRESET).json
+
+test: $(INSTALLED)  ## the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+labels: $(INSTALLED)  ## the label checks alone, seconds
+	$(BIN)/python -m pytest -m labels $(ARGS)
+
+soak: $(INSTALLED)  ## fault injection at many random moments, minutes
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+lint: $(INSTALLED)  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,dask]"
+	$(PYTHON) -c "open('$(INSTALLED)', 'w').close()"
+
+clean:
+	$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"

@@ -1,0 +1,191 @@
+"""Runs on a Dask cluster (optional extra `bsr[dask]`): any number of machines, the data travel with the package.
+
+Dask schedules, retries what a lost worker was training, and streams results back; nothing of that is ours.
+Here its workers are checked before they are trusted, and each trains one Run at a time.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import bsr
+from bsr import machine
+from bsr.data import DataError, load_images
+from bsr.executors import Computed, compute
+from bsr.experiment import Execution, Run
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS: Final = 30
+IN_FLIGHT_PER_WORKER: Final = 4
+"""Runs submitted ahead, so that a worker never waits for the session."""
+
+
+class ClusterError(Exception):
+    """The cluster cannot be used as asked; the message says expected, got, remedy."""
+
+
+class Identity(NamedTuple):
+    """What a worker must share with every other for their results to be mixed."""
+
+    version: str
+    digest: str
+    """Of the data set's pixels."""
+    host: str
+    environment: dict[str, Any]
+    problem: str = ""
+
+
+class Cluster(Executor):
+    """An executor over the workers of a Dask cluster, through `Client.get_executor()`."""
+
+    def __init__(self, address: str, execution: Execution, dataset: str) -> None:
+        """Connect to the scheduler at `address`, or start a cluster on this machine for `local`.
+
+        On a CUDA device each Run takes one unit of the resource `GPU`. Raises ClusterError.
+        """
+        self._client = connect(address)
+        self._ended = f"bsr-ended-{uuid.uuid4().hex}"
+        try:
+            self.identities: dict[str, Identity] = self._client.run(identify, execution, dataset)
+            first = check(self.identities)
+        except BaseException:
+            self.close()
+            raise
+        self.execution = replace(execution, device=first.environment["device"])
+        self.environment = first.environment
+        self.digest = first.digest
+        self.capacity = IN_FLIGHT_PER_WORKER * len(self.identities)
+        self._hosts = Counter(identity.host for identity in self.identities.values())
+        gpu = self.execution.device.startswith("cuda")
+        self._executor = self._client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpu else {}))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+        """Queue a call on the cluster."""
+        future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
+        return future
+
+    def compute(self, run: Run, execution: Execution) -> Future[Computed]:
+        """Queue a Run on whichever worker is free."""
+        expected = (bsr.__version__, self.digest)
+        return self.submit(compute_on_worker, run, execution, expected, dict(self._hosts), self._ended)
+
+    def epochs(self) -> Iterable[tuple[str, int]]:
+        """Nothing: a cluster tells of Runs, not of epochs."""
+        return ()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
+        """End; with `cancel_futures` queued Runs are cancelled and running ones stop after their epoch."""
+        if cancel_futures:
+            from distributed import Event  # noqa: PLC0415
+
+            with suppress(Exception):
+                Event(self._ended, client=self._client).set()
+        self._executor.shutdown(wait=wait and not cancel_futures)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        cluster = self._client.cluster if getattr(self._client, "bsr_started", False) else None
+        self._client.close(timeout=2)
+        if cluster is not None:
+            cluster.close(timeout=5)
+
+
+def connect(address: str) -> Client:
+    """A client of the scheduler at `address`; `local` starts one worker per core here. Raises ClusterError."""
+    try:
+        from distributed import Client, LocalCluster  # noqa: PLC0415 - the optional extra
+    except ImportError as error:
+        raise ClusterError(f"expected dask.distributed, got {error}; install it with: pip install 'bsr[dask]'") from error
+    try:
+        if address != "local":
+            return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        cluster = LocalCluster(
+            n_workers=machine.usable_cores(), threads_per_worker=1, processes=True, dashboard_address=None
+        )
+        client = Client(cluster, set_as_default=False)
+        client.bsr_started = True
+        return client
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"expected a Dask scheduler at {address!r}, got {error or type(error).__name__}; "
+            "start one with: dask scheduler, or use --bsr-dask local"
+        ) from error
+
+
+def identify(execution: Execution, dataset: str) -> Identity:
+    """On a worker: what it is, or why it cannot train."""
+    host = socket.gethostname()
+    try:
+        device = machine.resolve_device(execution.device)
+        digest = load_images(dataset, execution.data).digest
+        return Identity(bsr.__version__, digest, host, machine.fingerprint(replace(execution, device=device)))
+    except (machine.DeviceError, DataError) as error:
+        return Identity(bsr.__version__, "", host, {}, str(error))
+
+
+def check(identities: dict[str, Identity]) -> Identity:
+    """The identity that all workers share, of the first. Raises ClusterError for none, or for one that differs."""
+    if not identities:
+        raise ClusterError("expected at least one worker, got none; start them with: dask worker ADDRESS --nthreads 1")
+    first = next(iter(identities.values()))
+    for address, identity in identities.items():
+        if identity.problem:
+            raise ClusterError(f"worker {address}: {identity.problem}")
+        if identity.version != bsr.__version__:
+            raise ClusterError(
+                f"worker {address}: expected bsr {bsr.__version__}, got {identity.version}; install the same there"
+            )
+        if identity.digest != first.digest:
+            raise ClusterError(
+                f"worker {address}: expected data with digest {first.digest}, got {identity.digest}; "
+                "give every worker the same files"
+            )
+    return first
+
+
+class UnlikeWorkerError(Exception):
+    """A worker that came later differs from those that were checked."""
+
+
+class AbandonedError(Exception):
+    """The session ended while this Run was training."""
+
+
+_ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process's, whatever Dask's nthreads
+
+
+def compute_on_worker(
+    run: Run, execution: Execution, expected: tuple[str, str], hosts: dict[str, int], ended: str
+) -> Computed:
+    """`compute` on a worker that is checked again, stopped after an epoch once the session has ended.
+
+    `expected` is the session's version and data digest, `hosts` the number of workers by host, `ended` the name
+    of the event that tells of the end. Raises UnlikeWorkerError.
+    """
+    from distributed import Event, get_client  # noqa: PLC0415
+
+    client = get_client()
+
+    def observe(_epoch: int) -> None:
+        if Event(ended, client=client).is_set():
+            raise AbandonedError
+
+    with _ONE_AT_A_TIME:
+        mine = identify(execution, run.dataset)
+        if mine.problem or (mine.version, mine.digest) != expected:
+            found = mine.problem or f"version {mine.version}, data {mine.digest}"
+            raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")
+        computed = compute(run, execution, observe)
+    beside = max(0, hosts.get(socket.gethostname(), 1) - 1)
+    return Computed(replace(computed.result, beside=beside), computed.environment)

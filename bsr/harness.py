@@ -1,0 +1,139 @@
+"""The harness measured by itself: its engines against the loop that a user would otherwise write.
+
+Everything is timed in one session, in turn, over several rounds, so that a ratio holds where the machine's
+speed drifts. Seconds are of one training epoch: no loading, no evaluation, no compilation.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from bsr import engines, machine
+from bsr.data import Split, load_split
+from bsr.document import HarnessTiming
+from bsr.experiment import TUNED_LEARNING_RATE, Execution, Run
+from bsr.training import Learner, data_order, initial_model
+
+BATCH_SIZES: Final = (16, 64, 256, 1024)
+ROUNDS: Final = 5
+MULTIPLY_ADDS_PER_IMAGE: Final = 1_296_150
+"""Forward and backward of the network; the first convolution needs no gradient for its input."""
+TEXTBOOK: Final = "textbook"
+EAGER: Final = "eager"
+ONE_CORE: Final = "native, one core"
+ALL_CORES: Final = "native, all cores"
+SECONDS_FOR_PEAK: Final = 0.3
+
+
+def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
+    """One training epoch as it is usually written; a call trains it and returns its seconds.
+
+    TensorDataset of float32 images and labels, DataLoader(shuffle=True, num_workers=0), contiguous NCHW,
+    default Adam, `loss.item()` each step, all threads.
+    """
+    torch.manual_seed(run.seed)
+    model, _ = initial_model(run.seed)
+    dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
+    loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate)
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        total = 0.0
+        for images, labels in loader:
+            optimiser.zero_grad()
+            loss = functional.mse_loss(model(images), labels)
+            loss.backward()
+            optimiser.step()
+            total += loss.item()
+        return time.perf_counter() - began
+
+    return epoch
+
+
+def engine_epoch(engine: str, threads: int, run: Run, split: Split) -> Callable[[], float]:
+    """One training epoch of an engine, likewise."""
+    execution = Execution(engine=engine, threads=threads)
+    model, generator = initial_model(run.seed)
+    learner: Learner = engines.learner(engine)(model, run, split, execution)
+
+    def epoch() -> float:
+        order = next(data_order(generator, run.train_images, epochs=1))
+        with machine.configured(run.precision, execution):
+            began = time.perf_counter()
+            learner.train_epoch(order, math.inf)
+            return time.perf_counter() - began
+
+    return epoch
+
+
+def crowded_epoch(engine: str, runs: int, run: Run, split: Split) -> Callable[[], float]:
+    """One training epoch of as many Runs at once as there are cores; the seconds are per Run."""
+    epochs = [engine_epoch(engine, 1, run, split) for _ in range(runs)]
+
+    def epoch() -> float:
+        with ThreadPoolExecutor(runs) as pool:
+            return max(pool.map(lambda train: train(), epochs)) / runs
+
+    return epoch
+
+
+@dataclass(slots=True)
+class Harness:
+    """The loops to compare, and the seconds they took."""
+
+    train_images: int = 60_000
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    peaks: list[float] = field(default_factory=list)
+    """GFLOP/s of one core's fused multiply-adds, one value per round; empty without the native engine."""
+
+    def measure(self, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _text: None) -> list[HarnessTiming]:
+        """Every loop at every batch size once per round, in turn; `tell` hears of each round."""
+        epochs = {(loop, size): epoch for size in self.batch_sizes for loop, epoch in self._loops(size).items()}
+        for number in range(1, rounds + 1):
+            tell(f"harness: round {number} of {rounds}")
+            if any(loop == ONE_CORE for loop, _ in epochs):
+                from bsr.engines.native import peak_gflops  # noqa: PLC0415 - compiles
+
+                self.peaks.append(peak_gflops(SECONDS_FOR_PEAK))
+            for cell, epoch in epochs.items():
+                self.seconds.setdefault(cell, []).append(epoch())
+        return [self._timing(loop, size) for loop, size in epochs]
+
+    def _loops(self, size: int) -> dict[str, Callable[[], float]]:
+        run = Run(
+            task="mean",
+            batch_size=size,
+            seed=size,
+            learning_rate=TUNED_LEARNING_RATE["mean"],
+            train_images=self.train_images,
+        )
+        split = load_split(run)
+        cores = machine.usable_cores()
+        loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
+        if not engines.unavailable("native", "cpu", run.precision):
+            loops[ONE_CORE] = engine_epoch("native", 1, run, split)
+            loops[ALL_CORES] = crowded_epoch("native", cores, run, split)
+        return loops
+
+    def _timing(self, loop: str, size: int) -> HarnessTiming:
+        cores = machine.usable_cores() if loop == ALL_CORES else 1
+        return HarnessTiming(
+            loop=loop,
+            batch_size=size,
+            threads=1 if loop == ONE_CORE else machine.usable_cores(),
+            seconds=tuple(self.seconds[loop, size]),
+            gflop_per_epoch=2 * MULTIPLY_ADDS_PER_IMAGE * self.train_images / 1e9,
+            peak_gflops=cores * median(self.peaks) if self.peaks and loop in {ONE_CORE, ALL_CORES} else None,
+        )
