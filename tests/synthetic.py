@@ -59,7 +59,9 @@ def result(run: Run, status: Status = "ok", **circumstances: Any) -> Result:
         return replace(empty, baseline_mse=None, **circumstances)
     epochs = run.epochs if status in {"ok", "dead"} else max(1, run.epochs // 3)
     mse = [UNTRAINED_MSE.get(run.task, 1000.0), *_test_mse(run, status, epochs, stream)]
-    seconds = (4.0 + 0.0012 * run.steps_per_epoch) * run.train_images / 60_000 * stream.lognormal(0, 0.02, epochs)
+    seconds = (
+        (4.0 + 0.0012 * run.steps_per_epoch) * run.train_images / 60_000 * stream.lognormal(0, 0.02, epochs)
+    )
     loss: list[float | None] = [value * (0.9 if run.loss == "mse" else 1.0) for value in mse[1:]]
     test_mse: list[float | None] = [*mse]
     if status == "diverged":
@@ -88,11 +90,15 @@ def _test_mse(run: Run, status: Status, epochs: int, stream: np.random.Generator
     if run.task == "median":
         collapsed = stream.random() > math.log2(run.batch_size) / 14
         tiny = 10.0 ** -stream.uniform(6, 15, epochs) * (stream.random(epochs) > 0.4)
-        return [float(value) for value in (tiny if collapsed else 0.35 * np.exp(-0.03 * epoch) * stream.random())]
+        return [
+            float(value) for value in (tiny if collapsed else 0.35 * np.exp(-0.03 * epoch) * stream.random())
+        ]
     if status == "dead":
         return [BASELINE_MSE.get(run.task, 100.0) * 1.001] * epochs
     sizes = np.log2(_SIZES)
-    final = np.exp(np.interp(math.log2(run.batch_size), sizes, np.log(_FINAL_MSE.get(run.task, _FINAL_MSE["mean"]))))
+    final = np.exp(
+        np.interp(math.log2(run.batch_size), sizes, np.log(_FINAL_MSE.get(run.task, _FINAL_MSE["mean"])))
+    )
     off = math.log10(run.learning_rate / TUNED_LEARNING_RATE.get(run.task, 0.001))
     rate = 10 ** min(0.7 * off * off, 3.0) * (1.5 if run.optimiser == "sgd" else 1.0)
     early = 1 + 0.04 * run.batch_size * np.exp(-0.75 * (epoch - 1)) + 2 / epoch
@@ -134,7 +140,12 @@ def labels(tasks: Iterable[str], dataset: str = "MNIST") -> tuple[LabelDistribut
 
 def harness(batch_sizes: Iterable[int]) -> tuple[HarnessTiming, ...]:
     """Four loops at every batch size, three rounds each."""
-    slowness = {"textbook": (2, 2.4), "eager": (2, 1.0), "native, one core": (1, 0.8), "native, all cores": (2, 0.45)}
+    slowness = {
+        "textbook": (2, 2.4),
+        "eager": (2, 1.0),
+        "native, one core": (1, 0.8),
+        "native, all cores": (2, 0.45),
+    }
     return tuple(
         HarnessTiming(
             loop=loop,
@@ -167,7 +178,9 @@ def study(
     cases = tuple(
         Case(
             key=key,
-            cases={name: case for name, named in planned.items() for case, run_ in named.items() if run_ == run},
+            cases={
+                name: case for name, named in planned.items() for case, run_ in named.items() if run_ == run
+            },
             result=result(run, disturb(run), **about(run)),
         )
         for key, run in runs.items()

@@ -1,0 +1,1 @@
+"""The report: recorded JSON in; figures, tables and one self-contained page out. Needs no torch."""

@@ -1,0 +1,166 @@
+"""Refusing what the types of a recording allow and its meaning does not, by the path of the field.
+
+What passes here may be drawn: lengths fit the epochs, numbers are in range, every key is its run's digest, and
+within an experiment runs differ only by task, batch size, seed and the axis that the experiment varies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from bsr.document import Case, HarnessTiming, LabelDistribution, Study
+from bsr.experiment import EXPERIMENTS, RUN_FIELDS, Result
+
+MAX_BATCH_SIZE: Final = 2**31
+MAX_EPOCHS: Final = 100_000
+MAX_TASKS: Final = 24
+MAX_BATCH_SIZES: Final = 48
+
+
+class FaultError(Exception):
+    """What is wrong with a file: expected, got, remedy."""
+
+
+Complaint = tuple[str, str, object]
+"""Field below the record's path, what was expected, what was found."""
+
+
+def check(study: Study) -> None:
+    """Refuse values that the types allow and the meaning does not, by the path of the field."""
+    if not study.cases and not study.labels and not study.harness:
+        raise FaultError(
+            f"$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
+        )
+    _each("cases", study.cases, _case_complaints)
+    _each("labels", study.labels, _label_complaints)
+    _each("harness", study.harness, _harness_complaints)
+    _check_unique(study.cases)
+    _check_one_grid(study)
+
+
+def _each(name: str, records: Sequence[Any], complaints: Callable[[Any], Iterator[Complaint]]) -> None:
+    for index, record in enumerate(records):
+        for where, expected, got in complaints(record):
+            raise FaultError(
+                f"$.bsr.{name}[{index}].{where}: expected {expected}, got {str(got)[:80]}; record it again"
+            )
+
+
+def _case_complaints(case: Case) -> Iterator[Complaint]:
+    run, result = case.result.run, case.result
+    for name in ("batch_size", "epochs", "train_images", "test_images"):
+        limit = MAX_EPOCHS if name == "epochs" else MAX_BATCH_SIZE
+        if not 1 <= getattr(run, name) <= limit:
+            yield f"result.run.{name}", f"1 to {limit:,}", getattr(run, name)
+    if not 0 < run.learning_rate <= 1e9:
+        yield "result.run.learning_rate", "a positive number", run.learning_rate
+    if abs(run.seed) > 2**64:
+        yield "result.run.seed", "64 bits", run.seed
+    if case.key != run.key:
+        yield "key", f"{run.key}, the digest of its run", case.key
+    if not case.cases:
+        yield "cases", "at least one experiment", "none"
+    yield from _length_complaints(result)
+    yield from _value_complaints(result)
+
+
+def _length_complaints(result: Result) -> Iterator[Complaint]:
+    epochs = result.run.epochs
+    trained = len(result.training_seconds)
+    for name, most in (
+        ("test_mse", epochs + 1),
+        ("test_mae", epochs + 1),
+        ("training_loss", epochs),
+        ("training_seconds", epochs),
+        ("evaluation_seconds", epochs + 1),
+    ):
+        if (length := len(getattr(result, name))) > most:
+            yield f"result.{name}", f"at most {most} values for {epochs} epochs", f"{length} values"
+    if len(result.test_mse) > trained + 1:
+        yield (
+            "result.test_mse",
+            f"at most {trained + 1} values for {trained} timed epochs",
+            f"{len(result.test_mse)}",
+        )
+
+
+def _value_complaints(result: Result) -> Iterator[Complaint]:
+    for name in ("test_mse", "test_mae", "training_loss", "training_seconds", "evaluation_seconds"):
+        for index, value in enumerate(getattr(result, name)):
+            if value is not None and not 0 <= value <= 1e300:
+                yield f"result.{name}[{index}]", "0 or more", value
+    for name in ("baseline_mse", "prediction_spread", "cohort_seconds", "peak_memory_bytes", "wall_seconds"):
+        if (value := getattr(result, name)) is not None and not 0 <= value <= 1e300:
+            yield f"result.{name}", "0 or more", value
+    for name, least in (("threads", 0), ("beside", 0), ("cohort", 1), ("steps", 0)):
+        if not least <= getattr(result, name) <= 2**63:
+            yield f"result.{name}", f"{least} or more", getattr(result, name)
+
+
+def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:
+    names = (
+        "minimum",
+        "lower_whisker",
+        "lower_quartile",
+        "median",
+        "upper_quartile",
+        "upper_whisker",
+        "maximum",
+    )
+    values = [getattr(labels, name) for name in names]
+    for name, smaller, larger in zip(names[1:], values, values[1:], strict=False):
+        if not smaller <= larger:
+            yield name, f"at least {smaller:g}", f"{larger:g}"
+    if labels.count < 1:
+        yield "count", "1 or more", labels.count
+
+
+def _harness_complaints(timing: HarnessTiming) -> Iterator[Complaint]:
+    if not 1 <= timing.batch_size <= MAX_BATCH_SIZE:
+        yield "batch_size", f"1 to {MAX_BATCH_SIZE:,}", timing.batch_size
+    if not timing.seconds or not all(0 < value < 1e9 for value in timing.seconds):
+        yield "seconds", "one positive number per round", timing.seconds
+
+
+def _check_unique(cases: Sequence[Case]) -> None:
+    first: dict[str, int] = {}
+    for index, case in enumerate(cases):
+        if case.key in first:
+            raise FaultError(
+                f"$.bsr.cases[{index}].key: expected each key once, got {case.key} again after "
+                f"cases[{first[case.key]}]; record it again"
+            )
+        first[case.key] = index
+
+
+def _check_one_grid(study: Study) -> None:
+    """Within an experiment and a task, runs differ by batch size, seed and the axis it varies, by nothing else."""
+    runs = [case.result.run for case in study.cases]
+    _check_few("tasks", {run.task for run in runs}, MAX_TASKS)
+    _check_few("batch sizes", {run.batch_size for run in runs}, MAX_BATCH_SIZES)
+    _check_same(study.cases, ("dataset", "train_images", "test_images", "precision"), "a study")
+    for name, experiment in EXPERIMENTS.items():
+        free = {"task", "batch_size", "seed", *experiment.varies}
+        for task in sorted({run.task for run in runs}):
+            cases = [case for case in study.cases if name in case.cases and case.result.run.task == task]
+            fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
+            _check_same(cases, fixed, f"task {task!r} of experiment {name}")
+
+
+def _check_few(what: str, values: set[Any], most: int) -> None:
+    if len(values) > most:
+        raise FaultError(
+            f"$.bsr.cases: expected at most {most} {what}, got {len(values)}; split the study into several"
+        )
+
+
+def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:
+    for name in fields:
+        for case in cases:
+            expected, got = getattr(cases[0].result.run, name), getattr(case.result.run, name)
+            if got != expected:
+                raise FaultError(
+                    f"$.bsr.cases, {case.result.run.label}, run.{name}: expected one value in {where}, "
+                    f"{str(expected)[:40]!r}, got {str(got)[:40]!r} too; draw them from separate files"
+                )

@@ -1,0 +1,97 @@
+"""What a figure is: a name, a title, the question it answers, and a function from data to panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from reports import style
+from reports.drawing import Panel
+from reports.frame import Cell, Frame
+
+MSE = "test MSE, squared label units (log)"
+NORMALISED = "test MSE / MSE of the best constant (log)"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a figure shows of one study."""
+
+    panels: Sequence[Panel]
+    caption: str
+    """Plain text; how it was computed and n."""
+    alternative: str
+    """For who cannot see it: what is drawn and what it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of the report. `draw` gives None where the study lacks the data."""
+
+    name: str
+    """File name and anchor on the page."""
+    title: str
+    draw: Callable[[Frame], Drawing | None]
+    options: str
+    """The options of pytest that would measure what it needs."""
+    study: str = ""
+    """The study's figure that it reproduces."""
+    section: str = "The batch size"
+
+
+def legend(axes: Axes, title: str = "", wide: int = 8, handles: Any = None) -> None:
+    """The legend as a strip above the axes: `title`, then one entry per labelled artist, in rows of `wide`."""
+    figure = axes.figure
+    handles = handles or axes.get_legend_handles_labels()[0]
+    if not handles:
+        return
+    rows = -(-len(handles) // wide)
+    across = -(-len(handles) // rows)
+    in_rows = [handles[index] for column in range(across) for index in range(column, len(handles), across)]
+    left = 0.012
+    if title:
+        text = figure.text(left, 0.8745, title, size=9.5, va="top", color=style.MUTED)
+        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+        left += text.get_window_extent(renderer).width / figure.bbox.width + 0.012
+    axes.legend(
+        handles=in_rows,
+        labels=[handle.get_label() for handle in in_rows],
+        loc="upper left",
+        bbox_to_anchor=(left, 0.889),
+        bbox_transform=figure.transFigure,
+        ncols=across,
+        borderaxespad=0,
+        columnspacing=1.1,
+        handlelength=1.1,
+        handletextpad=0.45,
+        labelspacing=0.25,
+    )
+
+
+def finals(cells: Iterable[Cell]) -> dict[int, list[float]]:
+    """Batch size -> final MSE per seed, as bsr.stats takes it."""
+    return {cell.batch_size: cell.finals for cell in cells}
+
+
+def per_task(
+    frame: Frame,
+    draw: Callable[[str, list[Cell]], Callable[[Axes], None]],
+    measure: str = MSE,
+    experiment: str = "batch-size",
+    fewest_seeds: int = 1,
+) -> list[Panel]:
+    """A panel per task that has cells with at least `fewest_seeds` final MSEs, degenerate tasks named so."""
+    panels = []
+    for task in frame.tasks_of(experiment):
+        cells = [cell for cell in frame.cells(task, experiment) if len(cell.finals) >= fewest_seeds]
+        if cells:
+            panels.append(Panel(titled(frame, task), draw(task, cells), measure))
+    return panels
+
+
+def titled(frame: Frame, task: str) -> str:
+    """A task's name over a panel."""
+    return f"{task} (degenerate: nothing to learn)" if task in frame.degenerate else task

@@ -1,0 +1,175 @@
+"""Reading benchmark JSON that may come from anybody: bounded, strict, checked, and refused in one line.
+
+A file is a regular file of bounded size and nesting depth; strict JSON in UTF-8 without NaN, Infinity,
+numbers too large for a float, or duplicate keys; of the schema of bsr.document, checked with the path of the
+offending field; and consistent, so that everything drawn from it means what its label says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+import numpy as np
+
+from bsr.document import Study
+from bsr.experiment import SCHEMA
+from reports.check import FaultError, check
+from reports.text import printable
+
+MAX_BYTES: Final = 256 * 2**20
+MAX_DEPTH: Final = 64
+_RECORD: Final = "record one with: pytest benchmarks --benchmark-json=run.json"
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class RefusedError(Exception):
+    """A file that is not drawn; the message is one line: name, expected, got, remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One benchmark JSON as read."""
+
+    path: Path
+    study: Study
+    machine: dict[str, Any] = field(default_factory=dict)
+    """machine_info of pytest-benchmark, without its `bsr` part."""
+    commit: dict[str, Any] = field(default_factory=dict)
+    pytest_benchmark: str = ""
+    """Version of pytest-benchmark that wrote it."""
+
+
+class _Document(msgspec.Struct):
+    """The parts of a pytest-benchmark document that the report reads."""
+
+    bsr: Study
+    machine_info: dict[str, Any] = {}
+    commit_info: dict[str, Any] = {}
+    version: str = ""
+
+
+def load_all(paths: Iterable[Path]) -> tuple[list[Recording], list[RefusedError]]:
+    """Every file that can be drawn, and why each other one cannot: a bad file never stops a good one."""
+    good, bad = [], []
+    for path in paths:
+        try:
+            good.append(load(path))
+        except RefusedError as refusal:
+            bad.append(refusal)
+    return good, bad
+
+
+def load(path: Path) -> Recording:
+    """One benchmark JSON. Raises RefusedError, whose message is one line."""
+    try:
+        document = parse(read_bounded(path))
+        check(document.bsr)
+    except FaultError as fault:
+        raise RefusedError(f"{printable(str(path))}: {printable(str(fault))}") from fault
+    machine = {name: value for name, value in document.machine_info.items() if name != "bsr"}
+    return Recording(
+        path=path,
+        study=document.bsr,
+        machine=machine,
+        commit=document.commit_info,
+        pytest_benchmark=document.version,
+    )
+
+
+def read_bounded(path: Path) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES."""
+    try:
+        if not path.is_file():
+            raise FaultError(f"expected a benchmark JSON file, got {_what(path)}; {_RECORD}")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise FaultError(
+            f"expected a readable file, got {error}; check the path and its permissions"
+        ) from error
+    if len(content) > MAX_BYTES:
+        raise FaultError(
+            f"expected at most {MAX_BYTES // 2**20} MiB, got more; split the study into several files"
+        )
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _what(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a special file" if path.exists() else "no such file"
+
+
+def parse(content: bytes) -> _Document:
+    """A document from the bytes of its JSON; nothing is built before size and depth are known."""
+    if (depth := nesting(content)) > MAX_DEPTH:
+        raise FaultError(
+            f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no benchmark JSON; {_RECORD}"
+        )
+    try:
+        raw = json.loads(content, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite)
+        _refuse_lone_surrogates(content, raw)
+        _refuse_foreign(raw)
+        return msgspec.convert(raw, _Document)
+    except msgspec.ValidationError as error:
+        raise FaultError(
+            f"{_named(str(error))}; the file was altered or written by another version"
+        ) from error
+    except (ValueError, OverflowError) as error:
+        raise FaultError(f"expected strict JSON, got {error}; record it again, or export it again") from error
+
+
+def nesting(content: bytes) -> int:
+    """How deep the brackets of JSON text are nested outside its strings; linear time, no recursion."""
+    brackets = np.frombuffer(_STRING.sub(b"", content).translate(None, _NOT_BRACKETS), dtype=np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    steps = np.where(opening, np.int8(1), np.int8(-1))
+    return int(np.cumsum(steps, dtype=np.int64).max(initial=0))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {repeated[:80]!r} twice in one object")
+    return found
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"the number {name}")
+
+
+def _finite(text: str) -> float:
+    if not np.isfinite(value := float(text)):
+        raise ValueError(f"the number {text[:40]}, too large for a float")
+    return value
+
+
+def _refuse_lone_surrogates(content: bytes, raw: object) -> None:
+    """Half a character, which JSON can spell and no file can hold."""
+    if b"\\ud" in content or b"\\uD" in content:
+        json.dumps(raw, ensure_ascii=False).encode()
+
+
+def _refuse_foreign(raw: object) -> None:
+    """What deserves a better sentence than the schema's."""
+    if not isinstance(raw, dict) or "benchmarks" not in raw:
+        raise FaultError(f"expected a benchmark JSON, got another kind of JSON; {_RECORD}")
+    if not isinstance(part := raw.get("bsr"), dict):
+        raise FaultError(f"expected a part `bsr` beside pytest-benchmark's own, got none; {_RECORD}")
+    if (schema := part.get("schema", SCHEMA)) != SCHEMA:
+        raise FaultError(
+            f"$.bsr.schema: expected {SCHEMA}, got {str(schema)[:40]}; use the version of bsr that wrote it"
+        )
+
+
+def _named(message: str) -> str:
+    """The schema's `what - at where`, the field first."""
+    what, _, where = message.partition(" - at ")
+    return f"{where.strip('`') or '$'}: {what[:1].lower()}{what[1:]}"

@@ -1,0 +1,59 @@
+"""Measured beside published: which cells may be compared, and how they compare, at the same epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from bsr import paper
+from reports.frame import Frame
+
+DATASET, TRAIN_IMAGES, TEST_IMAGES = "MNIST", 60_000, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One cell as measured and as published, after the same epoch; squared label units."""
+
+    published: paper.PublishedSpread
+    measured: tuple[float, ...]
+    """One test MSE per seed."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over the measured seeds."""
+        return fmean(self.measured)
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured mean over published mean; None where the published one is 0."""
+        return self.mean / self.published.mean_mse if self.published.mean_mse else None
+
+    @property
+    def overlap(self) -> bool:
+        """Whether the ranges from minimum to maximum have a value in common."""
+        return self.published.overlaps(min(self.measured), max(self.measured))
+
+
+def comparable(frame: Frame) -> bool:
+    """Whether the study trained on what the published numbers were trained on."""
+    runs = [result.run for result in frame.all_results]
+    return bool(runs) and all(
+        (run.dataset, run.train_images, run.test_images, run.precision)
+        == (DATASET, TRAIN_IMAGES, TEST_IMAGES, "float32")
+        for run in runs[:1]
+    )
+
+
+def beside(frame: Frame, task: str) -> list[Beside]:
+    """Every cell of a task that was both measured and published, at the published epoch and rate."""
+    if not comparable(frame):
+        return []
+    published = {cell.batch_size: cell for cell in paper.final_mse() if cell.task == task}
+    found = []
+    for cell in frame.cells(task):
+        known = published.get(cell.batch_size)
+        if known and cell.results[0].run.learning_rate == known.learning_rate:
+            measured = tuple(cell.at_epoch(known.epoch))
+            found += [Beside(known, measured)] if measured else []
+    return found

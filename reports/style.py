@@ -1,0 +1,233 @@
+"""One look for every figure: colours that a colour-blind reader tells apart, in light and in dark; plain axes.
+
+Every colour is a pair. Figures are drawn in the light one; the page replaces it by a CSS variable that turns
+into the dark one. Batch sizes are ordered and take a perceptually uniform map (viridis, cut where it meets the
+paper); tasks and other kinds take the Okabe-Ito colours (Okabe and Ito, 2008) and a marker each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from reports.text import printable, tick, ticks
+
+INK: Final = "#1b1e23"
+MUTED: Final = "#5b626c"
+GRID: Final = "#e3e6ea"
+PAPER: Final = "#fffffe"
+_DARK: Final = {INK: "#e9ebee", MUTED: "#a3abb6", GRID: "#30353d", PAPER: "#171a1f"}
+_KINDS: Final = (  # blue, vermillion, green, purple, orange, sky: Okabe-Ito, and a lighter twin on dark paper
+    ("#0072b2", "#4ea8e0", "o"),
+    ("#d55e00", "#ff8f4a", "s"),
+    ("#009e73", "#2cc79b", "^"),
+    ("#cc79a7", "#e59ec4", "D"),
+    ("#e69f00", "#f5bd45", "v"),
+    ("#56b4e9", "#8fd0f7", "P"),
+)
+REFERENCE: Final = "#6f7681"
+"""Published figures and reference lines: grey, so that measured data stand out."""
+_DARK_REFERENCE: Final = "#98a1ad"
+_TASK_KIND: Final = {"mean": 0, "std": 1, "var": 2, "median": 3}
+_STEPS: Final = 32
+PARAMETERS: Final[dict[str, Any]] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bsr",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+}
+"""Matplotlib settings of every figure. parse_math is off: a `$` in a name is a dollar sign."""
+
+
+def variables() -> dict[str, tuple[str, str, str]]:
+    """Light colour -> (CSS variable, light colour, dark colour), for every colour a figure may use."""
+    named = [("ink", INK), ("muted", MUTED), ("grid", GRID), ("paper", PAPER)]
+    pairs = [(name, light, _DARK[light]) for name, light in named]
+    pairs.append(("reference", REFERENCE, _DARK_REFERENCE))
+    pairs += [(f"kind-{index}", light, dark) for index, (light, dark, _) in enumerate(_KINDS)]
+    pairs += [(f"order-{step}", *_ordered(step)) for step in range(_STEPS + 1)]
+    return {light: (f"--{name}", light, dark) for name, light, dark in pairs}
+
+
+@cache
+def _ordered(step: int) -> tuple[str, str]:
+    position = step / _STEPS
+    viridis = colormaps["viridis"]
+    return to_hex(viridis(0.88 * position)), to_hex(viridis(0.32 + 0.68 * position))
+
+
+def ordered_colours(values: Sequence[float]) -> dict[float, str]:
+    """A colour per value of an ordered quantity, evenly spaced from the first to the last."""
+    last = max(len(values) - 1, 1)
+    return {value: _ordered(round(_STEPS * index / last))[0] for index, value in enumerate(values)}
+
+
+def kind(index: int) -> tuple[str, str]:
+    """Colour and marker of the `index`-th kind."""
+    colour, _, marker = _KINDS[index % len(_KINDS)]
+    return colour, marker
+
+
+def task_kind(task: str, tasks: Sequence[str]) -> tuple[str, str]:
+    """Colour and marker of a task, the same in every figure of a study."""
+    others = [name for name in tasks if name not in _TASK_KIND]
+    return kind(_TASK_KIND.get(task, 4 + (others.index(task) if task in others else 0)))
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+def name(text: str, limit: int = 40) -> str:
+    """A name from the data as figures can show it: no control characters, nothing the font lacks."""
+    shown = printable(text, limit)
+    return "".join(letter if ord(letter) in _drawable() else "?" for letter in shown)
+
+
+def batch_axis(axes: Axes, sizes: Sequence[int], least_margin: float = 1.25) -> None:
+    """A log2 axis of batch sizes with plain integers, none so close to the last that labels touch."""
+    axes.set_xscale("log", base=2)
+    low, high = min(sizes), max(sizes)
+    margin = max((high / low) ** 0.05, least_margin)
+    axes.set_xlim(low / margin, high * margin)
+    plain_ticks(axes.xaxis, apart(sizes, math.log(high / low * margin**2) / 13))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:.0f}"))
+    axes.set_xlabel("batch size")
+
+
+def apart(values: Iterable[float], least: float) -> list[float]:
+    """Values in rising order, those left out whose logarithm is closer than `least` to the one before."""
+    shown: list[float] = []
+    for value in sorted(values):
+        if not shown or math.log(value / shown[-1]) >= least:
+            shown.append(value)
+    return shown
+
+
+def plain_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Ticks at these values and nowhere else, as plain numbers."""
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_major_formatter(FuncFormatter(ticks(min(values), max(values))))
+    axis.set_minor_locator(NullLocator())
+
+
+@dataclass(frozen=True, slots=True)
+class LogScale:
+    """A log axis for values of which some may be 0 or too small to matter: those lie on a floor named so."""
+
+    low: float
+    high: float
+    floor: float | None
+    """Where values at or below it are drawn; None if there are none."""
+    floor_label: str = "0"
+
+    @classmethod
+    def of(cls, values: Iterable[float], smallest: float = 1e-16) -> LogScale:
+        """The scale for values of 0 or more; what is below `smallest` counts as too small to tell apart."""
+        found = [value for value in values if math.isfinite(value)]
+        above = [value for value in found if value >= smallest]
+        below = [value for value in found if value < smallest]
+        low, high = (min(above), max(above)) if above else (0.1, 1.0)
+        decades = max(math.log10(high / low), 0.3)
+        if not below:
+            pad = 10 ** (0.06 * decades)
+            return cls(low / pad, high * pad, None)
+        floor = low / 10 ** max(1.0, 0.12 * decades)
+        label = "0" if not any(below) else f"<{tick(smallest)}"
+        return cls(floor / 10 ** (0.06 * decades), high * 10 ** (0.06 * decades), floor, label)
+
+    def place(self, values: Iterable[float]) -> list[float]:
+        """Values as drawn."""
+        return [value if self.floor is None else max(value, self.floor) for value in values]
+
+    def apply(self, axis: Axis) -> None:
+        """Make `axis` this scale, with ticks as plain numbers."""
+        axis._set_axes_scale("log")  # type: ignore[attr-defined]
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+        setter = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim  # type: ignore[attr-defined]
+        setter(self.low, self.high)
+        shown = ticks(self.low, self.high)
+        if self.floor is None:
+            axis.set_major_locator(_locator(self.low, self.high))
+            axis.set_major_formatter(FuncFormatter(shown))
+            return
+        axis.set_major_locator(FixedLocator([self.floor, *decade_ticks(self.floor * 5, self.high)]))
+        axis.set_major_formatter(
+            FuncFormatter(
+                lambda value, place: self.floor_label if value == self.floor else shown(value, place)
+            )
+        )
+
+
+def _locator(low: float, high: float) -> LogLocator | MaxNLocator | FixedLocator:
+    decades = math.log10(high / low)
+    if decades < 0.9:
+        return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    if decades < 2.6:
+        return LogLocator(10, subs=(1, 2, 5) if decades < 1.8 else (1, 3))
+    return FixedLocator(decade_ticks(low, high))
+
+
+def decade_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Powers of ten between two values, every second, third, ... where there are more than `most`."""
+    exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+    stride = max(1, math.ceil(len(exponents) / most))
+    return [10.0**exponent for exponent in exponents if exponent % stride == 0]
+
+
+def log_axis(axis: Axis, values: Iterable[float]) -> LogScale:
+    """Make `axis` a log axis that holds `values`; returns where to draw them."""
+    scale = LogScale.of(values)
+    scale.apply(axis)
+    return scale
+
+
+def linear_axis(axis: Axis, high: float) -> None:
+    """A linear axis from 0, for bars, whose lengths are compared."""
+    setter = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim  # type: ignore[attr-defined]
+    setter(0, high * 1.08 or 1.0)
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def spread(count: int, width: float) -> list[float]:
+    """Factors round 1 that set `count` dots side by side on a log axis, `width` from first to last."""
+    if count < 2:
+        return [1.0] * count
+    return [float(factor) for factor in width ** np.linspace(-0.5, 0.5, count)]

@@ -1,0 +1,81 @@
+"""Text for people: numbers as they are read, and strings from other people's files made harmless."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+_SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MINUS: Final = "\N{MINUS SIGN}"
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def printable(text: str, limit: int = 2000) -> str:
+    """`text` with control and other invisible characters written out as escapes, at most `limit` characters."""
+    shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escaped(letter: str) -> str:
+    return ascii(letter)[1:-1]
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A value for a CSV cell: numbers as they are, None empty, text so that no spreadsheet runs it."""
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    text = printable(str(value)) if not str(value).startswith(("\t", "\r")) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def power_of_ten(exponent: int) -> str:
+    """`10⁻⁶`."""
+    return f"10{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with `digits` significant digits, thousands apart: `0.2457`, `11,370`, `1.2·10⁻⁹`; a dash for None."""
+    if value is None or not math.isfinite(value):
+        return "\N{EN DASH}"
+    if value == 0 or isinstance(value, int):
+        return f"{value:,}" if isinstance(value, int) else "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 7:
+        rounded = float(f"{value:.{digits}g}")
+        return f"{rounded:,.{max(digits - 1 - exponent, 0)}f}".replace("-", _MINUS)
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa}·{power_of_ten(int(power))}".replace("-", _MINUS, 1)
+
+
+def tick(value: float, plain_from: int = -3, plain_to: int = 4) -> str:
+    """An axis tick as plain text: `0.01`, `20`, `1,000`; `10⁻⁶` and `5·10⁻⁶` outside the plain exponents."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    if plain_from <= exponent <= plain_to:
+        return f"{value:,.10g}"
+    factor = round(value / 10.0**exponent, 4)
+    return power_of_ten(exponent) if factor == 1 else f"{factor:g}·{power_of_ten(exponent)}"
+
+
+def ticks(low: float, high: float) -> Callable[[float, object], str]:
+    """A formatter for the ticks of an axis: powers of ten early where it reaches far, so that styles do not mix."""
+    plain_to = 3 if high >= 1e5 else 4
+    plain_from = -2 if low < 1e-4 else -4
+    return lambda value, _position: tick(value, plain_from, plain_to)
+
+
+def listed(items: object, last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(item) for item in items]  # type: ignore[attr-defined]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 seed`, `10 seeds`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
