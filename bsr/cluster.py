@@ -111,7 +111,7 @@ def connect(address: str) -> Client:
         if address != "local":
             return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         cluster = LocalCluster(
-            n_workers=machine.usable_cores(), threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=machine.usable_cores(), threads_per_worker=1, processes=True, dashboard_address=":0"
         )
         client = Client(cluster, set_as_default=False)
         client.bsr_started = True

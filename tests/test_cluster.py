@@ -1,0 +1,112 @@
+"""A Dask cluster computes what this process computes, and is refused where it could not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import wait
+from dataclasses import replace
+
+import pytest
+
+from bsr.cluster import Cluster, ClusterError, Identity, check
+from bsr.executors import compute
+from bsr.experiment import PRESETS, Execution, Run, batch_size
+
+pytest.importorskip("distributed", reason="distributed is not installed")
+
+HERE = Execution(device="cpu", threads=1)
+RUNS = tuple(batch_size(PRESETS["smoke"].grid))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster("local", HERE, "MNIST")
+    yield cluster
+    cluster.shutdown(cancel_futures=True)
+
+
+def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster: Cluster) -> None:
+    runs = RUNS[:4]
+    there = [cluster.compute(run, cluster.execution) for run in runs]
+    for run, future in zip(runs, there, strict=True):
+        here = compute(run, HERE).result
+        assert future.result().result.test_mse == here.test_mse
+        assert future.result().result.order_digest == here.order_digest
+
+
+def test_each_result_names_the_machine_that_trained_it(cluster: Cluster) -> None:
+    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    assert computed.result.environment == computed.environment["id"]
+    assert computed.environment["threads"] == 1
+
+
+def test_a_result_says_how_many_workers_share_its_machine(cluster: Cluster) -> None:
+    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    assert computed.result.beside == len(cluster.identities) - 1
+
+
+def test_killing_a_worker_in_the_middle_of_a_run_loses_nothing(cluster: Cluster) -> None:
+    long = [replace(run, epochs=20, seed=run.seed + 1) for run in RUNS[:4]]
+    futures = [cluster.compute(run, cluster.execution) for run in long]
+    wait(futures, timeout=1.5)
+    os.kill(_a_worker(cluster), signal.SIGKILL)
+    results = [future.result(timeout=120).result for future in futures]
+    assert [result.status for result in results] == ["ok"] * len(long)
+    assert [result.run for result in results] == long
+
+
+def _a_worker(cluster: Cluster) -> int:
+    pids = cluster._client.run(os.getpid, nanny=False)
+    return int(next(iter(pids.values())))
+
+
+def identity(**changes: object) -> Identity:
+    import bsr
+
+    return Identity(bsr.__version__, "digest", "host", {"device": "cpu"})._replace(**changes)  # type: ignore[arg-type]
+
+
+def test_a_worker_with_another_version_is_refused_with_both_versions() -> None:
+    with pytest.raises(ClusterError, match=r"worker tcp://b: expected bsr .*, got 0\.0\.1; install the same there"):
+        check({"tcp://a": identity(), "tcp://b": identity(version="0.0.1")})
+
+
+def test_a_worker_with_other_data_is_refused_with_both_digests() -> None:
+    with pytest.raises(ClusterError, match="worker tcp://b: expected data with digest digest, got other"):
+        check({"tcp://a": identity(), "tcp://b": identity(digest="other")})
+
+
+def test_a_worker_that_cannot_train_says_why() -> None:
+    with pytest.raises(ClusterError, match="worker tcp://a: no such device"):
+        check({"tcp://a": identity(problem="no such device")})
+
+
+def test_a_cluster_without_workers_is_refused_with_the_command_that_starts_one() -> None:
+    with pytest.raises(ClusterError, match="expected at least one worker, got none.*dask worker"):
+        check({})
+
+
+def test_a_missing_scheduler_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bsr.cluster.CONNECT_SECONDS", 1)
+    with pytest.raises(ClusterError, match="expected a Dask scheduler at 'tcp://127.0.0.1:9'.*--bsr-dask local"):
+        Cluster("tcp://127.0.0.1:9", HERE, "MNIST")
+
+
+def test_a_worker_that_came_later_and_differs_does_not_train() -> None:
+    from distributed import Client, LocalCluster
+
+    from bsr.cluster import UnlikeWorkerError, compute_on_worker
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as started,
+        Client(started, set_as_default=False) as client,
+    ):
+        future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest"), {}, "ended")
+        with pytest.raises(UnlikeWorkerError, match=r"expected bsr 0\.0\.1 and data digest, got version"):
+            future.result(timeout=60)
+
+
+def _tiny() -> Run:
+    return replace(RUNS[1], train_images=256, epochs=1)
