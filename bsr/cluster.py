@@ -1,4 +1,4 @@
-"""Runs on a Dask cluster (optional extra `bsr[dask]`): any number of machines, the data travel with the package.
+"""Runs on a Dask cluster (optional extra `bsr[dask]`): any number of machines, data travel with the package.
 
 Dask schedules, retries what a lost worker was training, and streams results back; nothing of that is ours.
 Here its workers are checked before they are trusted, and each trains one Run at a time.
@@ -23,7 +23,7 @@ from bsr.executors import Computed, compute
 from bsr.experiment import Execution, Run
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 CONNECT_SECONDS: Final = 30
 IN_FLIGHT_PER_WORKER: Final = 4
@@ -53,7 +53,7 @@ class Cluster(Executor):
 
         On a CUDA device each Run takes one unit of the resource `GPU`. Raises ClusterError.
         """
-        self._client = connect(address)
+        self._client, self._started = connect(address)
         self._ended = f"bsr-ended-{uuid.uuid4().hex}"
         try:
             self.identities: dict[str, Identity] = self._client.run(identify, execution, dataset)
@@ -69,7 +69,7 @@ class Cluster(Executor):
         gpu = self.execution.device.startswith("cuda")
         self._executor = self._client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpu else {}))
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call on the cluster."""
         future: Future[Any] = self._executor.submit(fn, *args, **kwargs)
         return future
@@ -95,27 +95,29 @@ class Cluster(Executor):
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
-        cluster = self._client.cluster if getattr(self._client, "bsr_started", False) else None
         self._client.close(timeout=2)
-        if cluster is not None:
-            cluster.close(timeout=5)
+        if self._started is not None:
+            self._started.close(timeout=5)
 
 
-def connect(address: str) -> Client:
-    """A client of the scheduler at `address`; `local` starts one worker per core here. Raises ClusterError."""
+def connect(address: str) -> tuple[Client, LocalCluster | None]:
+    """A client of the scheduler at `address`; for `local`, of a cluster started here, one worker per core.
+
+    Raises ClusterError.
+    """
     try:
         from distributed import Client, LocalCluster  # noqa: PLC0415 - the optional extra
     except ImportError as error:
-        raise ClusterError(f"expected dask.distributed, got {error}; install it with: pip install 'bsr[dask]'") from error
+        raise ClusterError(
+            f"expected dask.distributed, got {error}; install it with: pip install 'bsr[dask]'"
+        ) from error
     try:
         if address != "local":
-            return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        cluster = LocalCluster(
+            return Client(address, timeout=CONNECT_SECONDS, set_as_default=False), None
+        started = LocalCluster(
             n_workers=machine.usable_cores(), threads_per_worker=1, processes=True, dashboard_address=":0"
         )
-        client = Client(cluster, set_as_default=False)
-        client.bsr_started = True
-        return client
+        return Client(started, set_as_default=False), started
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"expected a Dask scheduler at {address!r}, got {error or type(error).__name__}; "
@@ -137,7 +139,9 @@ def identify(execution: Execution, dataset: str) -> Identity:
 def check(identities: dict[str, Identity]) -> Identity:
     """The identity that all workers share, of the first. Raises ClusterError for none, or for one that differs."""
     if not identities:
-        raise ClusterError("expected at least one worker, got none; start them with: dask worker ADDRESS --nthreads 1")
+        raise ClusterError(
+            "expected at least one worker, got none; start them with: dask worker ADDRESS --nthreads 1"
+        )
     first = next(iter(identities.values()))
     for address, identity in identities.items():
         if identity.problem:

@@ -27,7 +27,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelDistribution:
-    """The labels of one split, in label units; whiskers reach the last label within 1.5 interquartile ranges."""
+    """The labels of one split, label units; whiskers reach the last label within 1.5 interquartile ranges."""
 
     dataset: str
     task: str

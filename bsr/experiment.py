@@ -239,7 +239,9 @@ def learning_rate(grid: Grid) -> Iterator[Run]:
     around = dict(grid.refine_around)
     for task in grid.tasks:
         if around:
-            rates: Iterable[float] = [around[task] * factor for factor in REFINEMENT] if task in around else ()
+            rates: Iterable[float] = (
+                [around[task] * factor for factor in REFINEMENT] if task in around else ()
+            )
         else:
             centre = REFINED_AROUND.get(task, DEFAULT_LEARNING_RATE)
             rates = (*LOG_GRID, *(centre * factor for factor in REFINEMENT))
@@ -304,7 +306,9 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "batch-size": Experiment("Does the batch size change error, time and reliability?", batch_size),
     "std-at-0.01": Experiment("Does std fluctuate more at the untuned rate?", std_at_001, ("learning_rate",)),
     "learning-rate": Experiment("Which learning rate is best per task?", learning_rate, ("learning_rate",)),
-    "optimiser": Experiment("Does Adam beat SGD, each at its best rate?", optimiser, ("optimiser", "learning_rate")),
+    "optimiser": Experiment(
+        "Does Adam beat SGD, each at its best rate?", optimiser, ("optimiser", "learning_rate")
+    ),
     "loss": Experiment("Does training on MSE beat training on MAE?", loss, ("loss",)),
     "longer": Experiment("Does training beyond ten epochs overfit?", longer, ("epochs",)),
     "label-distribution": Experiment("How are the labels distributed?", None),
@@ -328,7 +332,9 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "quick": Preset("minutes: every task and batch size once, two epochs", Grid(runs=1, epochs=2)),
     "paper": Preset("the study's main experiment: 280 runs of 10 epochs", Grid()),
-    "extended": Preset("batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)),
+    "extended": Preset(
+        "batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)
+    ),
     "study": Preset("every experiment of the study", Grid(), tuple(EXPERIMENTS)),
 }
 DEFAULT_PRESET: Final = "quick"

@@ -98,9 +98,13 @@ class Harness:
     peaks: list[float] = field(default_factory=list)
     """GFLOP/s of one core's fused multiply-adds, one value per round; empty without the native engine."""
 
-    def measure(self, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _text: None) -> list[HarnessTiming]:
+    def measure(
+        self, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _text: None
+    ) -> list[HarnessTiming]:
         """Every loop at every batch size once per round, in turn; `tell` hears of each round."""
-        epochs = {(loop, size): epoch for size in self.batch_sizes for loop, epoch in self._loops(size).items()}
+        epochs = {
+            (loop, size): epoch for size in self.batch_sizes for loop, epoch in self._loops(size).items()
+        }
         for number in range(1, rounds + 1):
             tell(f"harness: round {number} of {rounds}")
             if any(loop == ONE_CORE for loop, _ in epochs):

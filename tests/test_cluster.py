@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from bsr.cluster import Cluster, ClusterError, Identity, check
+import bsr
+from bsr.cluster import Cluster, ClusterError, Identity, UnlikeWorkerError, check, compute_on_worker
 from bsr.executors import compute
 from bsr.experiment import PRESETS, Execution, Run, batch_size
 
-pytest.importorskip("distributed", reason="distributed is not installed")
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 HERE = Execution(device="cpu", threads=1)
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))
@@ -63,13 +64,13 @@ def _a_worker(cluster: Cluster) -> int:
 
 
 def identity(**changes: object) -> Identity:
-    import bsr
-
     return Identity(bsr.__version__, "digest", "host", {"device": "cpu"})._replace(**changes)  # type: ignore[arg-type]
 
 
 def test_a_worker_with_another_version_is_refused_with_both_versions() -> None:
-    with pytest.raises(ClusterError, match=r"worker tcp://b: expected bsr .*, got 0\.0\.1; install the same there"):
+    with pytest.raises(
+        ClusterError, match=r"worker tcp://b: expected bsr .*, got 0\.0\.1; install the same there"
+    ):
         check({"tcp://a": identity(), "tcp://b": identity(version="0.0.1")})
 
 
@@ -84,24 +85,24 @@ def test_a_worker_that_cannot_train_says_why() -> None:
 
 
 def test_a_cluster_without_workers_is_refused_with_the_command_that_starts_one() -> None:
-    with pytest.raises(ClusterError, match="expected at least one worker, got none.*dask worker"):
+    with pytest.raises(ClusterError, match=r"expected at least one worker, got none.*dask worker"):
         check({})
 
 
 def test_a_missing_scheduler_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bsr.cluster.CONNECT_SECONDS", 1)
-    with pytest.raises(ClusterError, match="expected a Dask scheduler at 'tcp://127.0.0.1:9'.*--bsr-dask local"):
+    with pytest.raises(
+        ClusterError, match=r"expected a Dask scheduler at 'tcp://127.0.0.1:9'.*--bsr-dask local"
+    ):
         Cluster("tcp://127.0.0.1:9", HERE, "MNIST")
 
 
 def test_a_worker_that_came_later_and_differs_does_not_train() -> None:
-    from distributed import Client, LocalCluster
-
-    from bsr.cluster import UnlikeWorkerError, compute_on_worker
-
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as started,
-        Client(started, set_as_default=False) as client,
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as started,
+        distributed.Client(started, set_as_default=False) as client,
     ):
         future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest"), {}, "ended")
         with pytest.raises(UnlikeWorkerError, match=r"expected bsr 0\.0\.1 and data digest, got version"):

@@ -1,0 +1,178 @@
+"""The engine for CUDA devices: a hundred steps per CUDA graph, so that the GPU is measured and not Python.
+
+At batch size 16 a step is some forty small kernels; launched one by one from Python they leave the GPU idle.
+Here a stretch of steps is captured once and replayed. The graph finds its batch by a counter that lives on
+the device, in an order that was drawn on the CPU as the reference draws it, so nothing is asked of the CPU
+between replays and no loss is read before the epoch ends.
+
+Replaying costs more per graph than per node, so single-step graphs would waste it; a longer graph takes
+longer to capture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from bsr.data import Split
+from bsr.experiment import Execution, Run
+from bsr.model import RegressionCNN
+from bsr.training import LOSSES, Evaluation, Overtime, evaluation
+
+STEPS_PER_GRAPH: Final = 100
+WARMUP_STEPS: Final = 3
+
+
+class GraphLearner:
+    """A Learner whose steps are captured; each has a stream and a memory pool of its own.
+
+    On the CPU, where nothing can be captured, the same steps run one by one: that is how they are tested.
+    """
+
+    def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
+        began = time.perf_counter()
+        device = torch.device(execution.device)
+        self.run = run
+        self.captures = device.type == "cuda"
+        self.images = split.train_images.unsqueeze(1).to(device)
+        self.labels = split.train_labels.to(device)
+        self.test_images = split.test_images.unsqueeze(1).to(device)
+        self.test_labels = split.test_labels
+        self.order = torch.zeros(run.train_images, dtype=torch.int32, device=device)
+        self.offsets = torch.arange(run.batch_size, device=device)
+        self.position = torch.zeros((), dtype=torch.int64, device=device)
+        self.step = torch.zeros((), dtype=torch.int64, device=device)
+        self.losses = torch.zeros(run.steps_per_epoch, device=device)
+        self.model = model.to(device)
+        self.optimiser = self._make_optimiser(device)
+        # what a cast remembers must not outlive the graph that made it
+        self.autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=run.precision == "bfloat16", cache_enabled=False
+        )
+        self.device_seconds: list[float] = []
+        """[epochs], by events on the device."""
+        self._stream = torch.cuda.Stream(device) if self.captures else None
+        self._stretches = self._captured() if self.captures else self._uncaptured()
+        self.warmup_seconds = time.perf_counter() - began if self.captures else 0.0
+
+    @staticmethod
+    def unavailable(device: str, _precision: str) -> str:
+        """Why this engine cannot be used on a device; empty where it can."""
+        return "" if device.startswith("cuda") else f"the device is {device}, not CUDA"
+
+    def _make_optimiser(self, device: torch.device) -> torch.optim.Optimizer:
+        if self.run.optimiser == "sgd":
+            return torch.optim.SGD(self.model.parameters(), lr=self.run.learning_rate, fused=True)
+        rate = torch.tensor(self.run.learning_rate, device=device)
+        return torch.optim.Adam(self.model.parameters(), lr=rate, fused=True, capturable=self.captures)
+
+    def stretches(self) -> list[tuple[list[int], int]]:
+        """The epoch as (batch sizes of a stretch, how often it comes): full hundreds, then what is left."""
+        size, images = self.run.batch_size, self.run.train_images
+        full, tail = divmod(images, size)
+        hundreds, rest = divmod(full, STEPS_PER_GRAPH)
+        last = [size] * rest + ([tail] if tail else [])
+        return [part for part in (([size] * STEPS_PER_GRAPH, hundreds), (last, 1)) if part[0] and part[1]]
+
+    def _take_step(self, size: int) -> None:
+        """The next `size` images of the order; every address is fixed, so that it can be captured."""
+        index = self.order.index_select(0, self.position + self.offsets[:size])
+        with self.autocast:
+            prediction = self.model(self.images.index_select(0, index).float())
+        loss = LOSSES[self.run.loss](prediction.float(), self.labels.index_select(0, index))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.losses.index_copy_(0, self.step.view(1), loss.detach().view(1))
+        self.step += 1
+        self.position += size
+
+    def _uncaptured(self) -> list[Callable[[], None]]:
+        def take(sizes: list[int]) -> None:
+            for size in sizes:
+                self._take_step(size)
+
+        return [lambda sizes=sizes: take(sizes) for sizes, times in self.stretches() for _ in range(times)]  # type: ignore[misc]
+
+    def _captured(self) -> list[Callable[[], None]]:
+        """One graph per kind of stretch, in one memory pool: they are only ever replayed in turn."""
+        pool = torch.cuda.graph_pool_handle()
+        with self._restored(), self._on_stream():
+            for sizes, _ in self.stretches():
+                for size in {sizes[0], sizes[-1]}:
+                    for _ in range(WARMUP_STEPS):
+                        self._restart()
+                        self._take_step(size)
+        self._wait()
+        plays: list[Callable[[], None]] = []
+        for sizes, times in self.stretches():
+            self.optimiser.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, stream=self._stream):
+                for size in sizes:
+                    self._take_step(size)
+            plays += [graph.replay] * times
+        return plays
+
+    @contextlib.contextmanager
+    def _restored(self) -> Iterator[None]:
+        """Afterwards, in place: the weights as before, the optimiser's moments and step zero."""
+        weights = [parameter.detach().clone() for parameter in self.model.parameters()]
+        yield
+        with torch.no_grad():
+            for parameter, before in zip(self.model.parameters(), weights, strict=True):
+                parameter.copy_(before)
+            for state in self.optimiser.state.values():
+                for value in state.values():
+                    if isinstance(value, Tensor):
+                        value.zero_()
+
+    def _on_stream(self) -> contextlib.AbstractContextManager[object]:
+        if self._stream is None:
+            return contextlib.nullcontext()
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        return torch.cuda.stream(self._stream)
+
+    def _wait(self) -> None:
+        if self._stream is not None:
+            self._stream.synchronize()
+
+    def _restart(self) -> None:
+        self.position.zero_()
+        self.step.zero_()
+
+    def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
+        """See bsr.training.Learner; the deadline is looked at between stretches of steps."""
+        with self._on_stream():
+            self.order[: len(order)].copy_(order.to(torch.int32))
+            self._restart()
+            events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self.captures else []
+            for event in events[:1]:
+                event.record()
+            for play in self._stretches:
+                if time.monotonic() > deadline:
+                    raise Overtime
+                play()
+            for event in events[1:]:
+                event.record()
+        self._wait()
+        if events:
+            self.device_seconds.append(events[0].elapsed_time(events[1]) / 1000)
+        return self.losses.cpu()
+
+    def evaluate(self) -> Evaluation:
+        """See bsr.training.Learner."""
+        with self._on_stream(), torch.inference_mode(), self.autocast:
+            predictions = [self.model(images.float()).float() for images in self.test_images.split(2_500)]
+            found = torch.cat(predictions)
+        self._wait()
+        return evaluation(found.cpu(), self.test_labels)
+
+    def weights(self) -> dict[str, Tensor]:
+        """See bsr.training.Learner."""
+        return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}

@@ -1,0 +1,89 @@
+"""The graph engine takes the reference's steps. What only a GPU can show is skipped elsewhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsr import engines
+from bsr.data import Split
+from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
+from bsr.experiment import Execution, Run
+from bsr.training import EagerLearner, data_order, initial_model, train
+
+RUN = Run(
+    task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64
+)
+CPU = Execution(device="cpu", threads=1)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+def made_split(run: Run) -> Split:
+    pixels = torch.Generator().manual_seed(0)
+    train_images = torch.randint(0, 256, (run.train_images, 28, 28), dtype=torch.uint8, generator=pixels)
+    test_images = torch.randint(0, 256, (run.test_images, 28, 28), dtype=torch.uint8, generator=pixels)
+    means = [images.double().mean((1, 2)).float() for images in (train_images, test_images)]
+    return Split(train_images, means[0], test_images, means[1], "made")
+
+
+def learner(run: Run, execution: Execution = CPU) -> GraphLearner:
+    return GraphLearner(initial_model(run.seed)[0], run, made_split(run), execution)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_its_steps_are_those_of_the_reference(optimiser: str, loss: str) -> None:
+    rate = 0.0015 if optimiser == "adam" else 1e-6
+    run = replace(RUN, optimiser=optimiser, loss=loss, learning_rate=rate)  # type: ignore[arg-type]
+    order = next(data_order(torch.Generator().manual_seed(1), run.train_images, epochs=1))
+    reference = EagerLearner(initial_model(run.seed)[0], run, made_split(run), CPU).train_epoch(
+        order, math.inf
+    )
+    torch.testing.assert_close(learner(run).train_epoch(order, math.inf), reference, rtol=1e-4, atol=0)
+
+
+def test_it_trains_through_the_same_loop_to_the_same_errors_in_the_same_order() -> None:
+    reference = train(RUN, made_split(RUN), CPU, EagerLearner)
+    result = train(RUN, made_split(RUN), CPU, GraphLearner)
+    assert result.order_digest == reference.order_digest
+    assert result.test_mse == pytest.approx(reference.test_mse, rel=1e-3)
+    assert result.steps == reference.steps == 2 * 21
+
+
+@settings(max_examples=40)
+@given(size=st.integers(1, 400), images=st.integers(1, 60_000))
+def test_its_stretches_cover_the_epoch_once(size: int, images: int) -> None:
+    tiny = learner(replace(RUN, train_images=4, test_images=1, batch_size=2))
+    tiny.run = replace(RUN, train_images=images, batch_size=size)
+    sizes = [each for stretch, times in tiny.stretches() for _ in range(times) for each in stretch]
+    assert sizes == [size] * (images // size) + ([images % size] if images % size else [])
+    assert all(len(stretch) <= STEPS_PER_GRAPH for stretch, _ in tiny.stretches())
+
+
+def test_it_is_refused_on_a_device_that_is_not_cuda() -> None:
+    with pytest.raises(
+        engines.EngineError, match="got one where the device is cpu, not CUDA; use eager or auto"
+    ):
+        engines.resolve("graph", "cpu", "float32")
+
+
+@needs_gpu
+def test_on_a_gpu_capturing_leaves_the_untrained_network() -> None:
+    on_gpu = learner(RUN, Execution(device="cuda:0"))
+    torch.testing.assert_close(on_gpu.weights(), dict(initial_model(RUN.seed)[0].state_dict()))
+
+
+@needs_gpu
+def test_on_a_gpu_replays_take_the_steps_of_the_reference() -> None:
+    execution = Execution(device="cuda:0")
+    order = next(data_order(torch.Generator().manual_seed(1), RUN.train_images, epochs=1))
+    eager = EagerLearner(initial_model(RUN.seed)[0], RUN, made_split(RUN), execution)
+    reference = eager.train_epoch(order, math.inf)
+    torch.testing.assert_close(
+        learner(RUN, execution).train_epoch(order, math.inf), reference, rtol=1e-3, atol=0
+    )
