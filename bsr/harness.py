@@ -83,7 +83,8 @@ def crowded_epoch(engine: str, runs: int, run: Run, split: Split) -> Callable[[]
 
     def epoch() -> float:
         with ThreadPoolExecutor(runs) as pool:
-            return max(pool.map(lambda train: train(), epochs)) / runs
+            seconds: list[float] = list(pool.map(lambda train: train(), epochs))
+        return max(seconds) / runs
 
     return epoch
 
@@ -141,3 +142,17 @@ class Harness:
             gflop_per_epoch=2 * MULTIPLY_ADDS_PER_IMAGE * self.train_images / 1e9,
             peak_gflops=cores * median(self.peaks) if self.peaks and loop in {ONE_CORE, ALL_CORES} else None,
         )
+
+
+def table(timings: list[HarnessTiming]) -> str:
+    """The medians as text: seconds per training epoch, the ratio to the textbook loop, the share of the peak."""
+    textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
+    lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'times textbook':>15} {'of FMA peak':>12}"]
+    for timing in timings:
+        seconds = median(timing.seconds)
+        share = timing.gflop_per_epoch / seconds / timing.peak_gflops if timing.peak_gflops else None
+        lines.append(
+            f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} "
+            f"{textbook[timing.batch_size] / seconds:>15.2f} {f'{share:.0%}' if share is not None else '-':>12}"
+        )
+    return "\n".join(lines)

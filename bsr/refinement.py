@@ -1,0 +1,50 @@
+"""Where a second look at the learning rates begins: the best rate per task of a finished log grid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+import msgspec
+
+from bsr.document import Study
+from bsr.experiment import LOG_GRID
+
+EXPERIMENT: Final = "learning-rate"
+
+
+class RefinementError(Exception):
+    """The file holds no log grid; the message says what, expected, got, remedy."""
+
+
+class _Recording(msgspec.Struct):
+    bsr: Study
+
+
+def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
+    """(task, the rate of the log grid with the lowest mean final test MSE over its seeds).
+
+    A rate at which any seed has no final MSE, since it diverged, is not best. Raises RefinementError.
+    """
+    remedy = f"record one with: pytest benchmarks --bsr-experiments {EXPERIMENT} --benchmark-json={path}"
+    try:
+        study = msgspec.json.decode(path.read_bytes(), type=_Recording).bsr
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RefinementError(
+            f"{path}: expected a benchmark JSON of this suite, got {error}; {remedy}"
+        ) from error
+    errors: dict[str, dict[float, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    for case in study.cases:
+        run = case.result.run
+        if EXPERIMENT in case.cases and run.learning_rate in LOG_GRID:
+            errors[run.task][run.learning_rate].append(case.result.final_mse)
+    best = []
+    for task, rates in errors.items():
+        means = {rate: fmean(found) for rate, found in rates.items() if None not in found}  # type: ignore[type-var]
+        if means:
+            best.append((task, min(means, key=means.__getitem__)))
+    if not best:
+        raise RefinementError(f"{path}: expected a finished log grid of learning rates, got none; {remedy}")
+    return tuple(best)
