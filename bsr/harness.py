@@ -145,14 +145,12 @@ class Harness:
 
 
 def table(timings: list[HarnessTiming]) -> str:
-    """The medians as text: seconds per training epoch, the ratio to the textbook loop, the share of the peak."""
+    """The medians as text: seconds per training epoch, ratio to the textbook loop, share of the peak."""
     textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
     lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'times textbook':>15} {'of FMA peak':>12}"]
     for timing in timings:
         seconds = median(timing.seconds)
-        share = timing.gflop_per_epoch / seconds / timing.peak_gflops if timing.peak_gflops else None
-        lines.append(
-            f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} "
-            f"{textbook[timing.batch_size] / seconds:>15.2f} {f'{share:.0%}' if share is not None else '-':>12}"
-        )
+        ratio = textbook[timing.batch_size] / seconds
+        share = f"{timing.gflop_per_epoch / seconds / timing.peak_gflops:.0%}" if timing.peak_gflops else "-"
+        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} {ratio:>15.2f} {share:>12}")
     return "\n".join(lines)
