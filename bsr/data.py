@@ -11,29 +11,32 @@ import gzip
 import hashlib
 import os
 import sys
-import tempfile
-import zlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from bsr.experiment import Run
+from bsr.supply import RAW_FILES, DataError, Place, alone_in, reason, supply
 from bsr.tasks import TASKS
 
-RAW_FILES: Final = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+__all__ = [
+    "MD5",
+    "RAW_FILES",
+    "DataError",
+    "Images",
+    "Split",
+    "cache_folder",
+    "labels",
+    "load_images",
+    "load_split",
+]
+
 MD5: Final[dict[str, tuple[str, ...] | None]] = {
     "MNIST": (
         "6bbc9ace898e44ae57da46a324031adb",
@@ -52,10 +55,8 @@ MD5: Final[dict[str, tuple[str, ...] | None]] = {
     "KMNIST": None,
 }
 """Data sets by torchvision's name, with the MD5 of each of RAW_FILES."""
-
-
-class DataError(Exception):
-    """The images are missing or not what they should be; the message says what, expected, got, remedy."""
+LABELS_AT_ONCE: Final = 1_000
+"""Images whose labels are computed in one go: float64 copies of more would be most of a worker's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +105,25 @@ def load_split(run: Run, folder: str | None = None) -> Split:
 
 @cache
 def load_images(dataset: str, folder: str | None = None) -> Images:
-    """All images of a data set, verified; read once per process. Raises DataError."""
+    """All images of a data set, verified; read once per process. Raises DataError.
+
+    `folder` as in load_split. What the cache lacks, or holds damaged, is made again there; in a named folder
+    archives are unpacked and, but for MNIST, what is missing is downloaded.
+    """
     if dataset not in MD5:
         raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}")
-    bundled = dataset == "MNIST" and folder is None
-    root = Path(folder) if folder is not None else cache_folder() / "data"
-    raw = root / dataset / "raw"
-    if bundled:
+    reader = getattr(_torchvision_datasets(), dataset)
+    place = Place(dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None)
+    try:
+        return _read(place, reader)
+    except DataError:
+        if not place.may_be_supplied:
+            raise
+    with alone_in(place):
         with contextlib.suppress(DataError):
-            return _read(dataset, root)
-        _unpack_bundled(raw)
-    elif missing := [name for name in RAW_FILES if not (raw / name).is_file()]:
-        _fetch(dataset, root, missing)
-    return _read(dataset, root)
+            return _read(place, reader)  # another process supplied it in the meantime
+        supply(place, reader)
+        return _read(place, reader)
 
 
 @cache
@@ -126,8 +133,21 @@ def _labels(dataset: str, folder: str | None, task: str) -> tuple[Tensor, Tensor
 
 
 def labels(images: Tensor, task: str) -> Tensor:
-    """A task's labels, float32 [N], of images uint8 [N, H, W], some at a time to keep the memory small."""
-    return torch.cat([TASKS[task](some) for some in images.split(5_000)])
+    """A task's labels, float32 [N], of images uint8 [N, H, W]; some at a time to keep the memory small.
+
+    Raises KeyError for an unknown task, TypeError where the task returns something else than such labels.
+    """
+    found = torch.empty(len(images))
+    for start in range(0, len(images), LABELS_AT_ONCE):
+        some = images[start : start + LABELS_AT_ONCE]
+        of_some = TASKS[task](some)
+        if of_some.shape != (len(some),) or of_some.dtype != torch.float32:
+            raise TypeError(
+                f"task {task!r}: expected float32 labels [{len(some)}] of {len(some)} images, "
+                f"got {of_some.dtype} {list(of_some.shape)}; return one float32 per image"
+            )
+        found[start : start + len(some)] = of_some
+    return found
 
 
 def cache_folder() -> Path:
@@ -135,41 +155,43 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BSR_CACHE") or platformdirs.user_cache_path("bsr"))
 
 
-def _read(dataset: str, root: Path) -> Images:
+def _read(place: Place, reader: Any) -> Images:
     """Both splits through torchvision, then verified as they lie in memory."""
-    raw = root / dataset / "raw"
-    reader = getattr(_torchvision_datasets(), dataset)
+    if all(path.is_file() for path in place.legacy):
+        raise DataError(
+            f"{place.legacy[0].parent}: expected none, got torchvision's legacy files, which it would read "
+            "in place of the raw ones; remove that folder"
+        )
     try:
-        splits = [reader(str(root), train=train) for train in (True, False)]
+        train, test = (reader(str(place.root), train=train) for train in (True, False))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{raw}: expected the files of {dataset}, got {reason}; {_remedy(dataset)}") from error
-    expected = MD5[dataset] or _archived_md5(reader, raw)
-    found = [_idx_md5(part) for split in splits for part in (split.data, split.targets)]
+        got = f"no {' and no '.join(place.missing)}" if place.missing else reason(error)
+        raise DataError(f"{place.raw}: expected {', '.join(RAW_FILES)}, got {got}; {place.remedy}") from error
+    expected = MD5[place.dataset] or _archived_md5(place, reader)
+    found = [_idx_md5(part) for split in (train, test) for part in (split.data, split.targets)]
     for name, want, got in zip(RAW_FILES, expected, found, strict=True):
         if want != got:
-            raise DataError(f"{raw / name}: expected MD5 {want}, got {got} in what was read; {_remedy(dataset)}")
-    train, test = (split.data.contiguous() for split in splits)
-    digest = hashlib.sha256(train.numpy().tobytes() + test.numpy().tobytes()).hexdigest()[:16]
-    return Images(train, test, digest)
-
-
-def _remedy(dataset: str) -> str:
-    folders = "--bsr-data" if dataset != "MNIST" else "--bsr-data (without it the bundled files are used)"
-    return f"remove the folders raw/ and processed/ beside it, or name another folder with {folders}"
+            raise DataError(
+                f"{place.raw / name}: expected MD5 {want}, got {got} in what was read; {place.remedy}"
+            )
+    digest = hashlib.sha256(train.data.numpy())
+    digest.update(test.data.numpy())
+    return Images(train.data, test.data, digest.hexdigest()[:16])
 
 
 def _idx_md5(values: Tensor) -> str:
     """MD5 of the IDX file that holds these values: magic number and sizes, big-endian, then the bytes."""
-    header = (0x0800 + values.ndim).to_bytes(4, "big") + b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return hashlib.md5(header + values.to(torch.uint8).numpy().tobytes(), usedforsecurity=False).hexdigest()
+    sizes = (0x0800 + values.ndim, *values.shape)
+    digest = hashlib.md5(b"".join(size.to_bytes(4, "big") for size in sizes), usedforsecurity=False)
+    digest.update(values.to(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _archived_md5(reader: Any, raw: Path) -> tuple[str, ...]:  # noqa: ANN401 - torchvision is untyped
+def _archived_md5(place: Place, reader: Any) -> tuple[str, ...]:
     """MD5 of each raw file, as it lies in an archive that has the MD5 torchvision publishes."""
     found = []
     for archive, want in reader.resources:
-        path = raw / archive
+        path = place.raw / archive
         packed = path.read_bytes() if path.is_file() else b""
         got = hashlib.md5(packed, usedforsecurity=False).hexdigest()
         if got != want:
@@ -179,72 +201,17 @@ def _archived_md5(reader: Any, raw: Path) -> tuple[str, ...]:  # noqa: ANN401 - 
     return tuple(found)
 
 
-def _unpack_bundled(raw: Path) -> None:
-    """The package's own MNIST into the cache: one process unpacks, the others wait; files appear whole."""
-    archives = files("bsr") / "mnist"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(raw.parent / "unpacking.lock"):
-            for name, want in zip(RAW_FILES, MD5["MNIST"] or (), strict=True):
-                path = raw / name
-                if path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == want:
-                    continue
-                _write_whole(path, gzip.decompress((archives / f"{name}.gz").read_bytes()))
-            _set_legacy_aside(raw.parent / "processed")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{raw}: expected to unpack the bundled MNIST there, got {error}; "
-            "free or make writable that folder, or name another with BSR_CACHE or --bsr-data"
-        ) from error
-
-
-def _set_legacy_aside(processed: Path) -> None:
-    """Files of torchvision before 0.9, which it would read in place of the raw ones."""
-    if processed.exists():
-        processed.rename(processed.with_name(f"processed.unverified.{os.getpid()}"))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside it, flush to the disk, rename: the file is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _fetch(dataset: str, root: Path, missing: list[str]) -> None:
-    """Unpack the archives that lie in the folder, or download them, through torchvision."""
-    raw = root / dataset / "raw"
-    reader = getattr(_torchvision_datasets(), dataset)
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{dataset}.lock"):
-            for name in missing:
-                if (raw / f"{name}.gz").is_file():
-                    _write_whole(raw / name, gzip.decompress((raw / f"{name}.gz").read_bytes()))
-            with contextlib.redirect_stdout(sys.stderr):
-                reader(str(root), download=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(
-            f"{raw}: expected {', '.join(missing)} or their .gz archives, got no usable ones, and no download "
-            f"({reason}); put the files there and name {root} with --bsr-data"
-        ) from error
-
-
 @cache
-def _torchvision_datasets() -> Any:  # noqa: ANN401 - torchvision is untyped
-    """torchvision.datasets, also where torchvision's compiled operators cannot load."""
-    _declare_missing_operators()
-    from torchvision import datasets  # noqa: PLC0415 - only after the guard
-
+def _torchvision_datasets() -> Any:
+    """torchvision.datasets, also where torchvision's compiled operators cannot load. Raises DataError."""
+    try:
+        _declare_missing_operators()
+        from torchvision import datasets  # noqa: PLC0415 - only after the guard
+    except Exception as error:
+        raise DataError(
+            f"torchvision: expected one that works beside torch {torch.__version__}, got {reason(error)}; "
+            "install both from the same index"
+        ) from error
     return datasets
 
 

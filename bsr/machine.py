@@ -11,7 +11,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -35,14 +35,18 @@ def resolve_device(name: str) -> str:
     if kind == "cuda":
         count = torch.cuda.device_count()
         if int(index or 0) >= count:
-            raise DeviceError(f"expected one of the {count} CUDA devices of this machine, got {name!r}; use auto or cpu")
+            raise DeviceError(
+                f"expected one of the {count} CUDA devices of this machine, got {name!r}; use auto or cpu"
+            )
         name = f"cuda:{index or 0}"
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("expected an MPS device on this machine, got none; use auto or cpu")
     try:
         torch.ones(2, device=name).sum().item()
     except RuntimeError as error:
-        raise DeviceError(f"expected a working device, got {str(error).splitlines()[0]!r} on {name}; use cpu") from error
+        raise DeviceError(
+            f"expected a working device, got {str(error).splitlines()[0]!r} on {name}; use cpu"
+        ) from error
     return name
 
 
@@ -64,7 +68,8 @@ def configured(precision: str, execution: Execution) -> Iterator[None]:
     fp32 means fp32: TF32 is off unless `precision` is tf32 (cuDNN's convolutions default to it).
     """
     threads = torch.get_num_threads()
-    settings = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
+    backends: Any = torch.backends  # its switches are not typed
+    settings = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
     before = [setting.fp32_precision for setting in settings]
     deterministic = torch.backends.cudnn.deterministic
     if execution.threads:
@@ -81,9 +86,20 @@ def configured(precision: str, execution: Execution) -> Iterator[None]:
         torch.backends.cudnn.deterministic = deterministic
 
 
+# what allocators say that raise a plain RuntimeError: of the CPU, of the CPU on Windows, of MPS, of cuBLAS
+_ALLOCATOR_PHRASES: Final = (
+    "can't allocate memory",
+    "not enough memory",
+    "backend out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocator, of a device or of the CPU, raised it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _ALLOCATOR_PHRASES)
 
 
 def release_memory() -> None:
@@ -93,8 +109,17 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def reset_peak_memory(device: str) -> None:
+    """Let the peak of a CUDA device count from here; a process's own counts from its start."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory_bytes(device: str) -> int | None:
-    """Peak so far: allocated on a CUDA device, else resident in this process; None where nobody tells."""
+    """Peak allocated on a CUDA device since `reset_peak_memory`, else resident since this process began.
+
+    None where the system does not tell.
+    """
     if torch.device(device).type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":

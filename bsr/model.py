@@ -33,7 +33,9 @@ class RegressionCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Predictions [N] for images [N, 1, 28, 28]."""
         if images.ndim != 4 or images.shape[1:] != (1, IMAGE_SIZE, IMAGE_SIZE):
-            raise ValueError(f"images: expected shape [N, 1, 28, 28], got {list(images.shape)}; resize or reshape them")
+            raise ValueError(
+                f"images: expected shape [N, 1, 28, 28], got {list(images.shape)}; resize or reshape them"
+            )
         hidden = self.relu(self.pool(self.conv1(images)))
         hidden = self.relu(self.pool(self.conv2(hidden)))
         hidden = self.relu(self.fc1(hidden.flatten(1)))

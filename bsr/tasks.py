@@ -3,8 +3,8 @@
 Adding a task is one entry in TASKS: a function from images, uint8 [N, H, W], raw pixels 0..255, to labels,
 float32 [N], in pixel units (variance: squared pixel units), on the images' device.
 
-Source of the definitions: Lamon et al. 2021, section 3 (`torch.mean`, `torch.median`, `torch.std`, `torch.var`
-over the 784 pixels of an image).
+Source of the definitions: Lamon et al. 2021, section 3 (`torch.mean`, `torch.median`, `torch.std`,
+`torch.var` over the 784 pixels of an image).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from torch import Tensor
 def mean(images: Tensor) -> Tensor:
     """Average pixel of each image.
 
-    images [N, H, W] or any [N, ...], uint8 or floating; returns float32 [N]. Summed in float64, so that the
-    result is the correctly rounded one whatever the order of the pixels. Raises as `pixels` does.
+    images [N, H, W], uint8 or floating; returns float32 [N]. Raises as `pixels` does.
     """
     return pixels(images).mean(dim=1).float()
 
@@ -53,7 +52,7 @@ TASKS: Final[dict[str, Callable[[Tensor], Tensor]]] = {"mean": mean, "std": std,
 
 
 def pixels(images: Tensor, at_least: int = 1) -> Tensor:
-    """The pixels of each image in a row: float64 [N, H * W].
+    """The pixels of each image in a row: float64 [N, H * W], in which sums of raw pixels are exact.
 
     Raises TypeError for anything but a uint8 or floating tensor, ValueError for another rank than three, no
     image, fewer than `at_least` pixels, or pixels that are not finite.
@@ -61,14 +60,20 @@ def pixels(images: Tensor, at_least: int = 1) -> Tensor:
     if not isinstance(images, Tensor):
         raise TypeError(f"images: expected a torch.Tensor, got {type(images).__name__}")
     if images.dtype != torch.uint8 and not images.dtype.is_floating_point:
-        raise TypeError(f"images: expected dtype uint8 or floating, got {images.dtype}; convert the raw pixels first")
+        raise TypeError(
+            f"images: expected dtype uint8 or floating, got {images.dtype}; convert the raw pixels first"
+        )
     if images.ndim != 3:
-        raise ValueError(f"images: expected shape [N, H, W], got {list(images.shape)}; drop or add a dimension")
+        raise ValueError(
+            f"images: expected shape [N, H, W], got {list(images.shape)}; drop or add a dimension"
+        )
     count, size = images.shape[0], images.shape[1] * images.shape[2]
     if count == 0:
         raise ValueError(f"images: expected at least one image, got shape {list(images.shape)}")
     if size < at_least:
-        raise ValueError(f"images: expected at least {at_least} pixel(s) per image, got {size}: n - 1 divides them")
+        raise ValueError(
+            f"images: expected at least {at_least} pixel(s) per image, got {size}: n - 1 divides them"
+        )
     if images.dtype.is_floating_point and not bool(images.isfinite().all()):
         raise ValueError("images: expected finite pixels, got NaN or infinity; clean the images first")
     # MPS has no float64; its float32 labels are checked by the same tests

@@ -44,7 +44,7 @@ class Learner(Protocol):
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None: ...
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """One step per `run.batch_size` indices of `order`, int64 [n] on the CPU; the last batch is what is left.
+        """One step per `run.batch_size` indices of `order`, int64 [n] on the CPU; the last batch is the rest.
 
         Returns the loss of every step, float32 [steps], on the CPU: each the mean over its batch, before the
         step. Raises Overtime once `time.monotonic()` passes `deadline`.
@@ -110,10 +110,15 @@ class EagerLearner:
 
     def weights(self) -> dict[str, Tensor]:
         """See Learner."""
-        return {name: value.detach().cpu().contiguous().clone() for name, value in self.model.state_dict().items()}
+        return {
+            name: value.detach().cpu().contiguous().clone() for name, value in self.model.state_dict().items()
+        }
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": functional.mse_loss, "mae": functional.l1_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+}
 
 
 def make_optimiser(run: Run, model: RegressionCNN) -> torch.optim.Optimizer:
@@ -141,7 +146,7 @@ def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
     The caller's global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = RegressionCNN()
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
@@ -206,6 +211,7 @@ def train(
     status: Status
     try:
         with machine.configured(run.precision, execution):
+            machine.reset_peak_memory(execution.device)
             model, generator = initial_model(run.seed)
             worker = learner(model, run, split, execution)
             machine.synchronise(execution.device)
@@ -225,7 +231,7 @@ def train(
         result,
         status=status,
         message=message,
-        threads=torch.get_num_threads(),
+        threads=execution.threads or torch.get_num_threads(),
         test_mse=tuple(record.test_mse),
         test_mae=tuple(record.test_mae),
         training_loss=tuple(record.training_loss),
