@@ -12,7 +12,7 @@ seeded: the same values give the same statistic.
                   slope(cells)            by which factor per doubling, with its interval
                   best(cells)             where it is lowest, and what ties with that within seed noise
                   turning_point(cells)    does it fall, then rise (two lines)
-                  growth_shape(cells)     flat, linear, power or exponential
+    growth        growth_shape(cells)     flat, linear, power or exponential
     convergence   first_epoch(curve, target), reached(curve, target, per_epoch)
                   later_with_batch_size(cells of reached)   censored runs counted for what they are
                   fluctuation(curve), swing(curve), log_changes(curve)
@@ -53,15 +53,14 @@ from bsr.stats.convergence import (
     reached,
     swing,
 )
+from bsr.stats.growth import GrowthShape, growth_shape
 from bsr.stats.spread import Asymmetry, Effect, SpreadTrend, asymmetry, effect, spread_trend
 from bsr.stats.trend import (
     Best,
-    GrowthShape,
     RankTrend,
     Slope,
     TurningPoint,
     best,
-    growth_shape,
     rank_trend,
     slope,
     turning_point,

@@ -21,8 +21,10 @@ SIGNIFICANCE: Final = 0.05
 """How often a test may see a difference where there is none; a test that cannot reach it gives no p."""
 RESAMPLES: Final = 9_999
 SEED: Final = 2021
+FEWEST_FOR_A_MEAN: Final = 5
+"""The bootstrap of fewer cannot reach far enough; see mean_interval."""
 FEWEST_FOR_AN_INTERVAL: Final = 3
-"""One value has no spread; resampling two gives three distinct means, whatever the truth."""
+"""In each of several cells, whose spreads are pooled; two values have one degree of freedom."""
 EXACT_UP_TO: Final = 8
 """8! = 40,320 arrangements are counted one by one; more values are permuted at random."""
 
@@ -115,24 +117,56 @@ def resampled_means(cells: Sequence[Array], resamples: int, rng: np.random.Gener
     return means
 
 
-def percentiles(sample: Array, level: float) -> Interval:
-    """The middle `level` of a bootstrap sample [resamples]."""
-    low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2])
+def standard_error(cells: Sequence[Array], weights: Array) -> tuple[float, float]:
+    """Of a linear combination of the cells' means, and its degrees of freedom.
+
+    Spreads may differ between cells (Welch 1947, Biometrika 34, 28-35; Satterthwaite 1946, Biometrics
+    Bulletin 2, 110-114). Cells of weight 0 do not count. (0, 1) where no cell has any spread.
+    """
+    parts = [
+        (w**2 * float(values.var(ddof=1)) / len(values), len(values) - 1)
+        for w, values in zip(weights, cells, strict=True)
+        if w
+    ]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return 0.0, 1.0
+    return math.sqrt(variance), variance**2 / sum(part**2 / freedom for part, freedom in parts)
+
+
+def percentiles(sample: Array, level: float, freedom: float = math.inf) -> Interval:
+    """The middle of a bootstrap sample [resamples], expanded for few degrees of freedom as tails_of says."""
+    low, high = np.quantile(sample, special.ndtr(tails_of(level, freedom)))
     return Interval(float(low), float(high), level)
+
+
+def tails_of(level: float, freedom: float) -> Array:
+    """Student's quantiles [2] of an interval, to be taken where a bootstrap would take normal ones.
+
+    Percentile intervals of few values are too short; this expands them as far as Student's are longer than
+    normal ones (Hesterberg 2015, American Statistician 69, 371-386, section 3.3).
+    """
+    reach = (
+        float(special.stdtrit(freedom, (1 + level) / 2))
+        if math.isfinite(freedom)
+        else special.ndtri((1 + level) / 2)
+    )
+    return np.array([-reach, reach])
 
 
 def mean_interval(
     values: Sequence[float], level: float = 0.95, resamples: int = RESAMPLES
 ) -> Interval | None:
-    """Bootstrap interval of the mean; None below three values.
+    """Bootstrap interval of the mean; None below five values.
 
-    Bias-corrected and accelerated (Efron 1987, JASA 82, 171-185): it leans towards the longer tail, as MSEs
-    over seeds need. At ten values a nominal 95% interval holds the mean of a log-normal with the published
-    spread about 88% of the time, at three about 73%: bootstrap intervals of few values are too short.
+    Bias-corrected and accelerated (Efron 1987, JASA 82, 171-185), so that it leans towards the longer tail as
+    MSEs over seeds need, and expanded for few values (see tails_of). In simulations with a log-normal of the
+    published spreads (log standard deviation 0.1 to 0.6), a 95% interval of ten values holds the mean in 92
+    to 95%, of five in 89 to 92%; three would give 72 to 75%, so they give none.
     """
     array = as_array(values)
     n = len(array)
-    if n < FEWEST_FOR_AN_INTERVAL:
+    if n < FEWEST_FOR_A_MEAN:
         return None
     mean = float(array.mean())
     if np.ptp(array) == 0:
@@ -142,7 +176,7 @@ def mean_interval(
     bias = special.ndtri(below)
     jackknife = mean - (array.sum() - array) / (n - 1)
     acceleration = np.sum(jackknife**3) / (6 * np.sum(jackknife**2) ** 1.5)
-    tails = bias + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    tails = bias + math.sqrt(n / (n - 1)) * tails_of(level, n - 1)
     low, high = np.quantile(means, special.ndtr(bias + tails / (1 - acceleration * tails)))
     return Interval(float(low), float(high), level)
 
@@ -154,7 +188,7 @@ def geometric_mean(values: Sequence[float]) -> float | None:
 
 
 def geometric_mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Bootstrap interval of the geometric mean; None below three values or where one is not positive."""
+    """Bootstrap interval of the geometric mean; None below five values or where one is not positive."""
     logs = logarithms(values)
     return None if logs is None else exponential(mean_interval(logs.tolist(), level))
 

@@ -94,15 +94,15 @@ def later_with_batch_size(cells: Mapping[int, Sequence[Reached]], resamples: int
 
     A pair has a certain order where one run's latest time is no later than the other's earliest (Gehan 1965,
     Biometrika 52, 203-223, for censored times; here also between two looks), and the p is that of Gehan's
-    scores, permuted. It exists only where all runs were looked at at the same moments, as in epochs: in steps or seconds
-    the looks themselves depend on the batch size, and so would the p. There, read `low` and `high`: both on
-    one side of zero is certain of these runs, whatever the undecided pairs hide.
+    scores, permuted. It exists only where all runs were looked at at the same moments, as in epochs: in steps
+    or seconds the looks themselves depend on the batch size, and so would the p. There, read `low` and
+    `high`: both on one side of zero is certain of these runs, whatever the undecided pairs hide.
     """
     runs = [(float(level), run) for level in sorted(cells) for run in cells[level]]
     levels = np.array([level for level, _ in runs])
     after = np.array([run.after for _, run in runs])
     by = np.array([math.inf if run.by is None else run.by for _, run in runs])
-    later = np.sign(by[None, :] <= after[:, None]) * 1.0  # [i, j]: i is certainly later than j
+    later = (by[None, :] <= after[:, None]).astype(np.float64)  # [i, j]: i is certainly later than j
     later = later - later.T
     same = (after[:, None] == after) & (by[:, None] == by) & np.isfinite(by)
     larger = np.sign(levels[:, None] - levels)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from bsr.stats.basis import (
+    FEWEST_FOR_A_MEAN,
     FEWEST_FOR_AN_INTERVAL,
     NO_LOGARITHM,
     RESAMPLES,
@@ -16,11 +17,10 @@ from bsr.stats.basis import (
     Cells,
     Interval,
     PValue,
-    generator,
     log_cells,
-    percentiles,
     permutation_p,
-    resampled_means,
+    standard_error,
+    tails_of,
 )
 from bsr.stats.trend import ONE_SEED, RankTrend, rank_trend
 
@@ -41,8 +41,11 @@ def spread_trend(cells: Cells, resamples: int = RESAMPLES) -> SpreadTrend:
     """Compare the spread of the log measure between batch sizes, and follow it along them.
 
     Brown and Forsythe (1974, JASA 69, 364-367): one-way analysis of the absolute deviations from each cell's
-    median; the trend is the rank trend of those deviations. Needs three seeds at every batch size. Give it
-    the final MSEs of the seeds, or every run's `fluctuation` to `rank_trend` itself.
+    median; the trend is the rank trend of those deviations. Needs five seeds at every batch size. For how runs
+    fluctuate between epochs, give every run's `fluctuation` to `rank_trend` instead.
+
+    Equal spreads are called different in at most 5%. The published differences in spread are found with ten
+    seeds in 84 to 96% of simulations (their fall with the batch size in 75 to 92%), with five in 12 to 26%.
     """
     logs = log_cells(cells)
     reason = _why_not(logs)
@@ -62,7 +65,8 @@ def _why_not(cells: Sequence[tuple[float, Array]] | None) -> str:
         return NO_LOGARITHM
     if len(cells) < 2:
         return "fewer than two batch sizes"
-    return ONE_SEED if min(len(values) for _, values in cells) < FEWEST_FOR_AN_INTERVAL else ""
+    few = min(len(values) for _, values in cells) < FEWEST_FOR_A_MEAN
+    return "fewer than five seeds at some batch size do not show how much seeds spread" if few else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Effect:
     ratio: float
     """Highest geometric mean over lowest: 3.5 means 3.5 times the error at the worst level."""
     interval: Interval | None
+    """Of the ratio; wide enough to allow for picking the two levels out of all."""
     seed_factor: float | None
     """One pooled standard deviation between seeds of one level, as a factor; None with one seed each."""
     share: float | None
@@ -112,9 +117,10 @@ class Effect:
 def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Effect | None:
     """How much a factor (batch size, learning rate) changes a measure; None where a value is not positive.
 
-    Ratio of geometric means with a bootstrap interval over seeds, its levels held fixed; the share is omega
-    squared (Hays 1963, Statistics for Psychologists), not below 0; F is permuted (Manly 2007, Randomization,
-    Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for learning rates,
+    The interval of the ratio is Welch's at a level divided by the number of pairs of levels (Bonferroni): the
+    extremes of many equal levels differ by chance, and only so does it not call that an effect. The share is
+    omega squared (Hays 1963, Statistics for Psychologists), not below 0; F is permuted (Manly 2007,
+    Randomization, Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for learning rates,
     and compare the two ratios with each other and with the seed factor.
     """
     logs = log_cells(cells)
@@ -129,15 +135,21 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
         return Effect(lowest, highest, ratio, None, None, None, PValue(None, ONE_SEED))
     interval = None
     if min(len(values) for values in groups) >= FEWEST_FOR_AN_INTERVAL:
-        sample = resampled_means([groups[low], groups[high]], resamples, generator())
-        logs_of_ratio = percentiles(sample[:, 1] - sample[:, 0], level)
-        interval = Interval(math.exp(logs_of_ratio.low), math.exp(logs_of_ratio.high), level)
+        pairs = math.comb(len(groups), 2)
+        interval = _ratio_interval(groups[low], groups[high], 1 - (1 - level) / pairs, level)
     noise = within / freedom
     everything = np.concatenate(groups)
     total = float(np.var(everything) * len(everything))
     share = max(0.0, (total - within - (len(groups) - 1) * noise) / (total + noise))
     p = _variance_p(everything, [len(values) for values in groups], resamples)
     return Effect(lowest, highest, ratio, interval, math.exp(math.sqrt(noise)), share, p)
+
+
+def _ratio_interval(low: Array, high: Array, single: float, stated: float) -> Interval:
+    """Welch's interval at level `single` of the ratio of geometric means, labelled as `stated`."""
+    error, freedom = standard_error([low, high], np.array([-1.0, 1.0]))
+    centre, reach = float(high.mean() - low.mean()), error * float(tails_of(single, freedom)[1])
+    return Interval(math.exp(centre - reach), math.exp(centre + reach), stated)
 
 
 def _within(groups: Sequence[Array]) -> tuple[float, int]:
