@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from reports import style
 
-WIDTH, HEIGHT = 5.6, 4.1
-"""Inches of a panel."""
-DPI: Final = 144
+WIDTH, HEIGHT = style.PANEL_SIZE
+DPI: Final = 160
 _SVG: Final = "http://www.w3.org/2000/svg"
 _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
@@ -62,10 +61,10 @@ def render(panel: Panel, identity: str) -> Picture:
     with mpl.rc_context(style.PARAMETERS):
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
         canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.118, 0.135, 0.85, 0.655))
+        axes = figure.add_axes(style.axes_place())
         panel.draw(axes)
-        figure.text(0.012, 0.985, style.name(panel.title, 60), weight="bold", size=11.5, va="top")
-        figure.text(0.012, 0.925, panel.measure, size=9.5, va="top", color=style.MUTED)
+        style.head(figure, 0.06, style.name(panel.title, 90), 11.5, weight="bold")
+        style.head(figure, 0.3, style.name(panel.measure, 120), style.SMALL, color=style.MUTED)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba()).copy()
         text = io.StringIO()

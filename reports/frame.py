@@ -12,7 +12,7 @@ from typing import TypeVar
 from bsr.document import Study
 from bsr.experiment import STUDY_TASKS, Result
 from reports.load import Recording
-from reports.text import counted, listed
+from reports.text import counted, listed, shortened
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -73,7 +73,7 @@ class Cell:
         return [fmean(column) for column in zip(*rows, strict=True)] if rows else []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One recording, asked by experiment."""
 
@@ -138,7 +138,7 @@ class Frame:
     def timing_label(self, timing: Timing) -> str:
         """The series' name; with the machine where the study saw several."""
         several = len({result.environment for result in self.all_results if result.environment}) > 1
-        return timing.label(self.machine_name if several else None)
+        return timing.label((lambda identity: shortened(self.machine_name(identity), 26)) if several else None)
 
     def machine_name(self, environment: str) -> str:
         """The device's name in a fingerprint, or its identity."""

@@ -18,6 +18,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -41,6 +42,10 @@ REFERENCE: Final = "#6f7681"
 _DARK_REFERENCE: Final = "#98a1ad"
 _TASK_KIND: Final = {"mean": 0, "std": 1, "var": 2, "median": 3}
 _STEPS: Final = 32
+SMALL: Final = 9.5
+"""Points: legends, ticks and units."""
+PANEL_SIZE: Final = (4.8, 3.7)
+"""Inches; small, so that its text can still be read on a phone."""
 PARAMETERS: Final[dict[str, Any]] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
@@ -55,7 +60,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "font.size": 10.5,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "legend.fontsize": 9.5,
+    "legend.fontsize": SMALL,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
@@ -67,10 +72,30 @@ PARAMETERS: Final[dict[str, Any]] = {
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
 }
 """Matplotlib settings of every figure. parse_math is off: a `$` in a name is a dollar sign."""
+
+
+def from_top(inches: float) -> float:
+    """A height in a panel, as a share of it, from its upper edge."""
+    return 1 - inches / PANEL_SIZE[1]
+
+
+def head(figure: Figure, inches: float, text: str, size: float, **looks: Any) -> None:
+    """A line of text above the axes, smaller where it would not fit."""
+    line = figure.text(0.014, from_top(inches), text, size=size, va="top", **looks)
+    share = line.get_window_extent().width / (0.97 * figure.bbox.width)
+    if share > 1:
+        line.set_size(max(size / share, 5.0))
+
+
+def axes_place() -> tuple[float, float, float, float]:
+    """Left, bottom, width and height of the axes in a panel, as shares; titles and legend stand above."""
+    width, height = PANEL_SIZE
+    left, right, bottom, top = 0.66, 0.15, 0.53, 0.87
+    return left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height
 
 
 def variables() -> dict[str, tuple[str, str, str]]:

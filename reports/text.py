@@ -14,11 +14,16 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 def printable(text: str, limit: int = 2000) -> str:
     """`text` with control and other invisible characters written out as escapes, at most `limit` characters."""
     shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return shortened(shown, limit)
 
 
 def _escaped(letter: str) -> str:
     return ascii(letter)[1:-1]
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters, the last an ellipsis where some are missing."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def spreadsheet_cell(value: object) -> object:

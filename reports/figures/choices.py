@@ -251,7 +251,7 @@ def _measure_panel(
                     **line,
                 )
         epoch_axis(axes, [start, max(len(cell.curve()) - 1 for cell in cells.values())])
-        legend(axes, wide=3)
+        legend(axes)
 
     return draw
 
@@ -319,7 +319,7 @@ def _both_measures(
             for row in (above, below)
             for handle in row.get_legend_handles_labels()[0]
         }
-        legend(above, wide=2, handles=list(handles.values()))
+        legend(above, handles=list(handles.values()))
         above.set_xlabel("")
         above.tick_params(labelbottom=False)
 

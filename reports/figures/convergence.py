@@ -117,8 +117,8 @@ def against_seconds(frame: Frame) -> Drawing | None:
         for timing in timings:
             cells = timed_cells(frame, task, timing)
             if cells:
-                title = titled(frame, task) + (f", {frame.timing_label(timing)}" if len(timings) > 1 else "")
-                panels.append(Panel(title, _seconds_panel(cells), MSE))
+                measure = f"test MSE (log); {frame.timing_label(timing)}" if len(timings) > 1 else MSE
+                panels.append(Panel(titled(frame, task), _seconds_panel(cells), measure))
     if not panels:
         return None
     flat = [cell for task in frame.tasks_of() for cell in frame.cells(task)]
@@ -151,16 +151,11 @@ def to_target(frame: Frame) -> Drawing | None:
     """Seconds, steps and epochs until the normalised MSE is first at most TARGET."""
     tasks = frame.learnable()
     timings = list(frame.timings(result for result in frame.results() if result.final_mse is not None))
-    if not tasks or not timings:
+    if not any(target_times(frame.results("batch-size", task), "epochs")[0] for task in tasks):
         return None
     panels = [
-        Panel(
-            title(f"Seconds, {frame.timing_label(timing)}"),
-            _target_panel(frame, "seconds", timing),
-            "training s (log)",
-        )
+        Panel("Seconds", _target_panel(frame, "seconds", timing), f"training s (log); {frame.timing_label(timing)}")
         for timing in timings
-        for title in [lambda text: text if len(timings) > 1 else text.partition(",")[0]]
     ]
     panels.append(Panel("Steps", _target_panel(frame, "steps"), "optimiser steps (log)"))
     panels.append(Panel("Epochs", _target_panel(frame, "epochs"), "epochs"))

@@ -205,14 +205,15 @@ def _bars(frame: Frame, axes: Axes, cells: list[Cell]) -> None:
                 left = place - 0.35 + width * (index + 0.5)
                 below.bar([left], [fmean(times)], width=width * 0.94, color=colour, label=label)
     style.linear_axis(below.yaxis, tallest)
+    reach = max(len(cells) / 2 + 0.1, 1.6)
     for row in (above, below):
         row.grid(visible=False, axis="x")
-        row.set_xlim(-0.6, max(len(cells) - 0.4, 2.6))
+        row.set_xlim((len(cells) - 1) / 2 - reach, (len(cells) - 1) / 2 + reach)
     above.set_xticks(places, [""] * len(places))
     below.set_xticks(places, [f"{cell.batch_size}" for cell in cells])
     below.set_xlabel("batch size")
     handles = dict(zip(*reversed(below.get_legend_handles_labels()), strict=True))
-    legend(below, handles=list(handles.values()), wide=2)
+    legend(below, handles=list(handles.values()))
 
 
 def stacked(axes: Axes) -> tuple[Axes, Axes]:

@@ -201,7 +201,7 @@ def published_seconds(frame: Frame) -> Drawing | None:
             axes.plot(list(row), scale.place(row.values()), color=colour, marker=marker, label=name)
         axes.plot(list(by_size), scale.place(by_size.values()), marker="x", label="published", **PUBLISHED)
         style.batch_axis(axes, sorted({size for row in (*rows.values(), by_size) for size in row}))
-        legend(axes, wide=2)
+        legend(axes)
 
     return Drawing(
         [Panel("Seconds per epoch, training and test", draw, "wall s per epoch (log)")],

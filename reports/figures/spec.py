@@ -38,29 +38,29 @@ class Figure:
     options: str
     """The options of pytest that would measure what it needs."""
     study: str = ""
-    """The study's figure that it reproduces."""
+    """The study's figure that it reproduces: `figure 5`."""
     section: str = "The batch size"
 
 
-def legend(axes: Axes, title: str = "", wide: int = 8, handles: Any = None) -> None:
-    """The legend as a strip above the axes: `title`, then one entry per labelled artist, in rows of `wide`."""
+def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
+    """The legend as a strip above the axes: `title`, then one entry per labelled artist, in as few rows as fit."""
     figure = axes.figure
     handles = handles or axes.get_legend_handles_labels()[0]
     if not handles:
         return
-    rows = -(-len(handles) // wide)
-    across = -(-len(handles) // rows)
-    in_rows = [handles[index] for column in range(across) for index in range(column, len(handles), across)]
-    left = 0.012
+    left = 0.014
     if title:
-        text = figure.text(left, 0.8745, title, size=9.5, va="top", color=style.MUTED)
+        text = figure.text(left, style.from_top(0.515), title, size=style.SMALL, va="top", color=style.MUTED)
         renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
         left += text.get_window_extent(renderer).width / figure.bbox.width + 0.012
+    labels = [handle.get_label() for handle in handles]
+    across = _columns([len(label) for label in labels], style.PANEL_SIZE[0] * 72 * (1 - left))
+    order = [index for column in range(across) for index in range(column, len(handles), across)]
     axes.legend(
-        handles=in_rows,
-        labels=[handle.get_label() for handle in in_rows],
+        handles=[handles[index] for index in order],
+        labels=[labels[index] for index in order],
         loc="upper left",
-        bbox_to_anchor=(left, 0.889),
+        bbox_to_anchor=(left, style.from_top(0.455)),
         bbox_transform=figure.transFigure,
         ncols=across,
         borderaxespad=0,
@@ -69,6 +69,26 @@ def legend(axes: Axes, title: str = "", wide: int = 8, handles: Any = None) -> N
         handletextpad=0.45,
         labelspacing=0.25,
     )
+    _make_room(axes, -(-len(handles) // across))
+
+
+def _columns(lengths: Sequence[int], points: float) -> int:
+    """As many columns as fit into a width, for labels of these lengths set row by row."""
+    for across in range(len(lengths), 1, -1):
+        widest = [max(lengths[column::across]) for column in range(across)]
+        if style.SMALL * sum(0.55 * letters + 2.6 for letters in widest) <= points:
+            return across
+    return 1
+
+
+def _make_room(axes: Axes, rows: int) -> None:
+    """Shorten all axes of the panel where the legend has more rows than there is room for."""
+    lost = max(rows - 2, 0) * 0.165 / style.PANEL_SIZE[1]
+    _, bottom, _, height = style.axes_place()
+    for each in axes.figure.axes if lost else ():
+        x, y, width, tall = each.get_position().bounds
+        share = (height - lost) / height
+        each.set_position((x, bottom + (y - bottom) * share, width, tall * share))
 
 
 def finals(cells: Iterable[Cell]) -> dict[int, list[float]]:
@@ -94,4 +114,4 @@ def per_task(
 
 def titled(frame: Frame, task: str) -> str:
     """A task's name over a panel."""
-    return f"{task} (degenerate: nothing to learn)" if task in frame.degenerate else task
+    return f"{task} (degenerate)" if task in frame.degenerate else task

@@ -70,7 +70,7 @@ def _lines(frame: Frame, axes: Axes, series: dict[str, dict[int, list[float]]]) 
     style.batch_axis(
         axes, sorted({size for row in series.values() for size in row} | set(frame.batch_sizes()))
     )
-    legend(axes, wide=2)
+    legend(axes)
 
 
 def harness(frame: Frame) -> Drawing | None:
@@ -96,7 +96,7 @@ def harness(frame: Frame) -> Drawing | None:
                 label = f"{style.name(loop)} ({counted(cells[loop, min(row)].threads, 'thread')})"
                 axes.plot(list(shown), scale.place(shown.values()), color=colour, marker=marker, label=label)
             style.batch_axis(axes, sizes)
-            legend(axes, wide=2)
+            legend(axes)
 
         return draw
 

@@ -1,0 +1,109 @@
+"""From a recording to a folder: figures, tables and the page."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from reports import drawing, page
+from reports.figures import FIGURES, Drawing, Figure
+from reports.findings import Finding, findings
+from reports.frame import Frame
+from reports.load import Recording
+from reports.tables import Table, tables
+
+
+class OutputError(Exception):
+    """The output folder cannot be written; the message says name, expected, got, remedy."""
+
+
+class Output:
+    """A folder below which everything is written, each file at once and whole.
+
+    Raises OutputError where it cannot be written, or where a link leads out of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write `name` (`figures/seeds.png`) by atomic rename; a link of that name is replaced, not followed."""
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stay_inside(path)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp's name is a string
+                os.replace(temporary, path)  # noqa: PTH105 - likewise
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)  # noqa: PTH108 - likewise
+                raise
+        except OSError as error:
+            raise OutputError(f"{path}: expected to write here, got {error}; choose --output") from error
+        return path
+
+    def remove(self, name: str) -> None:
+        """Remove what an earlier report left under `name`."""
+        path = self.folder / name
+        if path.parent.is_dir():
+            self._stay_inside(path)
+            path.unlink(missing_ok=True)
+
+    def _stay_inside(self, path: Path) -> None:
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            raise OutputError(f"{path}: expected a path inside {self.folder}, got a link out of it; remove the link")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def build(recording: Recording, folder: Path) -> Path:
+    """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path."""
+    frame = Frame(recording)
+    output = Output(folder)
+    drawn, missing = [], []
+    for figure in FIGURES:
+        made = figure.draw(frame)
+        if made is None or not made.panels:
+            missing.append(figure)
+            for ending in ("png", "svg"):
+                output.remove(f"figures/{figure.name}.{ending}")
+        else:
+            drawn.append(draw(figure, made, output))
+    found = findings(frame)
+    rows = [findings_table(found.all), *tables(frame)]
+    for table in rows:
+        output.write(f"tables/{table.name}.csv", table.csv())
+    text = page.render(frame, found, drawn, missing, rows)
+    return output.write("index.html", text.encode("utf-8"))
+
+
+def draw(figure: Figure, made: Drawing, output: Output) -> page.Drawn:
+    """Write a figure's files; returns it as the page shows it."""
+    pictures = [
+        drawing.render(panel, f"{figure.name.replace('.', '-')}-{index}") for index, panel in enumerate(made.panels)
+    ]
+    output.write(f"figures/{figure.name}.png", drawing.as_png(pictures))
+    output.write(f"figures/{figure.name}.svg", drawing.as_svg(pictures, figure.title, made.alternative))
+    several = len(pictures) > 1
+    alternatives = [f"{figure.title}: {panel.title}" if several else made.alternative for panel in made.panels]
+    alternatives[0] = f"{alternatives[0]}. {made.alternative}" if several else made.alternative
+    panels = [drawing.inline(picture, text) for picture, text in zip(pictures, alternatives, strict=True)]
+    return page.Drawn(figure, made, panels, min(len(panels), 2))
+
+
+def findings_table(found: Sequence[Finding]) -> Table:
+    """The findings as a file."""
+    header = ("name", "claim", "verdict", "sentence", "statistic")
+    rows = [(f.name, f.claim, f.verdict, f.sentence, " | ".join(f.statistics)) for f in found]
+    return Table("findings", "Findings", header, rows, on_page=False)

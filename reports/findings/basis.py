@@ -1,0 +1,83 @@
+"""What a finding is, and the words in which it is put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bsr import stats
+from reports.text import listed, number
+
+Verdict = Literal["supported", "not supported", "too little data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence about the data at hand, with its verdict and the statistic behind it."""
+
+    name: str
+    claim: str
+    """What is put to the test."""
+    verdict: Verdict
+    sentence: str
+    statistics: tuple[str, ...] = ()
+    """One line each."""
+    figure: str = ""
+    """The figure that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The verdict on one task (or rate), and its line of statistics."""
+
+    name: str
+    verdict: Verdict
+    line: str
+
+
+def judged(p: stats.PValue, *, agrees: bool) -> Verdict:
+    """Supported by a significant statistic in the claim's direction; too little data where there is no p."""
+    if p.value is None:
+        return "too little data"
+    return "supported" if p.significant and agrees else "not supported"
+
+
+def together(parts: Sequence[Part]) -> Verdict:
+    """One verdict on all parts: supported where every part that can tell supports it, and some part can."""
+    verdicts = {part.verdict for part in parts}
+    if "not supported" in verdicts:
+        return "not supported"
+    return "supported" if "supported" in verdicts else "too little data"
+
+
+def named(parts: Iterable[Part], verdict: Verdict) -> list[str]:
+    """The parts with a verdict."""
+    return [part.name for part in parts if part.verdict == verdict]
+
+
+def where(parts: Sequence[Part]) -> str:
+    """For which parts a verdict holds, if not for all alike: ` (shown for std; too little data for mean)`."""
+    words: dict[Verdict, str] = {"supported": "shown for", "not supported": "not shown for", "too little data": "too little data for"}
+    said = [f"{words[verdict]} {listed(named(parts, verdict))}" for verdict in words if named(parts, verdict)]
+    return f" ({'; '.join(said)})" if len(said) > 1 else ""
+
+
+def p_text(p: stats.PValue) -> str:
+    """`p = 0.0021 (exact)`, or why there is none."""
+    if p.value is None:
+        return f"no p-value ({p.reason})"
+    shown = f"= {p.value:.2g}" if p.value >= 1e-4 else "below 0.0001"
+    return f"p {shown}{' (exact)' if p.exact else ''}"
+
+
+def times(factor: float | None) -> str:
+    """`3.6-fold`."""
+    return f"{number(factor, 3)}-fold"
+
+
+def within(interval: stats.Interval | None) -> str:
+    """` (95% interval 2.9 to 4.5)`, empty without one."""
+    if interval is None:
+        return ""
+    return f" ({interval.level:.0%} interval {number(interval.low, 3)} to {number(interval.high, 3)})"

@@ -1,0 +1,217 @@
+"""The page: one HTML file with its style, script and figures inside, every string from a recording escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bsr import paper
+from bsr.experiment import FINISHED
+from reports import style
+from reports.figures import ANSWER, Drawing, Figure
+from reports.findings import Findings
+from reports.frame import Frame
+from reports.missing import command
+from reports.tables import Row, Table
+from reports.text import counted, listed, number, printable
+
+TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
+MOST_ROWS: Final = 2_000
+"""Rows of a table on the page; the CSV file has them all."""
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_MARKS: Final = {"supported": "✓", "not supported": "✗", "too little data": "?"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure with its panels as inline SVG."""
+
+    figure: Figure
+    drawing: Drawing
+    panels: Sequence[str]
+    across: int
+    """Panels side by side where there is room."""
+
+
+def render(
+    frame: Frame, findings: Findings, drawn: Sequence[Drawn], missing: Sequence[Figure], tables: Sequence[Table]
+) -> str:
+    """The whole page."""
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    study = frame.study
+    return _environment().get_template("page.html.j2").render(
+        title=TITLE,
+        source=frame.recording.path.name,
+        style=Markup(colours() + (_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        marks=_MARKS,
+        findings=findings,
+        summary=summary(frame),
+        unfinished=unfinished(frame),
+        hero=[_figure(entry) for entry in drawn if entry.figure.section == ANSWER],
+        sections=_sections(drawn),
+        drawn_names={entry.figure.name for entry in drawn},
+        missing=[
+            {"title": f.title, "study": f.study, "command": command(frame, f.options)} for f in missing if f.options
+        ],
+        tables=[_table(table) for table in tables if table.on_page],
+        command=study.command or "(none recorded)",
+        session=_session(frame),
+        machines=_machines(frame),
+        citation=paper.CITATION,
+        address=paper.ADDRESS,
+        published_machine=paper.MACHINE,
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    """Autoescape everywhere; control characters are written out before."""
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+
+
+def colours() -> str:
+    """CSS variables of every colour that figures use, light, dark and on paper."""
+    pairs = style.variables().values()
+    light = "".join(f"{name}:{shade};" for name, shade, _ in pairs)
+    dark = "".join(f"{name}:{shade};" for name, _, shade in pairs)
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
+
+
+def summary(frame: Frame) -> str:
+    """What was measured, in a line."""
+    study = frame.study
+    runs = [result.run for result in frame.all_results]
+    parts = [f"{study.finished:,} of {counted(study.planned, 'planned run')} finished", f"preset {study.preset}"]
+    if runs:
+        images = f"{runs[0].train_images:,} training and {runs[0].test_images:,} test images"
+        parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
+        epochs = sorted({run.epochs for run in runs})
+        parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
+    machines = {frame.machine_name(result.environment) for result in frame.all_results if result.environment}
+    parts += [listed(sorted(machines))] if machines else []
+    parts.append(study.finished_at[:10])
+    return " · ".join(part for part in parts if part)
+
+
+def unfinished(frame: Frame) -> str:
+    """How many cases have no final MSE, and why; empty if none."""
+    lost = Counter(result.status for result in frame.all_results if result.final_mse is None)
+    if not lost:
+        return ""
+    why = listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(lost.items()))
+    open_ = sum(count for status, count in lost.items() if status not in FINISHED)
+    again = " The command below with --bsr-resume would go on from here." if open_ else ""
+    return f"Without a final MSE, listed in the tables and in no statistic: {why}.{again}"
+
+
+def _sections(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for entry in drawn:
+        if entry.figure.section != ANSWER:
+            sections.setdefault(entry.figure.section, []).append(_figure(entry))
+    return [
+        {"title": title, "anchor": "part-" + title.lower().replace(" ", "-"), "figures": figures}
+        for title, figures in sections.items()
+    ]
+
+
+def _figure(entry: Drawn) -> dict[str, Any]:
+    return {
+        "name": entry.figure.name,
+        "title": entry.figure.title,
+        "study": entry.figure.study,
+        "caption": entry.drawing.caption,
+        "panels": [Markup(panel) for panel in entry.panels],  # noqa: S704 - drawn and escaped by us
+        "across": entry.across,
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    numeric = [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.header))]
+    left_out = len(table.rows) - MOST_ROWS
+    return {
+        "name": table.name,
+        "title": table.title,
+        "note": table.note,
+        "folded": table.folded,
+        "count": f"Show {counted(len(table.rows), 'row')}",
+        "header": [{"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=True)],
+        "rows": [_cells(row) for row in table.rows[:MOST_ROWS]],
+        "left_out": f"{counted(left_out, 'more row')} in the CSV file." if left_out > 0 else "",
+    }
+
+
+def _cells(row: Row) -> list[dict[str, Any]]:
+    return [_cell(cell) for cell in row]
+
+
+def _cell(cell: object) -> dict[str, Any]:
+    """A table cell: as read, as sorted (None: as read), and its class."""
+    if cell is None:
+        return {"text": "", "value": "", "kind": "number"}
+    if isinstance(cell, int):
+        return {"text": str(cell), "value": cell, "kind": "number"}
+    if isinstance(cell, float):
+        whole = cell.is_integer() and abs(cell) < 1e7
+        return {"text": f"{cell:,.0f}" if whole else number(cell), "value": repr(cell), "kind": "number"}
+    return {"text": str(cell), "value": None, "kind": "long" if len(str(cell)) > 60 else ""}
+
+
+def _session(frame: Frame) -> list[tuple[str, str]]:
+    study, commit = frame.study, frame.recording.commit
+    rows = [
+        ("started", study.started_at),
+        ("finished", study.finished_at),
+        ("wall time", f"{number(study.wall_seconds)} s"),
+        ("experiments", ", ".join(study.experiments)),
+        ("dataset digest", study.dataset_digest),
+        ("pytest-benchmark", frame.recording.pytest_benchmark),
+        ("commit", f"{commit.get('id') or ''}{' (with local changes)' if commit.get('dirty') else ''}"),
+    ]
+    rows += [(name, _plain(value)) for name, value in study.options.items()]
+    return [(name, value) for name, value in rows if value]
+
+
+def _machines(frame: Frame) -> list[dict[str, Any]]:
+    """Every fingerprint; without any, what pytest-benchmark itself says of the machine."""
+    known = frame.study.environments or {"": frame.recording.machine}
+    return [
+        {
+            "title": frame.machine_name(identity) if identity else "Machine",
+            "rows": [_about(name, value) for name, value in about.items() if value is not None],
+        }
+        for identity, about in known.items()
+    ]
+
+
+def _about(name: str, value: object) -> tuple[str, str]:
+    """A line of a fingerprint; bytes in GiB."""
+    if name.endswith("_bytes") and isinstance(value, int):
+        return name.removesuffix("_bytes").replace("_", " "), f"{value / 2**30:.1f} GiB"
+    return name.replace("_", " "), _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

@@ -1,0 +1,29 @@
+"use strict";
+// Paper cannot unfold: what stands behind each finding is shown there.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll(".finding details")) details.open = true;
+});
+// Sorting: each column head holds a button; empty cells come last, whichever way it is sorted.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  const collator = new Intl.Collator("en", { numeric: true });
+  const value = (row, column) => {
+    const cell = row.cells[column];
+    return "value" in cell.dataset ? cell.dataset.value : cell.textContent.trim();
+  };
+  const sort = (column) => {
+    const head = heads[column];
+    const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    const numeric = head.classList.contains("number");
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [value(row, column), row]);
+    rows.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === "");
+      return direction * (numeric ? Number(a) - Number(b) : collator.compare(a, b));
+    });
+    body.append(...rows.map(([, row]) => row));
+    for (const other of heads) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+  };
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => sort(column)));
+}
