@@ -1,0 +1,106 @@
+"""Two or more recordings side by side: which is faster, where, and whether the error is the same.
+
+`series` are results that were computed and timed alike, with names that tell them apart; `guards` say what
+must agree before anything is compared; `pairs` are two series over the cells that both have; `words` puts
+them into sentences, `tables` into rows, `terminal` prints both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bsr import stats
+from bsr.experiment import EXPERIMENTS
+from reports.compare.guards import check_comparable, nothing_shared
+from reports.compare.pairs import Pair
+from reports.compare.series import Series, commit, named, series_of
+from reports.frame import Frame
+from reports.load import Recording, RefusedError
+from reports.text import listed, printable
+
+__all__ = ["Comparison", "Pair", "Series", "compare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every series of every recording, and the pairs in which they are compared."""
+
+    frames: tuple[Frame, ...]
+    series: tuple[Series, ...]
+    pairs: tuple[Pair, ...]
+    """Of the main experiment: the first that series share, the batch sizes where they can be had."""
+    others: tuple[Pair, ...]
+    """Of the further experiments that two series share."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def experiment(self) -> str:
+        """The main experiment."""
+        return self.pairs[0].experiment
+
+
+def compare(
+    recordings: Sequence[Recording],
+    labels: Sequence[str] = (),
+    *,
+    same_engine: bool = False,
+    margin: float = stats.MARGIN,
+) -> Comparison:
+    """Compare the first recording with every other.
+
+    `labels` names the recordings (empty: after their machines); `same_engine` keeps only series of the first
+    one's engine; `margin` is how far apart two errors may be and still count as the same (0.2 is 20%). Raises
+    RefusedError, in one line, where there is nothing comparable.
+    """
+    if len(recordings) < 2:
+        raise RefusedError(f"expected two or more recordings to compare, got {len(recordings)}")
+    frames = [Frame(recording) for recording in recordings]
+    for other in frames[1:]:
+        check_comparable(frames[0], other)
+    found = [series for frame in frames for series in series_of(frame)]
+    found, notes = _of_one_engine(found) if same_engine else (found, [])
+    series = named(found, frames, labels)
+    pairs = {name: list(_pairs(series, name, margin)) for name in EXPERIMENTS}
+    shared = [name for name, members in pairs.items() if any(not pair.within_one_file for pair in members)]
+    if not shared:
+        raise nothing_shared(frames)
+    return Comparison(
+        frames=tuple(frames),
+        series=tuple(series),
+        pairs=tuple(pairs[shared[0]]),
+        others=tuple(pair for name in shared[1:] for pair in pairs[name]),
+        notes=(*notes, *_commits(series)),
+    )
+
+
+def _pairs(series: Sequence[Series], experiment: str, margin: float) -> Iterator[Pair]:
+    """Every series against those of the first recording whose circumstances are most like its own."""
+    first = [one for one in series if one.frame is series[0].frame]
+    for second in series[1:]:
+        earlier = first[: first.index(second)] if second in first else first
+        pairs = [Pair(one, second, experiment, margin) for one in earlier]
+        pairs = [pair for pair in pairs if pair.cells]
+        fewest = min((len(pair.across) for pair in pairs), default=0)
+        yield from (pair for pair in pairs if len(pair.across) == fewest)
+
+
+def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
+    """The series of the first one's engine, and a note on the others."""
+    engine = series[0].timing.engine if series else ""
+    kept = [one for one in series if one.timing.engine == engine]
+    dropped = listed(sorted({one.timing.engine for one in series} - {engine}))
+    if len({id(one.frame) for one in kept}) < 2:
+        raise RefusedError(
+            f"--same-engine: expected results of engine {engine!r} in another file too, "
+            f"got {printable(dropped, 80) or 'none'}; leave --same-engine out"
+        )
+    return kept, [f"Only engine {engine}; left out: {dropped}."] if dropped else []
+
+
+def _commits(series: Sequence[Series]) -> list[str]:
+    """A note on the commits that were measured, where they differ or hold local changes."""
+    said = {one.label: commit(one.frame.recording) for one in series}
+    if len(set(said.values())) < 2 and not any("changes" in text for text in said.values()):
+        return []
+    return ["Commits: " + "; ".join(f"{label}: {text}" for label, text in said.items()) + "."]

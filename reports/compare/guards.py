@@ -1,0 +1,84 @@
+"""What must agree before anything is compared: the fields of Run and the data. All else labels the series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bsr.experiment import EXPERIMENTS, RUN_FIELDS
+from reports.frame import Frame
+from reports.load import RefusedError
+from reports.text import listed, printable
+
+
+def check_comparable(first: Frame, second: Frame) -> None:
+    """Raises RefusedError, which lists field, first's value, second's value, where Runs or data differ."""
+    a, b = (printable(str(frame.recording.path)) for frame in (first, second))
+    found = [
+        f"{field} is {_shown(one)} in {a} and {_shown(other)} in {b}"
+        for field, one, other in differences(first, second)
+    ]
+    if found:
+        raise RefusedError(
+            f"expected recordings of the same trainings, got unlike ones: {'; '.join(found)}; "
+            "record both with the same options"
+        )
+    if not _shared(first, second):
+        raise nothing_shared([first, second])
+
+
+def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]:
+    """(field, first's value, second's value) for everything that must agree and does not.
+
+    Tasks, batch sizes and seeds may differ: what both have is compared. So may what an experiment varies.
+    """
+    found: list[tuple[str, object, object]] = []
+    if first.study.dataset_digest != second.study.dataset_digest:
+        found.append(("dataset digest", first.study.dataset_digest, second.study.dataset_digest))
+    for field in RUN_FIELDS:
+        values = list(_values(first, second, field))
+        unlike = [entry for entry in values if entry[1] != entry[2]]
+        if len(unlike) == len(values) and len({entry[1:] for entry in unlike}) == 1:
+            unlike = [("", *unlike[0][1:])]
+        found += [(f"{field} of {where}" if where else field, a, b) for where, a, b in unlike]
+    return found
+
+
+def _shared(first: Frame, second: Frame) -> list[tuple[str, str]]:
+    """(experiment, task) that both planned."""
+    return [
+        (name, task)
+        for name in EXPERIMENTS
+        for task in first.tasks
+        if first.results(name, task) and second.results(name, task)
+    ]
+
+
+def _values(first: Frame, second: Frame, field: str) -> Iterator[tuple[str, object, object]]:
+    """(where, first's value, second's) for each shared experiment and task in which a field has one value."""
+    shared = _shared(first, second)
+    several = len({name for name, _ in shared}) > 1
+    for name, task in shared:
+        if field not in {"task", "batch_size", "seed", *EXPERIMENTS[name].varies}:
+            values = [getattr(frame.results(name, task)[0].run, field) for frame in (first, second)]
+            yield f"task {task} in {name}" if several else f"task {task}", *values
+
+
+def nothing_shared(frames: Sequence[Frame]) -> RefusedError:
+    """What each file has, where no two have a finished case in common."""
+    said = "; ".join(f"{printable(str(frame.recording.path))} has {_contents(frame)}" for frame in frames)
+    return RefusedError(f"expected cases that both files finished, got none: {said}")
+
+
+def _contents(frame: Frame) -> str:
+    parts = []
+    for name in EXPERIMENTS:
+        results = [result for result in frame.results(name) if result.training_seconds]
+        if results:
+            tasks = listed(sorted({result.run.task for result in results}))
+            sizes = listed(sorted({result.run.batch_size for result in results}))
+            parts.append(f"{name} ({tasks} at batch size {sizes})")
+    return printable(listed(parts), 300) or "no finished case"
+
+
+def _shown(value: object) -> str:
+    return printable(f"{value:g}" if isinstance(value, float) else str(value), 40)

@@ -1,0 +1,133 @@
+"""Series: results of one recording that were computed and timed alike, and the names that tell them apart."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import median
+from typing import Any, Final
+
+from bsr.experiment import Result, Run
+from reports.frame import Frame, Timing, group
+from reports.load import Recording, RefusedError
+from reports.text import counted, printable
+
+FLAT: Final = 0.9
+"""Share of a series' best throughput from which on its curve counts as flat."""
+LABEL_LIMIT: Final = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Results of one recording on one machine, by one engine, with one thread count, timed in one mode."""
+
+    frame: Frame
+    timing: Timing
+    results: tuple[Result, ...]
+    label: str = ""
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """The fingerprint of its machine; empty where none was recorded."""
+        return self.frame.study.environments.get(self.timing.environment, {})
+
+    def cells(self, experiment: str) -> dict[Run, dict[str, Result]]:
+        """Cell (its Runs with the seed at 0) -> key of the Run -> Result, of an experiment's cases."""
+        inside = {case.key for case in self.frame.study.cases if experiment in case.cases}
+        mine = [result for result in self.results if result.run.key in inside]
+        cells = group(mine, lambda result: replace(result.run, seed=0))
+        return {cell: {result.run.key: result for result in results} for cell, results in cells.items()}
+
+    def throughput(self, experiment: str) -> dict[int, float]:
+        """Batch size -> training images per second, the median over runs, rising batch sizes."""
+        sizes: dict[int, list[float]] = {}
+        for cell, results in self.cells(experiment).items():
+            seconds = [value for result in results.values() for value in epoch_seconds(result)]
+            sizes.setdefault(cell.batch_size, []).extend(cell.train_images / value for value in seconds)
+        return {size: median(speeds) for size, speeds in sorted(sizes.items()) if speeds}
+
+    def flat_from(self, experiment: str) -> int | None:
+        """The batch size from which on throughput stays within FLAT of its best.
+
+        None where only the largest does (the curve still rises there), or where there are fewer than three.
+        """
+        speeds = self.throughput(experiment)
+        if len(speeds) < 3:
+            return None
+        sizes, best = list(speeds), max(speeds.values())
+        below = [size for size in sizes if speeds[size] < FLAT * best]
+        start = sizes[sizes.index(below[-1]) + 1 :] if below else sizes
+        return start[0] if len(start) > 1 else None
+
+
+def epoch_seconds(result: Result) -> list[float]:
+    """A run's time as a list of one: the median of its epochs' training seconds; empty if none is above 0."""
+    seconds = [value for value in result.training_seconds if value > 0]
+    return [median(seconds)] if seconds else []
+
+
+def commit(recording: Recording) -> str:
+    """The commit that was measured, `e1dcdd4528, with local changes`; empty where none was recorded."""
+    about = recording.commit
+    name = printable(str(about.get("id") or ""), 10).rstrip("…")
+    return f"{name or 'unknown'}, with local changes" if about.get("dirty") else name
+
+
+def series_of(frame: Frame) -> list[Series]:
+    """A recording's series, that with the most results first; results that never trained are in none."""
+    timings = frame.timings(frame.all_results)
+    found = [Series(frame, timing, tuple(results)) for timing, results in timings.items()]
+    return sorted(found, key=lambda series: -len(series.results))
+
+
+def named(series: Sequence[Series], frames: Sequence[Frame], labels: Sequence[str] = ()) -> list[Series]:
+    """The series with labels that differ: `labels`, one per recording, or as much as tells them apart.
+
+    Raises RefusedError where `labels` are not one different name per recording.
+    """
+    if labels and (len(labels) != len(frames) or len(set(labels)) != len(labels) or not all(labels)):
+        names = counted(len(frames), "different name")
+        raise RefusedError(f"--labels: expected {names}, one per file, got {', '.join(labels)!r}")
+    given = {id(frame): printable(label, LABEL_LIMIT) for frame, label in zip(frames, labels, strict=False)}
+    words = [[given[id(one.frame)]] if given else [] for one in series]
+    for part in _PARTS:
+        counts = Counter(map(tuple, words))
+        for alike in [row for row, count in counts.items() if count > 1]:
+            members = [index for index, row in enumerate(words) if tuple(row) == alike]
+            if len({part(series[index]) for index in members}) > 1:
+                for index in members:
+                    words[index].append(part(series[index]))
+    texts = [", ".join(filter(None, row)) or _device(one) for one, row in zip(series, words, strict=True)]
+    same = Counter(texts)
+    return [
+        replace(one, label=text if same[text] == 1 else f"{text} ({index + 1})")
+        for index, (one, text) in enumerate(zip(series, texts, strict=True))
+    ]
+
+
+def _device(series: Series) -> str:
+    name = str(series.environment.get("device_name") or series.timing.environment or "unnamed machine")
+    return " ".join(re.sub(r"\((?:R|TM)\)| @ .*$", "", printable(name, LABEL_LIMIT)).split())
+
+
+def _recorded(name: str) -> Callable[[Series], str]:
+    def part(series: Series) -> str:
+        value = series.environment.get(name)
+        return f"{name} {printable(str(value), LABEL_LIMIT)}" if value is not None else ""
+
+    return part
+
+
+_PARTS: Final[tuple[Callable[[Series], str], ...]] = (
+    _device,
+    lambda series: series.timing.engine or "unnamed engine",
+    lambda series: series.timing.mode,
+    lambda series: counted(series.timing.threads, "thread"),
+    *(_recorded(name) for name in ("torch", "cuda", "driver", "python", "system")),
+    lambda series: printable(series.frame.recording.path.stem, LABEL_LIMIT),
+    lambda series: printable(str(series.frame.recording.path)),
+)
+"""What labels may say, in this order; each only of series that those before it leave alike."""
