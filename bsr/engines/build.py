@@ -1,0 +1,144 @@
+"""Compiles the native kernel on first use with the system's compiler, and keeps it.
+
+Nothing else of bsr needs a compiler. The library is cached under a digest of everything that shapes it: the
+sources, what the compiler says of itself and of this CPU, and the flags.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from bsr.data import cache_folder
+
+SOURCE: Final = Path(__file__).with_name("kernel.cpp")
+INCLUDED: Final = (Path(__file__).with_name("network.h"), Path(__file__).with_name("lanes.h"))
+COMPILERS: Final = ("c++", "g++", "clang++")
+FLAGS: Final = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
+"""Without -fno-math-errno Adam's square root is not vectorised. -ffast-math is out: it would lose NaN."""
+_X86: Final = ("-march=native", "-mprefer-vector-width=512")  # without the second Clang halves the vectors
+_ARM: Final = ("-mcpu=native",)
+NATIVE_FLAGS: Final = {"x86_64": _X86, "amd64": _X86, "arm64": _ARM, "aarch64": _ARM}
+"""By `platform.machine()`: the flags for the machine at hand."""
+COMPILE_SECONDS: Final = 300.0
+REMEDY: Final = "set CXX to another compiler"
+
+
+class KernelError(RuntimeError):
+    """The kernel cannot be had on this machine; the message is one line: what, why, remedy."""
+
+
+def library() -> ctypes.CDLL:
+    """The compiled kernel, loaded once per process. Raises KernelError.
+
+    $CXX names the compiler (default: the first of c++, g++, clang++ that exists). $BSR_KERNEL_FLAGS replaces
+    the flags that name the CPU, to try another vector width: `-mavx2 -mfma`.
+    """
+    return _library(compiler(), target_flags(), cache_folder() / "kernels")
+
+
+@cache
+def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL:
+    path = folder / f"{_key(command, target)}.so"
+    try:
+        if not _intact(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock"), timeout=COMPILE_SECONDS):
+                if not _intact(path):
+                    _compile(command, target, path)
+        return ctypes.CDLL(str(path))
+    except Timeout as error:
+        raise KernelError(f"{error.lock_file} was held for {COMPILE_SECONDS:g} s; remove it") from error
+    except OSError as error:
+        raise KernelError(
+            f"the native kernel cannot be kept in {folder} or loaded from it: {error}; set BSR_CACHE to another folder"
+        ) from error
+
+
+def compiler() -> tuple[str, ...]:
+    """The compiler's command: $CXX, else the first of COMPILERS on the path. Raises KernelError."""
+    named = os.environ.get("CXX")
+    for command in [named] if named else COMPILERS:
+        words = shlex.split(command)
+        if words and shutil.which(words[0]):
+            return tuple(words)
+    wanted = f"CXX={named}" if named else f"one of {', '.join(COMPILERS)}"
+    raise KernelError(f"no C++ compiler: expected {wanted} on the path; install GCC or Clang, or set CXX")
+
+
+def target_flags() -> tuple[str, ...]:
+    """The flags that name the CPU: $BSR_KERNEL_FLAGS, else this machine's own."""
+    if flags := os.environ.get("BSR_KERNEL_FLAGS"):
+        return tuple(shlex.split(flags))
+    return NATIVE_FLAGS.get(platform.machine().lower(), ())
+
+
+def macros(command: tuple[str, ...], target: tuple[str, ...]) -> str:
+    """What the compiler predefines for a target: its own version, and a line per feature of the CPU.
+
+    Raises KernelError.
+    """
+    return _run(command, (*target, "-dM", "-E", "-x", "c++", "-"))
+
+
+def _key(command: tuple[str, ...], target: tuple[str, ...]) -> str:
+    """32 hexadecimal digits."""
+    digest = hashlib.sha256("\0".join((*FLAGS, *target, macros(command, target))).encode())
+    for source in (SOURCE, *INCLUDED):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _compile(command: tuple[str, ...], target: tuple[str, ...], path: Path) -> None:
+    """The library appears under its name only when whole, and its digest after it."""
+    with TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        _run(command, (*FLAGS, *target, "-o", str(made), str(SOURCE)))
+        seal = made.with_suffix(".sha256")
+        seal.write_text(_digest(made), encoding="ascii")
+        made.replace(path)
+        seal.replace(path.with_suffix(".sha256"))
+
+
+def _intact(path: Path) -> bool:
+    """Whether a library is there as it was compiled; loading a damaged one could kill the process."""
+    try:
+        return path.with_suffix(".sha256").read_text(encoding="ascii") == _digest(path)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _run(command: tuple[str, ...], arguments: tuple[str, ...]) -> str:
+    """The compiler's output. Raises KernelError with the first line that names an error."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own compiler
+            [*command, *arguments],
+            input="",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelError(f"{shlex.join(command)} does not run: {error}; {REMEDY}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        said = next((line for line in lines if "error" in line), lines[0]).strip()
+        raise KernelError(f"{shlex.join(command)} cannot compile the kernel: {said}; {REMEDY}")
+    return done.stdout
