@@ -127,7 +127,7 @@ class Harness:
         split = load_split(run)
         cores = machine.usable_cores()
         loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
-        if not engines.unavailable("native", "cpu", run.precision):
+        if not engines.unbuilt("native"):
             loops[ONE_CORE] = engine_epoch("native", 1, run, split)
             loops[ALL_CORES] = crowded_epoch("native", cores, run, split)
         return loops

@@ -1,7 +1,7 @@
 """The engines: ways of computing a Run. Each is a Learner, checked against the eager one.
 
-An entry names the module and class, imported when first used; a class may say by `available()` why this
-machine cannot use it.
+An entry names the module and class, imported when first used. A class may say by `unsuited(device, precision)`
+what it is not for, and by `unbuilt()` why this machine cannot have it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bsr.experiment import Execution, Result, Run
 
 ENGINES: Final[dict[str, str]] = {
     "eager": "bsr.training:EagerLearner",
+    "native": "bsr.engines.native:NativeLearner",
     "graph": "bsr.engines.graph:GraphLearner",
 }
 """In rising order of speed where they work: `auto` takes the last that does."""
@@ -49,19 +50,33 @@ class EngineError(Exception):
 
 
 def resolve(engine: str, device: str, precision: str) -> str:
-    """The engine a name stands for on a device; `auto` is the fastest that works there.
+    """The engine that will train where `engine` was asked for; `auto` is the fastest that works there.
 
-    Raises EngineError where a named one does not.
+    Raises EngineError for one that is not for the device or precision. One that is, but has no compiler
+    here, gives way to eager: see `instead`.
     """
-    if engine != "auto":
-        if reason := unavailable(engine, device, precision):
-            raise EngineError(f"expected a machine for {engine!r}, got one where {reason}; use eager or auto")
-        return engine
-    usable = [name for name in reversed(ENGINES) if not unavailable(name, device, precision)]
-    return usable[0]
+    if engine == "auto":
+        suited = [name for name in reversed(ENGINES) if not unsuited(name, device, precision)]
+        return next(name for name in suited if not unbuilt(name))
+    if reason := unsuited(engine, device, precision):
+        raise EngineError(f"expected a Run that {engine!r} is for, got one where {reason}; use eager or auto")
+    return "eager" if unbuilt(engine) else engine
 
 
-def unavailable(engine: str, device: str, precision: str) -> str:
-    """Why an engine cannot be used, in one clause; empty where it can."""
-    reason = getattr(learner(engine), "unavailable", None)
+def instead(engine: str, device: str, precision: str) -> str:
+    """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss."""
+    wanted = reversed(ENGINES) if engine == "auto" else [engine]
+    suited = [name for name in wanted if not unsuited(name, device, precision)]
+    return unbuilt(suited[0]) if suited else ""
+
+
+def unsuited(engine: str, device: str, precision: str) -> str:
+    """Why an engine is not for a device or precision, in one clause; empty where it is."""
+    reason = getattr(learner(engine), "unsuited", None)
     return str(reason(device, precision)) if reason is not None else ""
+
+
+def unbuilt(engine: str) -> str:
+    """Why this machine cannot have an engine, in one line; empty where it can. May compile it."""
+    reason = getattr(learner(engine), "unbuilt", None)
+    return str(reason()) if reason is not None else ""

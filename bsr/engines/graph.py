@@ -61,8 +61,8 @@ class GraphLearner:
         self.warmup_seconds = time.perf_counter() - began if self.captures else 0.0
 
     @staticmethod
-    def unavailable(device: str, _precision: str) -> str:
-        """Why this engine cannot be used on a device; empty where it can."""
+    def unsuited(device: str, _precision: str) -> str:
+        """See bsr.engines."""
         return "" if device.startswith("cuda") else f"the device is {device}, not CUDA"
 
     def _make_optimiser(self, device: torch.device) -> torch.optim.Optimizer:

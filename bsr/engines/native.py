@@ -84,9 +84,14 @@ class NativeLearner:
         )
 
     @staticmethod
-    def unavailable(device: str, precision: str) -> str:
-        """Why this engine cannot be used, in one clause; empty where it can. Compiles the kernel."""
-        return _unsuited(device, precision) or available()
+    def unsuited(device: str, precision: str) -> str:
+        """See bsr.engines."""
+        return _unsuited(device, precision)
+
+    @staticmethod
+    def unbuilt() -> str:
+        """See bsr.engines."""
+        return available()
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See bsr.training.Learner; the deadline is looked at every 40 ms. Raises IndexError, Overtime."""
