@@ -103,13 +103,17 @@ def load_split(run: Run, folder: str | None = None) -> Split:
     )
 
 
-@cache
 def load_images(dataset: str, folder: str | None = None) -> Images:
     """All images of a data set, verified; read once per process. Raises DataError.
 
     `folder` as in load_split. What the cache lacks, or holds damaged, is made again there; in a named folder
     archives are unpacked and, but for MNIST, what is missing is downloaded.
     """
+    return _images(dataset, folder)
+
+
+@cache
+def _images(dataset: str, folder: str | None) -> Images:
     if dataset not in MD5:
         raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}")
     reader = getattr(_torchvision_datasets(), dataset)

@@ -1,0 +1,37 @@
+"""What every test shares: reproducible examples, one thread, and a cache that is nobody's own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from bsr.data import Images
+
+# A busy machine is no reason to fail: no deadline, and slow draws are fine
+_PATIENT = [HealthCheck.too_slow]
+settings.register_profile(
+    "ci", derandomize=True, database=None, deadline=None, max_examples=50, suppress_health_check=_PATIENT
+)
+settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=_PATIENT)
+settings.load_profile("ci")  # another one by --hypothesis-profile
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before torch is imported, here and in every process that a test starts."""
+    cache = tempfile.TemporaryDirectory(prefix="bsr-tests-")
+    config.add_cleanup(cache.cleanup)
+    os.environ["BSR_CACHE"] = cache.name
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Images:
+    """The real images, all 70,000."""
+    from bsr.data import load_images  # noqa: PLC0415 - most tests need no torch
+
+    return load_images("MNIST")

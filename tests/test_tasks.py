@@ -1,0 +1,308 @@
+"""The labels against NumPy and the standard library, by the laws of the statistics, and on all of MNIST."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from bsr import data
+from bsr.tasks import TASKS
+
+if TYPE_CHECKING:
+    from bsr.data import Images
+
+pytestmark = pytest.mark.labels
+
+Array = npt.NDArray[Any]
+ONE_ULP = 1.2e-7  # of float32, relative
+
+NUMPY: dict[str, Callable[[Array], Array]] = {
+    "mean": lambda pixels: pixels.mean(axis=1),
+    "median": lambda pixels: np.sort(pixels, axis=1)[:, (pixels.shape[1] - 1) // 2],
+    "std": lambda pixels: pixels.std(axis=1, ddof=1),
+    "var": lambda pixels: pixels.var(axis=1, ddof=1),
+}
+STATISTICS: dict[str, Callable[[list[int]], float]] = {
+    "mean": statistics.mean,
+    "median": statistics.median_low,
+    "std": statistics.stdev,
+    "var": statistics.variance,
+}
+SHA256 = {
+    ("mean", "train"): "86bc9ee335c78befe8633ca84c5e457d1c8c5541bddcfe8cbe7cd5d3aa5c7e31",
+    ("mean", "test"): "8b6ce31d1a5c86106cd5b3d4b5e498ccc62b1e305e003978cbff9b35da78afcf",
+    ("std", "train"): "36e8b9c601461c5f1061d3d455225eaca89ef259a3b0cb0b1fe1d044ee52ccfc",
+    ("std", "test"): "7befb8aa7faf6cc049654cb6dcffce04d5900218877cf431f1cea4553ab25465",
+    ("var", "train"): "9fc73796b34d85c52bbd78b4d4e3b27442fd01cf998b0388bc3a2aad61aa82a4",
+    ("var", "test"): "d94b5b652cc4b98e94b0c9b542c80b63b24dc5fadae5eef4b393445d9be38844",
+    ("median", "train"): "dd046ccaee01de364ee5306b48d1dde4b8d06ba484eb66c2123f92f1211c30ad",
+    ("median", "test"): "e7e2dcff542de95352682dc186432e98f0188084896773f1973276b0577d5305",
+}
+"""Of the float32 labels of MNIST, little-endian; the study's averages are checked apart."""
+
+every_task = pytest.mark.parametrize("task", TASKS)
+spread_task = pytest.mark.parametrize("task", ["std", "var"])
+shapes = array_shapes(min_dims=3, max_dims=3, max_side=9).filter(lambda shape: shape[1] * shape[2] > 1)
+raw_images = arrays(np.uint8, shapes)
+float_images = arrays(np.float32, shapes, elements=st.floats(0, 255, width=32))
+
+
+def flat(images: Array) -> Array:
+    return images.reshape(len(images), -1).astype(np.float64)
+
+
+def label(task: str, images: Array) -> Array:
+    return TASKS[task](torch.from_numpy(images)).numpy()
+
+
+@every_task
+@given(images=raw_images)
+def test_labels_of_raw_pixels_are_those_of_numpy(task: str, images: Array) -> None:
+    np.testing.assert_allclose(label(task, images), NUMPY[task](flat(images)), rtol=ONE_ULP)
+
+
+@every_task
+@given(images=float_images)
+def test_labels_of_real_pixels_are_those_of_numpy(task: str, images: Array) -> None:
+    np.testing.assert_allclose(label(task, images), NUMPY[task](flat(images)), rtol=1e-5, atol=1e-9)
+
+
+@every_task
+@given(pixels=st.lists(st.integers(0, 255), min_size=2, max_size=60))
+def test_labels_are_those_of_the_standard_library(task: str, pixels: list[int]) -> None:
+    image = np.array(pixels, np.uint8).reshape(1, 1, -1)
+    assert label(task, image)[0] == pytest.approx(STATISTICS[task](pixels), rel=ONE_ULP)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("mean", 4.0), ("median", 2.0), ("std", math.sqrt(50 / 3)), ("var", 50 / 3)],
+)
+def test_labels_of_one_image_by_hand(task: str, expected: float) -> None:
+    image = torch.tensor([[[1, 2], [10, 3]]], dtype=torch.uint8)
+    assert TASKS[task](image).tolist() == [pytest.approx(expected, rel=ONE_ULP)]
+
+
+def test_the_median_of_an_even_number_of_pixels_is_the_lower_middle() -> None:
+    assert TASKS["median"](torch.tensor([[[7, 1, 9, 3]]], dtype=torch.uint8)).tolist() == [3]
+
+
+def test_std_and_var_divide_by_one_less_than_the_number_of_pixels() -> None:
+    image = torch.tensor([[[0, 2]]], dtype=torch.uint8)
+    assert TASKS["var"](image).tolist() == [2]
+    assert TASKS["std"](image).tolist() == [pytest.approx(math.sqrt(2), rel=ONE_ULP)]
+
+
+@every_task
+@given(images=raw_images, random=st.randoms(use_true_random=False))
+def test_the_order_of_the_pixels_does_not_matter(task: str, images: Array, random: Any) -> None:
+    order = list(range(images[0].size))
+    random.shuffle(order)
+    permuted = flat(images)[:, order].astype(np.uint8).reshape(images.shape)
+    np.testing.assert_allclose(label(task, permuted), label(task, images), rtol=ONE_ULP)
+
+
+@every_task
+@given(images=arrays(np.uint8, shapes, elements=st.integers(0, 127)), shift=st.integers(0, 128))
+def test_a_brighter_image_moves_mean_and_median_and_leaves_the_spread(
+    task: str, images: Array, shift: int
+) -> None:
+    moved = label(task, images) + (shift if task in {"mean", "median"} else 0)
+    np.testing.assert_allclose(label(task, images + np.uint8(shift)), moved, rtol=2 * ONE_ULP)
+
+
+@every_task
+@given(images=arrays(np.uint8, shapes, elements=st.integers(0, 51)), factor=st.integers(0, 5))
+def test_a_scaled_image_scales_its_label_and_its_variance_by_the_square(
+    task: str, images: Array, factor: int
+) -> None:
+    scaled = label(task, images) * factor ** (2 if task == "var" else 1)
+    np.testing.assert_allclose(label(task, images * np.uint8(factor)), scaled, rtol=2 * ONE_ULP)
+
+
+@given(images=raw_images)
+def test_the_negative_mirrors_the_mean_and_keeps_the_spread(images: Array) -> None:
+    negative = 255 - images
+    np.testing.assert_allclose(label("mean", negative), 255 - label("mean", images), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(label("std", negative), label("std", images), rtol=ONE_ULP)
+
+
+@given(images=float_images)
+def test_the_variance_is_the_square_of_the_standard_deviation(images: Array) -> None:
+    np.testing.assert_allclose(label("std", images).astype(np.float64) ** 2, label("var", images), rtol=1e-6)
+
+
+@given(images=raw_images)
+def test_labels_stay_within_the_bounds_that_the_pixels_set(images: Array) -> None:
+    pixels = flat(images)
+    low, high, count = pixels.min(axis=1), pixels.max(axis=1), pixels.shape[1]
+    for task in ("mean", "median"):
+        assert (low <= label(task, images)).all()
+        assert (label(task, images) <= high).all()
+    widest = (high - low) / 2 * math.sqrt(count / (count - 1))  # Popoviciu's inequality, unbiased
+    assert (label("std", images) >= 0).all()
+    assert (label("std", images) <= widest * (1 + 1e-6)).all()
+
+
+@given(images=raw_images)
+def test_the_median_is_one_of_the_pixels(images: Array) -> None:
+    assert all(value in image for value, image in zip(label("median", images), images, strict=True))
+
+
+@given(pixel=st.floats(0, 255, width=32), shape=shapes)
+def test_a_constant_image_has_its_pixel_as_mean_and_median_and_no_spread(
+    pixel: float, shape: tuple[int, ...]
+) -> None:
+    images = np.full(shape, pixel, np.float32)
+    np.testing.assert_allclose(label("mean", images), pixel, rtol=ONE_ULP)
+    np.testing.assert_array_equal(label("median", images), np.float32(pixel))
+    np.testing.assert_array_equal(label("std", images), 0)
+    np.testing.assert_array_equal(label("var", images), 0)
+
+
+@pytest.mark.parametrize("task", ["mean", "median"])
+def test_an_image_of_one_pixel_has_a_mean_and_a_median(task: str) -> None:
+    assert TASKS[task](torch.full((2, 1, 1), 9, dtype=torch.uint8)).tolist() == [9, 9]
+
+
+@every_task
+@given(images=raw_images)
+def test_each_image_has_its_own_label_whatever_lies_beside_it(task: str, images: Array) -> None:
+    alone = np.concatenate([label(task, images[i : i + 1]) for i in range(len(images))])
+    np.testing.assert_allclose(label(task, images), alone, rtol=ONE_ULP)
+
+
+@every_task
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_labels_are_float32_whatever_type_the_pixels_have(task: str, dtype: torch.dtype) -> None:
+    raw = torch.arange(2 * 5 * 6, dtype=torch.uint8).reshape(2, 5, 6)
+    labels = TASKS[task](raw.to(dtype))
+    assert labels.dtype == torch.float32
+    assert labels.shape == (2,)
+    torch.testing.assert_close(labels, TASKS[task](raw), rtol=0, atol=0)
+
+
+@every_task
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_labels_are_on_the_device_of_the_images(task: str, device: str) -> None:
+    if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]:
+        pytest.skip(f"this machine has no {device} device")
+    images = torch.arange(2 * 28 * 28, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(2, 28, 28)
+    there = TASKS[task](images.to(device))
+    assert there.device.type == device
+    torch.testing.assert_close(there.cpu(), TASKS[task](images), rtol=1e-6, atol=0)
+
+
+@every_task
+def test_a_view_has_the_labels_of_its_pixels_and_is_not_changed(task: str) -> None:
+    images = torch.arange(2 * 4 * 6, dtype=torch.uint8).reshape(2, 4, 6)
+    before = images.clone()
+    view = images.transpose(1, 2)[:, ::2]
+    torch.testing.assert_close(TASKS[task](view), TASKS[task](view.contiguous()), rtol=0, atol=0)
+    assert torch.equal(images, before)
+
+
+@every_task
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (torch.zeros(28, 28), ValueError, r"expected shape \[N, H, W\], got \[28, 28\]"),
+        (torch.zeros(2, 1, 28, 28), ValueError, r"expected shape \[N, H, W\], got \[2, 1, 28, 28\]"),
+        (
+            torch.zeros(2, 3, 3, dtype=torch.int64),
+            TypeError,
+            "expected dtype uint8 or floating, got torch.int64",
+        ),
+        (
+            torch.zeros(2, 3, 3, dtype=torch.bool),
+            TypeError,
+            "expected dtype uint8 or floating, got torch.bool",
+        ),
+        (torch.zeros(2, 3, 3, dtype=torch.cfloat), TypeError, "uint8 or floating, got torch.complex64"),
+        (np.zeros((2, 3, 3), np.uint8), TypeError, "expected a torch.Tensor, got ndarray"),
+        (torch.zeros(0, 28, 28), ValueError, r"expected at least one image, got shape \[0, 28, 28\]"),
+        (torch.zeros(2, 0, 28), ValueError, r"expected at least . pixel\(s\) per image, got 0"),
+        (torch.tensor([[[0.0, math.nan]]]), ValueError, "expected finite pixels, got NaN or infinity"),
+        (torch.tensor([[[0.0, math.inf]]]), ValueError, "expected finite pixels, got NaN or infinity"),
+    ],
+    ids=[
+        "rank 2",
+        "rank 4",
+        "int64",
+        "bool",
+        "complex",
+        "an array",
+        "no image",
+        "no pixel",
+        "NaN",
+        "infinity",
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(
+    task: str, images: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        TASKS[task](images)
+
+
+@spread_task
+def test_an_image_of_one_pixel_has_no_spread(task: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected at least 2 pixel\(s\) per image, got 1: n - 1 divides them"
+    ):
+        TASKS[task](torch.zeros(3, 1, 1, dtype=torch.uint8))
+
+
+@every_task
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_all_labels_of_mnist_are_those_of_numpy(mnist: Images, task: str, split: str) -> None:
+    images = getattr(mnist, split)
+    labels = data.labels(images, task).numpy()
+    pieces = [NUMPY[task](flat(piece)) for piece in np.array_split(images.numpy(), len(images) // 5_000)]
+    np.testing.assert_allclose(labels, np.concatenate(pieces), rtol=ONE_ULP)
+    assert hashlib.sha256(labels.astype("<f4").tobytes()).hexdigest() == SHA256[task, split]
+
+
+@pytest.mark.parametrize(("task", "average"), [("mean", "33.318"), ("std", "76.884"), ("var", "6058.67")])
+def test_the_training_labels_average_as_in_the_study(mnist: Images, task: str, average: str) -> None:
+    decimals = len(average.partition(".")[2])
+    assert f"{data.labels(mnist.train, task).double().mean():.{decimals}f}" == average
+
+
+def test_every_median_of_mnist_is_zero(mnist: Images) -> None:
+    for images in (mnist.train, mnist.test):
+        assert data.labels(images, "median").count_nonzero() == 0
+        assert int((images != 0).sum(dim=(1, 2)).max()) <= 351  # fewer than half of 784
+
+
+def test_labels_in_pieces_are_labels_at_once(mnist: Images) -> None:
+    images = mnist.test[: 2 * data.LABELS_AT_ONCE + 1]
+    torch.testing.assert_close(data.labels(images, "std"), TASKS["std"](images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "got"),
+    [
+        (lambda images: images.float().mean(), r"got torch.float32 \[\]"),
+        (lambda images: images.double().mean(dim=(1, 2)), r"got torch.float64 \[3\]"),
+        (lambda images: images.float().mean(dim=1), r"got torch.float32 \[3, 4\]"),
+    ],
+    ids=["one label for all", "float64", "a row each"],
+)
+def test_a_task_that_gives_no_float32_per_image_is_refused(
+    monkeypatch: pytest.MonkeyPatch, task: Callable[[torch.Tensor], torch.Tensor], got: str
+) -> None:
+    monkeypatch.setitem(TASKS, "new", task)
+    with pytest.raises(TypeError, match=r"task 'new': expected float32 labels \[3\] of 3 images, " + got):
+        data.labels(torch.zeros(3, 4, 4, dtype=torch.uint8), "new")
