@@ -1,4 +1,4 @@
-"""Experiment `optimiser`: Adam and SGD over the log grid of rates, which the study announced and never showed."""
+"""Experiment `optimiser`: Adam and SGD over the log grid, which the study announced and never showed."""
 
 from __future__ import annotations
 

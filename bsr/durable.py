@@ -1,4 +1,7 @@
-"""Writing so that a file is there whole or not at all, and a line once written stays."""
+"""Writing so that a file is there whole or not at all, and a line once written stays.
+
+Every write, flush and rename that a promise rests on is an `os.write`, `os.fsync` or `os.replace` here.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from pathlib import Path
 def replace_file(path: Path, content: bytes) -> None:
     """Make `path` hold `content`: written beside it, flushed to the disk, renamed into place.
 
-    Whatever fails (OSError), the old file stays as it was and nothing is left beside it.
+    Whatever fails (OSError), the old file stays as it was and nothing is left beside it. Of a symbolic link,
+    the file that it points to is replaced.
     """
+    path = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -27,7 +32,7 @@ def replace_file(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def append(descriptor: int, content: bytes) -> None:
@@ -42,6 +47,16 @@ def append(descriptor: int, content: bytes) -> None:
         raise
 
 
+def flush_folder(folder: Path) -> None:
+    """Make a new or renamed file's name durable, where the system can (Windows cannot open folders)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _write_all(descriptor: int, content: bytes) -> None:
     remaining = memoryview(content)
     while remaining:
@@ -52,13 +67,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename durable where the system can (Windows cannot open folders)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

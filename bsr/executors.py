@@ -1,15 +1,15 @@
 """Where Runs are computed: in this process, in processes of this machine, or on a cluster.
 
-Each is a `concurrent.futures.Executor`, and `compute` is what it is given. `capacity` says how many Runs a
-session keeps submitted, so that no worker idles and memory does not grow with the study; `epochs` tells of
-progress since it was last asked.
+Each is a `concurrent.futures.Executor` that also says how a session uses it: `compute(run, execution)` queues
+a Run, `capacity` is how many to keep queued (so that no worker idles, and memory does not grow with the
+study), and `epochs` tells of progress since it was last asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from bsr import durable, engines, machine
 from bsr.data import load_split
 from bsr.experiment import Execution, Result, Run
-from bsr.journal import as_plain
+from bsr.plain import one_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,29 +40,34 @@ def compute(run: Run, execution: Execution, observe: Callable[[int], None] = lam
     try:
         split = load_split(run, execution.data)
         result = engines.train(run, split, execution, observe, _keeper(run, execution.save_models))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the next Run goes on
-        result = failed(run, execution, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the next Run goes on
+        result = Result(
+            run=run,
+            status="failed",
+            message=one_line(error),
+            engine=execution.engine,
+            device=execution.device,
+        )
     if result.status in {"failed", "out_of_memory"}:
         machine.release_memory()
     return Computed(replace(result, environment=environment["id"]), environment)
 
 
-def failed(run: Run, execution: Execution, error: BaseException) -> Result:
-    """The Result of a Run that an exception ended: its type and message, in one line."""
-    message = " ".join(f"{type(error).__name__}: {error}".split())
-    return Result(run=run, status="failed", message=message, engine=execution.engine, device=execution.device)
+def weights_path(folder: str, run: Run) -> Path:
+    """Where a Run's trained weights are kept."""
+    return Path(folder) / f"{run.key}.safetensors"
 
 
 def _keeper(run: Run, folder: str | None) -> Callable[[dict[str, Tensor]], None] | None:
-    """Writes the trained weights to `folder/KEY.safetensors`, with the Run in the file's own header."""
+    """Writes the trained weights, with the Run in the file's own header."""
     if folder is None:
         return None
 
     def keep(weights: dict[str, Tensor]) -> None:
         from safetensors.torch import save  # noqa: PLC0415 - only where weights are kept
 
-        about = {name: str(value) for name, value in as_plain(run).items()}
-        durable.replace_file(Path(folder) / f"{run.key}.safetensors", save(weights, about))
+        about = {name: str(value) for name, value in asdict(run).items()}
+        durable.replace_file(weights_path(folder, run), save(weights, about))
 
     return keep
 
@@ -72,14 +77,23 @@ class Here(Executor):
 
     capacity = 1
 
+    def __init__(self, observe: Callable[[Run, int], None] = lambda _run, _epoch: None) -> None:
+        """`observe` is called with a Run and the number of its finished epochs."""
+        self._observe = observe
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call at once. KeyboardInterrupt and SystemExit pass through; other exceptions lie in the future."""
+        """Call at once. What ends a session passes through; other exceptions lie in the future."""
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:  # noqa: BLE001 - handed on in the future
             future.set_exception(error)
         return future
+
+    def compute(self, run: Run, execution: Execution) -> Future[Computed]:
+        """Train a Run."""
+        self._observe(run, 0)
+        return self.submit(compute, run, execution, lambda epoch: self._observe(run, epoch))
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """Nothing: the training tells its observer itself."""

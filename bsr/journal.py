@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,8 +18,7 @@ import msgspec
 
 from bsr import durable
 from bsr.experiment import RUN_FIELDS, SCHEMA, Execution, Result, Run
-
-_encode: Final = msgspec.json.Encoder().encode  # NaN and infinity become null
+from bsr.plain import plain
 
 
 class JournalError(Exception):
@@ -83,6 +82,8 @@ class History:
 
 
 _KINDS: Final[dict[str, Any]] = {"header": Header, "result": Record, "environment": Environment, "end": End}
+_BEGINNING: Final = b'{"kind":"header",'
+"""Of every journal, so that a file of another kind is not taken for a torn one."""
 
 
 def journal_path(json_path: Path) -> Path:
@@ -93,23 +94,32 @@ def journal_path(json_path: Path) -> Path:
 def read(path: Path) -> History:
     """What the journal at `path` says; of no file, nothing. A torn last line is left out.
 
-    Raises JournalError for a corrupt line before the last, by file and line, and for another schema.
+    Raises JournalError for a corrupt line before the last, by file and line, for a record of another schema,
+    and for a file that is not a journal.
     """
     history = History()
-    content = path.read_bytes() if path.exists() else b""
-    lines = content.splitlines(keepends=True)
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise JournalError(f"{path}: expected a readable journal, got {error}") from error
+    if not (content.startswith(_BEGINNING) or _BEGINNING.startswith(content) or not content.strip(b"\0")):
+        raise JournalError(
+            f"{path}: expected a bsr journal, got another file; nothing was overwritten: move it away"
+        )
+    *lines, _torn = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            break  # torn: the session was killed while it wrote
         try:
             _take(history, line)
-        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        except _CORRUPT as error:
             raise JournalError(
-                f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was overwritten: "
+                f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
                 "mend or remove that line, or move the file away"
             ) from error
-        history.whole_bytes += len(line)
+        history.whole_bytes += len(line) + 1
     return history
+
+
+_CORRUPT: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError)
 
 
 def _take(history: History, line: bytes) -> None:
@@ -117,42 +127,54 @@ def _take(history: History, line: bytes) -> None:
     if not isinstance(raw, dict) or raw.get("kind") not in _KINDS:
         raise ValueError("a line of no known kind")
     if raw.get("schema") != SCHEMA:
-        raise ValueError(f"schema {raw.get('schema')}, where this version writes schema {SCHEMA}")
+        raise ValueError(f"schema {raw.get('schema')!r} where this version of bsr has schema {SCHEMA}")
     entry = msgspec.convert(raw, _KINDS[raw["kind"]])
     if isinstance(entry, Header):
         history.header, history.ended = entry, False
-        history.environments[entry.environment["id"]] = entry.environment
+        history.environments[str(entry.environment["id"])] = entry.environment
     elif isinstance(entry, Record):
         if entry.key != entry.result.run.key:
             raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
         history.results[entry.key] = entry.result
     elif isinstance(entry, Environment):
-        history.environments[entry.environment["id"]] = entry.environment
+        history.environments[str(entry.environment["id"])] = entry.environment
     else:
         history.ended = True
 
 
 class Journal:
-    """The one writer. Every method returns when its line is on the disk; raises JournalError if it is not."""
+    """The one writer. Every method returns when its line is on the disk; raises JournalError if it is not.
+
+    After a failure nothing more is appended: what follows a torn line could not be told from it.
+    """
 
     def __init__(self, path: Path, whole_bytes: int = 0) -> None:
         """Open for appending, and cut what lies after `whole_bytes` off first (0 starts anew)."""
         self.path = path
+        self._failure: JournalError | None = None
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+            self._file = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666
+            )
             os.ftruncate(self._file, whole_bytes)
         except OSError as error:
-            raise JournalError(f"{path}: expected a writable journal, got {error}; choose another folder") from error
+            raise JournalError(
+                f"{path}: expected a writable journal, got {error}; choose another folder"
+            ) from error
+        durable.flush_folder(path.parent)
 
     def append(self, entry: Header | Record | Environment | End) -> None:
         """One line, fsynced."""
+        if self._failure is not None:
+            raise self._failure
         try:
-            durable.append(self._file, _encode(entry) + b"\n")
+            durable.append(self._file, msgspec.json.encode(plain(entry)) + b"\n")
         except OSError as error:
-            raise JournalError(
+            self._failure = JournalError(
                 f"{self.path}: expected to append a record, got {error}; every record before it is safe: "
                 "make room, then run the same command with --bsr-resume"
-            ) from error
+            )
+            raise self._failure from error
 
     def record(self, result: Result) -> None:
         """Append a Result."""
@@ -176,23 +198,34 @@ def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
         "deterministic": (before.execution.deterministic, now.execution.deterministic),
         "workers": (before.workers, now.workers),
     }
-    for name in RUN_FIELDS:
-        pairs[name] = (_values(before.planned, name), _values(now.planned, name))
     if not elsewhere:
         for name in ("device", "device_name", "driver", "torch"):
             pairs[name] = (before.environment.get(name), now.environment.get(name))
-    found = [f"{name}: the journal has {old}, this session {new}" for name, (old, new) in pairs.items() if old != new]
+    found = [_difference(name, old, new) for name, (old, new) in pairs.items() if old != new]
+    for name in RUN_FIELDS:
+        old_values, new_values = ({getattr(run, name) for run in header.planned} for header in (before, now))
+        if old_values != new_values:
+            found.append(_difference(name, _some(old_values - new_values), _some(new_values - old_values)))
     if not found and {run.key for run in before.planned} != {run.key for run in now.planned}:
-        found.append(f"planned cases: the journal has {len(before.planned)}, this session {len(now.planned)} others")
+        found.append(_difference("planned cases", *_unlike(before.planned, now.planned)))
     return found
 
 
-def _values(runs: Iterable[Run], name: str) -> str:
-    values = sorted({getattr(run, name) for run in runs})
-    return ", ".join(str(value) for value in values) if len(values) < 12 else f"{len(values)} values"  # noqa: PLR2004
+def _difference(name: str, old: object, new: object) -> str:
+    return f"{name}: the journal has {old}, this session {new}"
 
 
-def as_plain(value: object) -> Mapping[str, Any]:
-    """A record's dataclass as plain JSON values, what is not finite as null."""
-    plain: dict[str, Any] = msgspec.json.decode(_encode(asdict(value)))  # type: ignore[call-overload]
-    return plain
+def _some(values: Iterable[Any]) -> str:
+    """The first few values that only one side has."""
+    ordered = [str(value) for value in sorted(values)]
+    if not ordered:
+        return "no other"
+    return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")
+
+
+def _unlike(before: Iterable[Run], now: Iterable[Run]) -> tuple[str, str]:
+    """The cases that only one of two plans has."""
+    old, new = ({run.key: run.label for run in runs} for runs in (before, now))
+    return _some(old[key] for key in old.keys() - new.keys()), _some(
+        new[key] for key in new.keys() - old.keys()
+    )

@@ -1,169 +1,213 @@
 """Processes of this machine, each training one Run at a time; a killed one loses nothing but its Run's work.
 
-Python's process pool breaks for every pending future when one of its processes dies. Here the pool is then
-rebuilt and what was unfinished goes in again, one by one, so that a Run which breaks it a second time is
-known by name.
+A thread of the session attends to each process: it hands over one Run, hears of its epochs and its end, and
+where the process dies, starts another for the same Run. A Run whose process died twice is given up by name;
+the others never notice. (Python's own process pool fails every pending Run when one process dies, and cannot
+say which of them was to blame.)
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, InvalidStateError, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bsr.executors import Computed, compute
-from bsr.experiment import Execution, Run
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
 
+    from bsr.executors import Computed
+    from bsr.experiment import Execution, Run
+
+ATTEMPTS: Final = 2
+"""How often a call is handed to a process before the death of another one is taken for its own doing."""
 _SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has run OpenMP threads can hang
 
 
 class WorkerLostError(Exception):
-    """The process that trained this Run died, twice, the second time with no other Run beside it."""
+    """The processes that this call was handed to died."""
 
 
-@dataclass(eq=False, slots=True)
-class _Task:
-    """A submitted call until it is done."""
+class CallFailedError(Exception):
+    """The call raised; the message says what."""
 
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    future: Future[Any] = field(default_factory=Future)
-    suspect: bool = False
-    """Whether it was in a pool when that broke."""
+
+class _Task(NamedTuple):
+    future: Future[Any]
+    call: Callable[[], Any]
 
 
 class Workers(Executor):
-    """`count` processes, started with the first submission."""
+    """`count` processes, each started when there is something for it to do."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
         self.capacity = 2 * count
-        self._lock = threading.RLock()
-        self._told, self._telling = _SPAWN.Pipe(duplex=False)
-        self._inside: set[_Task] = set()
-        self._waiting: deque[_Task] = deque()
+        self._count = count
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._told: deque[tuple[str, int]] = deque()
         self._ended = False
-        self._pool = self._new_pool()
+        self._starting = threading.Lock()
+        self._processes: set[SpawnProcess] = set()
+        resource_tracker.ensure_running()  # here and not in a thread, where it would unblock signals
+        self._threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self.count, mp_context=_SPAWN, initializer=_begin_worker, initargs=(self._telling,)
-        )
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Queue a call that can be pickled.
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
-        """Queue a call; its future fails with WorkerLostError if it breaks the pool twice."""
-        task = _Task(partial(fn, **kwargs) if kwargs else fn, args)
-        with self._lock:
-            self._waiting.append(task)
-            self._feed()
+        Its future fails with WorkerLostError if two processes died of it, with CallFailedError if it raised.
+        """
+        task = _Task(Future(), partial(fn, *args, **kwargs))
+        self._tasks.put(task)
         return task.future
+
+    def compute(self, run: Run, execution: Execution) -> Future[Computed]:
+        """Queue a Run."""
+        return self.submit(train, run, execution, beside=self._count - 1)
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """(key, finished epochs) of what trains, since the last call."""
-        while self._told.poll():
-            yield self._told.recv()
-
-    def _feed(self) -> None:
-        """Hand waiting tasks to the pool: all, or while some broke it before, those alone and one by one."""
-        while self._waiting and not self._ended:
-            careful = self._waiting[0].suspect or any(task.suspect for task in self._inside)
-            if careful and self._inside:
-                return
-            task = self._waiting.popleft()
-            self._inside.add(task)
-            try:
-                inner = self._pool.submit(task.fn, *task.args)
-            except BrokenProcessPool:  # it broke since; its callbacks rebuild it
-                self._inside.discard(task)
-                self._waiting.appendleft(task)
-                if not self._inside:
-                    self._pool = self._new_pool()
-                    continue
-                return
-            inner.add_done_callback(partial(self._done, task))
-
-    def _done(self, task: _Task, inner: Future[Any]) -> None:
-        with self._lock:
-            alone = len(self._inside) == 1
-            self._inside.discard(task)
-            error = None if inner.cancelled() else inner.exception()
-            if isinstance(error, BrokenProcessPool) and not self._ended:
-                self._broken(task, was_alone=alone)
-            else:
-                _settle(task.future, inner, error)
-            self._feed()
-
-    def _broken(self, task: _Task, *, was_alone: bool) -> None:
-        if task.suspect and was_alone:
-            _settle(task.future, None, WorkerLostError("its process died twice, the second time training nothing else"))
-        else:
-            task.suspect = True
-            self._waiting.appendleft(task)
-        if not self._inside:
-            self._pool = self._new_pool()
+        while self._told:
+            yield self._told.popleft()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
-        """End. With `cancel_futures` the processes are ended where they are, without waiting for their Runs."""
-        with self._lock:
-            self._ended = True
-            waiting, self._waiting = list(self._waiting), deque()
-        for task in waiting:
-            task.future.cancel()
-        processes = list((self._pool._processes or {}).values())  # noqa: SLF001 - public only from Python 3.14
-        self._pool.shutdown(wait=wait and not cancel_futures, cancel_futures=cancel_futures)
+        """End when all is done; with `cancel_futures` at once, processes killed in the middle of a call."""
         if cancel_futures:
-            for process in processes:
+            with self._starting:
+                self._ended = True
+            with suppress(queue.Empty):
+                while (task := self._tasks.get_nowait()) is not None:
+                    task.future.cancel()
+            for process in list(self._processes):
                 process.kill()
-            for process in processes:
-                process.join(timeout=1)
+        for _ in self._threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _attend(self) -> None:
+        """One thread's life: calls, one after the other, in one process as long as that lives."""
+        if hasattr(
+            signal, "pthread_sigmask"
+        ):  # processes started from here inherit it: Ctrl-C is the session's
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        worker = None
+        while (task := self._tasks.get()) is not None:
+            if task.future.set_running_or_notify_cancel():
+                worker = self._answer(task, worker)
+        if worker is not None:
+            self._stop(worker)
+
+    def _answer(self, task: _Task, worker: _Worker | None) -> _Worker | None:
+        """Let a call be answered, in a new process where there is none; returns the process that did."""
+        lost = "the session ended"
+        for _ in range(ATTEMPTS):
+            if worker is None or not worker.process.is_alive():
+                worker = self._start()
+            if worker is None:
+                break
+            try:
+                value, problem = worker.ask(task.call, self._told.append)
+            except (EOFError, OSError):
+                self._stop(worker)
+                lost = f"its process died {ATTEMPTS} times, at last with exit code {worker.process.exitcode}"
+                worker = None
+            else:
+                if problem:
+                    task.future.set_exception(CallFailedError(problem))
+                else:
+                    task.future.set_result(value)
+                return worker
+        task.future.set_exception(WorkerLostError(lost))
+        return None
+
+    def _start(self) -> _Worker | None:
+        """A new process; None once the session has ended."""
+        here, there = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_work, args=(there,), daemon=True)
+        with self._starting:  # so that ending either sees this process or keeps it from starting
+            if self._ended:
+                return None
+            process.start()
+            self._processes.add(process)
+        there.close()
+        return _Worker(process, here)
+
+    def _stop(self, worker: _Worker) -> None:
+        worker.connection.close()  # on which an idle process ends of itself
+        worker.process.join(timeout=1)
+        worker.process.kill()
+        worker.process.join(timeout=1)
+        self._processes.discard(worker.process)
 
 
-def _settle(future: Future[Any], inner: Future[Any] | None, error: BaseException | None) -> None:
-    with suppress(InvalidStateError):  # cancelled meanwhile
-        if error is not None:
-            future.set_exception(error)
-        elif inner is None or inner.cancelled():
-            future.cancel()
-        else:
-            future.set_result(inner.result())
+class _Worker(NamedTuple):
+    """A process and the way to talk to it."""
+
+    process: SpawnProcess
+    connection: Connection
+
+    def ask(self, call: Callable[[], Any], tell: Callable[[tuple[str, int]], None]) -> tuple[Any, str]:
+        """The call's value, or what it raised; EOFError or OSError if the process dies meanwhile."""
+        self.connection.send(call)
+        while True:
+            kind, *content = self.connection.recv()
+            if kind == "epoch":
+                tell((content[0], content[1]))
+            else:
+                return content[0], content[1]
 
 
-_TELLING: list[Connection] = []
-"""In a worker: where to tell of epochs. Its messages are shorter than a pipe writes at once, so no lock,
-which a killed worker would keep."""
+_SESSION: list[Connection] = []
+"""In a worker: where to tell of epochs."""
 
 
-def _begin_worker(telling: Connection) -> None:
-    """Ctrl-C is the session's to handle; without its session a worker ends."""
+def _work(connection: Connection) -> None:
+    """A worker's life: calls, one after the other, until there is no session to send more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _TELLING.append(telling)
+    threading.Thread(target=_end_with_the_session, daemon=True).start()
+    _SESSION.append(connection)
+    with suppress(EOFError):
+        while True:
+            call = connection.recv()
+            try:
+                answer = ("answer", call(), "")
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on, whatever it is
+                answer = ("answer", None, f"{type(error).__name__}: {error}")
+            connection.send(answer)
+
+
+def _end_with_the_session() -> None:
+    """Also in the middle of a Run, and however the session ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    parent.join()
+    os._exit(1)
 
 
-def compute_in_worker(run: Run, execution: Execution) -> Computed:
-    """`compute`, telling the session of epochs."""
-    telling = _TELLING[0]
+def train(run: Run, execution: Execution, beside: int) -> Computed:
+    """In a worker: compute a Run with `beside` others on the machine, telling the session of epochs."""
+    import torch  # noqa: PLC0415 - in the worker alone, so that the session starts them fast
+
+    from bsr.executors import compute  # noqa: PLC0415
+
+    torch.set_num_threads(execution.threads or 1)  # also while it loads, beside the others
 
     def observe(epoch: int) -> None:
-        with suppress(OSError):
-            telling.send((run.key, epoch))
+        _SESSION[0].send(("epoch", run.key, epoch))
 
     observe(0)
-    return compute(run, execution, observe)
+    computed = compute(run, execution, observe)
+    return computed._replace(result=replace(computed.result, beside=beside))

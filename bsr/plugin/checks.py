@@ -18,20 +18,38 @@ if TYPE_CHECKING:
     from bsr.plugin.options import Options
 
 
+def only_looks(config: pytest.Config) -> bool:
+    """Whether pytest will show what there is and run nothing."""
+    return any(config.getoption(name, default=False) for name in ("collectonly", "setuponly", "setupplan"))
+
+
+def skips(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark will skip every case."""
+    return bool(config.getoption("benchmark_skip") and not config.getoption("benchmark_only"))
+
+
 def host(config: pytest.Config, options: Options) -> None:
-    """pytest-benchmark must be able to measure and nothing may run cases elsewhere."""
-    parallel = config.getoption("dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER")
-    if parallel:
+    """pytest-benchmark is there and measures, and nothing runs cases elsewhere."""
+    if not config.pluginmanager.hasplugin("pytest-benchmark"):
         raise pytest.UsageError(
-            "pytest-xdist: expected one session, got several that would write one journal and disturb each "
-            "other's times; leave out -n, and use --bsr-workers for many runs at once"
+            "pytest-benchmark: expected it to measure the cases, got none; leave out -p no:benchmark"
         )
+    xdist(config)
     asked = options.json or config.getoption("benchmark_save") or config.getoption("benchmark_autosave")
     off = config.getoption("benchmark_disable") and not config.getoption("benchmark_enable")
-    if asked and (off or config.getoption("benchmark_skip")):
+    if asked and (off or skips(config)):
         raise pytest.UsageError(
             "--benchmark-disable: expected measured benchmarks since a JSON was asked for, got benchmarks "
             "switched off; leave out --benchmark-disable and --benchmark-skip, or the JSON"
+        )
+
+
+def xdist(config: pytest.Config) -> None:
+    """No pytest-xdist: with it pytest-benchmark measures nothing, writes nothing and exits with 0."""
+    if config.getoption("dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER"):
+        raise pytest.UsageError(
+            "pytest-xdist: expected one session, got several, which disturb each other's times and write "
+            "no JSON; leave out -n, and use --bsr-workers for many runs at once"
         )
 
 
@@ -40,18 +58,24 @@ def output(path: Path) -> None:
     what = f"--benchmark-json={path}"
     if path.suffix != ".json":
         raise pytest.UsageError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
-    if path.is_dir():
-        raise pytest.UsageError(f"{what}: expected a file, got a folder; add a file name")
-    if not path.parent.is_dir():
-        raise pytest.UsageError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
-    if path.exists() and path.stat().st_size and not _is_benchmark_json(path):
-        raise pytest.UsageError(f"{what}: expected a benchmark JSON to replace, got another file; choose a new name")
     writable(path.parent, what)
+    if path.exists() and not path.is_file():
+        raise pytest.UsageError(
+            f"{what}: expected a file, got something else of that name; choose a new name"
+        )
+    if path.exists() and path.stat().st_size and not _is_benchmark_json(path):
+        raise pytest.UsageError(
+            f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
+        )
 
 
-def writable(folder: Path, what: str) -> None:
-    """A file can be made in the folder."""
+def writable(folder: Path, what: str, *, make: bool = False) -> None:
+    """The folder is there and a file can be made in it."""
     try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            raise pytest.UsageError(f"{what}: expected an existing folder, got no {folder}; make it first")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -73,7 +97,7 @@ def locked(path: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise pytest.UsageError(
-            f"{path}: expected no other session there, got one that is running; wait for it, or name another JSON"
+            f"{path}: expected no other session there, got one that runs; wait for it, or name another JSON"
         ) from None
     except OSError as error:
         raise pytest.UsageError(f"{path}: expected to lock it, got {error}; choose another folder") from error
@@ -90,18 +114,15 @@ def execution(options: Options) -> tuple[Execution, int]:
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-device: {error}") from error
     if options.grid.precision == "tf32" and not device.startswith("cuda"):
-        raise pytest.UsageError(f"--bsr-precision: expected a CUDA device for tf32, got {device}; use float32")
+        raise pytest.UsageError(
+            f"--bsr-precision: expected a CUDA device for tf32, got {device}; use float32"
+        )
     try:
         engine = engines.resolve(asked.engine, device, options.grid.precision)
     except engines.EngineError as error:
         raise pytest.UsageError(f"--bsr-engine: {error}") from error
     if asked.save_models:
-        folder = Path(asked.save_models)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise pytest.UsageError(f"--bsr-save-models: expected a folder, got {error}; choose another") from error
-        writable(folder, f"--bsr-save-models={folder}")
+        writable(Path(asked.save_models), f"--bsr-save-models={asked.save_models}", make=True)
     workers = options.workers
     if workers is None:  # the native engine trains one Run per core
         workers = machine.usable_cores() if engine == "native" else 0
@@ -118,5 +139,8 @@ def data(dataset: str, folder: str | None, train_images: int, test_images: int) 
     except DataError as error:
         raise pytest.UsageError(str(error)) from error
     if len(images.train) < train_images or len(images.test) < test_images:
-        raise pytest.UsageError(f"{dataset}: expected {train_images} train images, got {len(images.train)}")
+        raise pytest.UsageError(
+            f"--bsr-dataset {dataset}: expected {train_images} train and {test_images} test images, "
+            f"got {len(images.train)} and {len(images.test)}; choose a preset that needs fewer"
+        )
     return images.digest

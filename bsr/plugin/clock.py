@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class TrainingClock:
     """A timer whose seconds pass only in training.
@@ -27,3 +29,7 @@ class TrainingClock:
     def advance(self, seconds: float) -> None:
         """Let `seconds` of training pass."""
         self._seconds += seconds
+
+
+CLOCK: Final = TrainingClock()
+"""The one that every case is timed by."""

@@ -1,10 +1,10 @@
-"""How long a session will take: a few warm-up steps of each batch size, then what the cases really took."""
+"""How long a session will take: a few warm-up steps of some batch sizes, then what the cases really took."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -14,25 +14,47 @@ import torch
 from bsr import engines, machine, training
 from bsr.data import load_split
 from bsr.experiment import Execution, Run
+from bsr.plain import one_line
 
 PROBE_STEPS: Final = 3
 PROBE_TEST_IMAGES: Final = 500
-PROBED_BATCH_SIZES: Final = (1, 4, 16, 64, 256, 1024)
-"""Between them a step's seconds are interpolated; above and below, taken as proportional and constant."""
+PROBED_BATCH_SIZES: Final = (32, 512, 4, 128, 1024, 1)
+"""The most telling first. Between two a step's seconds are interpolated; beyond, proportional or constant."""
+PROBE_SECONDS: Final = 1.0
+"""No further batch size is probed after this long."""
 
 
 class Estimate:
     """Expected wall seconds of Runs on this machine, corrected by those that have finished."""
 
-    def __init__(self, execution: Execution, example: Run, workers: int = 0) -> None:
-        """Trains `PROBE_STEPS` steps per probed batch size on the example's data; the steps are thrown away."""
-        self.workers = max(1, workers)
+    def __init__(self, workers: int = 0) -> None:
+        """Of Runs that are trained as many at once as there are workers; nothing is known until `probe`."""
+        self.problem = "nothing was probed"
+        """Why nothing is expected; empty where something is."""
+        self._workers = max(1, workers)
         self._steps: list[tuple[int, float]] = []
         self._evaluation = 0.0
         self._expected = self._taken = 0.0
-        largest = min(PROBED_BATCH_SIZES[-1], example.train_images)
-        for size in dict.fromkeys(min(size, largest) for size in PROBED_BATCH_SIZES):
+
+    def probe(self, execution: Execution, example: Run) -> None:
+        """Train `PROBE_STEPS` steps per probed batch size on the example's data, and throw them away.
+
+        It never fails: `problem` says what went wrong.
+        """
+        try:
+            self._probe_some(execution, example)
+        except Exception as error:  # noqa: BLE001 - the cases themselves will tell what is wrong
+            self.problem = one_line(error)
+        else:
+            self.problem = ""
+
+    def _probe_some(self, execution: Execution, example: Run) -> None:
+        began = time.perf_counter()
+        for size in dict.fromkeys(min(size, example.train_images) for size in PROBED_BATCH_SIZES):
             self._steps.append((size, self._probe(execution, replace(example, batch_size=size))))
+            if time.perf_counter() - began > PROBE_SECONDS:
+                break
+        self._steps.sort()
 
     def _probe(self, execution: Execution, run: Run) -> float:
         """Seconds per step; also notes the seconds of an evaluation per image."""
@@ -40,7 +62,9 @@ class Estimate:
         split = load_split(run, execution.data)
         order = torch.arange(run.batch_size * PROBE_STEPS) % run.train_images
         with machine.configured(run.precision, execution):
-            learner = engines.learner(execution.engine)(training.initial_model(run.seed)[0], run, split, execution)
+            learner = engines.learner(execution.engine)(
+                training.initial_model(run.seed)[0], run, split, execution
+            )
             learner.train_epoch(order[: run.batch_size], math.inf)
             seconds = _timed(lambda: learner.train_epoch(order, math.inf), execution.device)
             self._evaluation = _timed(learner.evaluate, execution.device) / run.test_images
@@ -60,19 +84,25 @@ class Estimate:
                 return low + (high - low) * (size - left) / (right - left)
         return largest[1] * size / largest[0]
 
-    def total(self, runs: Iterable[Run]) -> float:
-        """Seconds of all these Runs, as many at once as there are workers."""
+    def total(self, runs: Iterable[Run], epochs_done: Mapping[str, int] | None = None) -> float | None:
+        """Seconds of all these Runs, as many at once as there are workers; None where nothing is expected.
+
+        `epochs_done` says by key how far some have come.
+        """
+        if self.problem:
+            return None
         correction = self._taken / self._expected if self._expected else 1.0
-        return correction * sum(self.run(run) for run in runs) / self.workers
+        seconds = sum(self.run(run) * (1 - (epochs_done or {}).get(run.key, 0) / run.epochs) for run in runs)
+        return correction * seconds / self._workers
 
     def learn(self, run: Run, seconds: float) -> None:
-        """A Run took so long."""
-        self._expected += self.run(run)
-        self._taken += seconds
+        """A Run took so long, all of it."""
+        if not self.problem:
+            self._expected += self.run(run)
+            self._taken += seconds
 
 
-def _timed(call: object, device: str) -> float:
-    assert callable(call)
+def _timed(call: Callable[[], object], device: str) -> float:
     began = time.perf_counter()
     call()
     machine.synchronise(device)
@@ -82,8 +112,8 @@ def _timed(call: object, device: str) -> float:
 def duration(seconds: float) -> str:
     """Seconds for people: `12 s`, `3 min 50 s`, `2 h 05 min`."""
     whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004
+    if whole < 60:
         return f"{whole} s"
-    if whole < 3600:  # noqa: PLR2004
+    if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"

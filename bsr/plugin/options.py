@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,11 +12,18 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from bsr.experiment import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Execution, Grid, Run, plan
+from bsr.refinement import EXPERIMENT as REFINED
+from bsr.refinement import RefinementError, best_rates
 
-T = TypeVar("T")
+T = TypeVar("T", int, float)
 DATASETS: Final = ("MNIST", "FashionMNIST", "KMNIST")
 DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
 PRECISIONS: Final = ("float32", "tf32", "bfloat16")
+MOST_THREADS: Final = 1024
+"""And workers: more than any machine has, few enough not to bring one down by a slip of the finger."""
+LARGEST_SEED: Final = 2**63 - 1
+HOST_DEFAULTS: Final = {"columns": ["mean"], "sort": "name", "time_unit": "s"}
+"""What of pytest-benchmark's table means something with one round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +36,8 @@ class Options:
     execution: Execution
     """Its device and engine may still be `auto`."""
     json: Path | None
+    dask: str | None
+    """Address of a Dask scheduler, or `local`."""
     workers: int | None
     """None leaves it to the engine."""
     resume: bool
@@ -62,9 +72,18 @@ def add(parser: pytest.Parser) -> None:
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
     option("precision", "NAME", f"one of {', '.join(PRECISIONS)}")
     option("engine", "NAME", "how to train: eager (reference, default), or a faster one, or auto")
-    option("workers", "N", "local worker processes, one thread each; 0: this process. Default: 0, with --bsr-engine native one per core")
+    option(
+        "workers",
+        "N",
+        "local processes, one thread each; 0: this one. Default: 0, with --bsr-engine native one per core",
+    )
+    option("dask", "ADDRESS", "train on the Dask cluster of that scheduler; local: start one on this machine")
     option("timeout", "SECONDS", "stop a run that takes longer; its status is timed_out")
-    option("refine", "RUN.json", "with the learning-rate experiment: look again round the best rates in that file")
+    option(
+        "refine",
+        "RUN.json",
+        "with the learning-rate experiment: look again round the best rates in that file",
+    )
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")
     group.addoption(
@@ -81,21 +100,52 @@ def read(config: pytest.Config) -> Options:
     preset_name = _choice(config, "preset", tuple(PRESETS)) or DEFAULT_PRESET
     preset = PRESETS[preset_name]
     grid = _grid(config, preset.grid)
-    experiments = _choices(config, "experiments", tuple(EXPERIMENTS)) or preset.experiments
-    given = {name: value for name, value in vars(config.option).items() if name.startswith("bsr_") and value}
+    usual = (REFINED,) if grid.refine_around else preset.experiments
+    experiments = _choices(config, "experiments", tuple(EXPERIMENTS)) or usual
+    _combinations(config, experiments)
     return Options(
         preset=preset_name,
         experiments=experiments,
         grid=grid,
         execution=_execution(config),
         json=getattr(config.option, "benchmark_json", None),
-        workers=_number(config, "workers", int, at_least=0),
+        dask=_value(config, "dask"),
+        workers=_number(config, "workers", int, at_least=0, at_most=MOST_THREADS),
         resume=config.getoption("bsr_resume"),
         elsewhere=config.getoption("bsr_resume_elsewhere"),
         strict=config.getoption("bsr_strict"),
-        given=given,
+        given={
+            name: value for name, value in vars(config.option).items() if name.startswith("bsr_") and value
+        },
         plan=plan(experiments, grid),
     )
+
+
+def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
+    """Options that mean nothing together."""
+    if config.getoption("bsr_resume_elsewhere") and not config.getoption("bsr_resume"):
+        raise refuse("resume-elsewhere", "it alone", "--bsr-resume beside it")
+    if _value(config, "refine") and REFINED not in experiments:
+        raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} beside it")
+    if _value(config, "runs") and _value(config, "seeds"):
+        raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
+    if _value(config, "dask") and _value(config, "workers"):
+        raise refuse("workers", _value(config, "workers"), "one of --bsr-dask and --bsr-workers, not both")
+    if _value(config, "dask") and _value(config, "engine") == "auto":
+        raise refuse("engine", "auto", "an engine by name with --bsr-dask, since the machines are others")
+
+
+def reduce_table(config: pytest.Config) -> None:
+    """Give pytest-benchmark's table other defaults, where the user did not choose."""
+    said = [
+        *(str(argument) for argument in config.invocation_params.args),
+        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        *config.getini("addopts"),
+    ]
+    for name, value in HOST_DEFAULTS.items():
+        option = f"--benchmark-{name.replace('_', '-')}"
+        if not any(argument.split("=")[0] == option for argument in said):
+            setattr(config.option, f"benchmark_{name}", value)
 
 
 def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
@@ -108,25 +158,31 @@ def _grid(config: pytest.Config, grid: Grid) -> Grid:
         "tasks": _choices(config, "tasks", _task_names(config)),
         "batch_sizes": _numbers(config, "batch-sizes", at_least=1, at_most=grid.train_images),
         "runs": _number(config, "runs", int, at_least=1),
-        "seeds": _numbers(config, "seeds", at_least=0, at_most=2**63 - 1),
+        "seeds": _numbers(config, "seeds", at_least=0, at_most=LARGEST_SEED),
         "epochs": _number(config, "epochs", int, at_least=1),
         "dataset": _choice(config, "dataset", DATASETS),
         "precision": _choice(config, "precision", PRECISIONS),
     }
-    if said["runs"] and said["seeds"]:
-        raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
+    refined = _value(config, "refine")
+    if refined is not None:
+        try:
+            said["refine_around"] = best_rates(Path(refined))
+        except RefinementError as error:
+            raise pytest.UsageError(f"--bsr-refine: {error}") from error
     return replace(grid, **{name: value for name, value in said.items() if value is not None})
 
 
 def _execution(config: pytest.Config) -> Execution:
     device = _value(config, "device") or "auto"
     kind, _, index = device.partition(":")
-    if kind not in {"auto", "cpu", "cuda", "mps"} or (":" in device and (kind != "cuda" or not index.isdigit())):
+    if kind not in {"auto", "cpu", "cuda", "mps"} or (
+        ":" in device and (kind != "cuda" or not index.isdigit())
+    ):
         raise refuse("device", device, f"one of {DEVICES}")
     return Execution(
         engine=_choice(config, "engine", _engine_names(config)) or "eager",
         device=device,
-        threads=_number(config, "threads", int, at_least=1),
+        threads=_number(config, "threads", int, at_least=1, at_most=MOST_THREADS),
         deterministic=config.getoption("bsr_deterministic"),
         data=_value(config, "data"),
         timeout_seconds=_number(config, "timeout", float, at_least=0.001),
@@ -174,17 +230,21 @@ def _choices(config: pytest.Config, name: str, choices: tuple[str, ...]) -> tupl
     return names
 
 
-def _number(config: pytest.Config, name: str, kind: Callable[[str], T], at_least: float) -> T | None:
+def _number(
+    config: pytest.Config, name: str, kind: type[T], at_least: float, at_most: float = math.inf
+) -> T | None:
     value = _value(config, name)
     if value is None:
         return None
-    what = "a whole number" if kind is int else "a number"
+    expected = f"a {'whole ' if kind is int else ''}number of at least {at_least:g}"
+    if at_most < math.inf:
+        expected += f" and at most {at_most:g}"
     try:
         number = kind(value)
     except ValueError:
-        raise refuse(name, value, f"{what} of at least {at_least:g}") from None
-    if not at_least <= float(number) < math.inf:  # type: ignore[arg-type]
-        raise refuse(name, value, f"{what} of at least {at_least:g}")
+        raise refuse(name, value, expected) from None
+    if not (at_least <= number <= at_most and number < math.inf):
+        raise refuse(name, value, expected)
     return number
 
 

@@ -1,0 +1,91 @@
+"""From the grid to pytest's cases: which modules take part, one case per Run, its parameters plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bsr.experiment import EXPERIMENTS, Run
+from bsr.plugin.clock import CLOCK
+from bsr.plugin.state import RUN, state
+
+
+def experiment_of(item: pytest.Item) -> str | None:
+    """The name in its `experiment` marker."""
+    marker = item.get_closest_marker("experiment")
+    return marker.args[0] if marker is not None else None
+
+
+def is_unselected(config: pytest.Config, function: object) -> bool:
+    """Whether a test function is of an experiment that was not chosen, or that has no Run in this grid."""
+    known = state(config)
+    for mark in getattr(function, "pytestmark", ()):
+        if mark.name == "experiment":
+            name = _known(mark.args[0])
+            chosen = name in known.options.experiments
+            if not chosen:
+                known.unselected.add(name)
+            return not chosen or (EXPERIMENTS[name].trains and not known.options.plan[name])
+    return False
+
+
+def _known(name: str) -> str:
+    if name not in EXPERIMENTS:
+        raise pytest.UsageError(
+            f"marker experiment: expected one of {', '.join(EXPERIMENTS)}, got {name!r}; "
+            "add it to bsr.experiment.EXPERIMENTS"
+        )
+    return name
+
+
+def parametrise(metafunc: pytest.Metafunc) -> None:
+    """One case per Run, or per task where nothing is trained."""
+    name = experiment_of(metafunc.definition)
+    if name is None:
+        return
+    options = state(metafunc.config).options
+    if EXPERIMENTS[name].trains:
+        axes, runs = _axes(name), options.plan[name]
+        metafunc.fixturenames.extend(axis for axis in axes if axis not in metafunc.fixturenames)
+        metafunc.parametrize(axes, [_values(run, axes) for run in runs.values()], ids=list(runs))
+    elif "task" in metafunc.fixturenames:
+        metafunc.parametrize("task", options.grid.tasks)
+
+
+def _axes(experiment: str) -> tuple[str, ...]:
+    return ("task", "batch_size", "seed", *EXPERIMENTS[experiment].varies)
+
+
+def _values(run: Run, axes: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(getattr(run, axis) for axis in axes)
+
+
+def assign_runs(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every case its Run, and the training clock to be timed by."""
+    plan = state(config).options.plan
+    runs = {name: {_values(run, _axes(name)): run for run in plan[name].values()} for name in plan}
+    for item in items:
+        name = experiment_of(item)
+        if name is not None and EXPERIMENTS[name].trains:
+            parameters = item.callspec.params  # type: ignore[attr-defined]
+            item.stash[RUN] = runs[name][tuple(parameters[axis] for axis in _axes(name))]
+            item.add_marker(pytest.mark.benchmark(timer=CLOCK))
+
+
+def planned(items: list[pytest.Item]) -> tuple[tuple[Run, ...], dict[str, dict[str, str]]]:
+    """Distinct Runs in the order of their cases, and for each key the pytest id by experiment."""
+    runs: dict[str, Run] = {}
+    cases: dict[str, dict[str, str]] = {}
+    for item in items:
+        if RUN in item.stash:
+            run = item.stash[RUN]
+            runs.setdefault(run.key, run)
+            cases.setdefault(run.key, {})[experiment_of(item) or ""] = case_id(item)
+    return tuple(runs.values()), cases
+
+
+def case_id(item: pytest.Item) -> str:
+    """The part of the pytest id in brackets: `mean-bs16-seed16`."""
+    found: str = item.callspec.id  # type: ignore[attr-defined]
+    return found

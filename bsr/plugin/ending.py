@@ -1,0 +1,111 @@
+"""The end of a session, however it came: everything on the disk before anyone else has a say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from bsr import durable
+from bsr.document import Study
+from bsr.experiment import FINISHED
+from bsr.journal import End
+from bsr.plugin import resuming, writing
+from bsr.plugin.signals import SIGNALS
+from bsr.plugin.state import STATE, State
+
+
+def finish(config: pytest.Config) -> bool:
+    """Record what is left, write the JSON, close the journal; whether all of it could be done.
+
+    Each step is tried whatever became of the one before.
+    """
+    known = config.stash.get(STATE, None)
+    if known is None:
+        return True
+    SIGNALS.hold()
+    with _noted(known):
+        if known.session is not None:
+            known.session.stop()
+    with _noted(known):
+        if known.display is not None:
+            known.display.stop()
+    with _noted(known):
+        _write_json(config, known)
+    with _noted(known):
+        _close_journal(known)
+    SIGNALS.give_back()
+    return not known.problems
+
+
+@contextmanager
+def _noted(known: State) -> Iterator[None]:
+    """What goes wrong is told at the end, and does not keep the rest from being written."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a full disk, a closed terminal, another plugin's hook
+        known.problems.append(f"{type(error).__name__}: {error}")
+
+
+def _write_json(config: pytest.Config, known: State) -> None:
+    path = known.options.json
+    if path is None:
+        return
+    study = known.session.study() if known.session is not None else None
+    if study is not None or any(writing.benchmarks(config)):
+        durable.replace_file(path, writing.text(writing.document(config, study)))
+
+
+def _close_journal(known: State) -> None:
+    """Close it as complete if it is, and the JSON that exports it is there."""
+    session = known.session
+    if session is None:
+        return
+    if session.complete and not known.problems:
+        session.journal.append(End(finished_at=datetime.now(UTC).isoformat(timespec="seconds")))
+        if known.options.json is not None:
+            resuming.remove_finished(session.journal.path)
+    session.journal.close()
+
+
+def release(config: pytest.Config) -> None:
+    """Let the next session have the journal, and the signals their old handlers."""
+    SIGNALS.give_back()
+    known = config.stash.get(STATE, None)
+    if known is not None and known.lock is not None:
+        known.lock.release()
+
+
+def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
+    """The figures, then where the records are and what to do with them; what went wrong first."""
+    for problem in known.problems:
+        reporter.write_line(f"bsr: {problem}; run the same command with --bsr-resume", red=True)
+    session = known.session
+    if session is None:
+        return
+    from bsr.plugin.summary import tables  # noqa: PLC0415 - rich and, for the estimate's type, torch
+
+    if session.results:
+        reporter.section("batch-size study", sep="-")
+        reporter.write_line(tables(session, width))
+    if session.harness:
+        from bsr.harness import table  # noqa: PLC0415 - loads torch
+
+        reporter.write_line(table(session.harness))
+    study = session.study()
+    reporter.write_line(f"bsr: {study.finished} of {study.planned} cases finished{_others(study)}")
+    reporter.write_line(f"bsr: journal {session.journal.path}")
+    if known.options.json is not None and not known.problems:
+        reporter.write_line(f"bsr: records {known.options.json}")
+        reporter.write_line(f"bsr: draw them with: python -m reports {known.options.json}")
+    if not session.complete:
+        reporter.write_line("bsr: go on with the same command and --bsr-resume")
+
+
+def _others(study: Study) -> str:
+    """What became of those that did not finish: `, 1 failed, 3 not_run`."""
+    counts = Counter(case.result.status for case in study.cases if case.result.status not in FINISHED)
+    return "".join(f", {count} {status}" for status, count in sorted(counts.items()))

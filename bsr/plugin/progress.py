@@ -1,0 +1,124 @@
+"""What a person sees while it runs: a line per case, and on a terminal a live line meanwhile."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Final
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from bsr.experiment import Result, Run
+from bsr.plugin.estimate import Estimate, duration
+from bsr.plugin.session import Session
+
+LABEL_WIDTH: Final = 30
+
+
+class Display:
+    """Shows Runs as they go. It draws when told of something: no thread of its own beside the training."""
+
+    def __init__(self, reporter: pytest.TerminalReporter, session: Session, estimate: Estimate) -> None:
+        self._reporter = reporter
+        self._session = session
+        self._estimate = estimate
+        self._running: dict[str, tuple[Run, int]] = {}
+        self._live = _LiveLine(len(session.runs)) if _LiveLine.possible() else None
+
+    def epoch(self, run: Run, epoch: int) -> None:
+        """See Watcher."""
+        self._running[run.key] = (run, epoch)
+        self._draw()
+
+    def finished(self, result: Result) -> None:
+        """See Watcher."""
+        self._running.pop(result.run.key, None)
+        if result.status == "ok":
+            self._estimate.learn(result.run, result.wall_seconds)
+        self._draw()
+
+    def case(self, case_id: str, result: Result, *, resumed: bool) -> None:
+        """A case is done: its line."""
+        self._clear()
+        done = f"[{len(self._session.results)}/{len(self._session.runs)}{self._left()}]"
+        again = " (resumed)" if resumed else ""
+        self._reporter.ensure_newline()
+        self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}")
+
+    def stop(self) -> None:
+        """Remove the live line for good."""
+        if self._live is not None:
+            self._live.close()
+            self._live = None
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            now = ", ".join(
+                f"{run.label} epoch {epoch}/{run.epochs}" for run, epoch in self._running.values()
+            )
+            self._live.draw(len(self._session.results), f"{now}{self._left()}")
+
+    def _clear(self) -> None:
+        if self._live is not None:
+            self._live.clear()
+
+    def _left(self) -> str:
+        """How long the Runs that have no Result will take, those in progress in part."""
+        waiting = [run for key, run in self._session.runs.items() if key not in self._session.results]
+        seconds = self._estimate.total(waiting, {key: epoch for key, (_, epoch) in self._running.items()})
+        return f", {duration(seconds)} left" if waiting and seconds is not None else ""
+
+
+class _LiveLine:
+    """One line at the bottom of a terminal, only while a case trains, so that it never meets pytest's."""
+
+    def __init__(self, total: int) -> None:
+        assert sys.__stdout__ is not None
+        # pytest captures descriptor 1 while a case runs; this one stays the terminal
+        self._terminal = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8", errors="replace")
+        self._progress = Progress(
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=Console(file=self._terminal),
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._bar = self._progress.add_task("", total=total)
+
+    @staticmethod
+    def possible() -> bool:
+        """Whether there is a terminal that can go back on a line."""
+        return sys.__stdout__ is not None and sys.__stdout__.isatty() and os.environ.get("TERM") != "dumb"
+
+    def draw(self, done: int, text: str) -> None:
+        """Show it, or show it anew."""
+        with suppress(OSError):  # the terminal may be gone: the training goes on
+            if not self._progress.live.is_started:
+                self._progress.start()
+            self._progress.update(self._bar, completed=done, description=text, refresh=True)
+
+    def clear(self) -> None:
+        """Take it away."""
+        with suppress(OSError):
+            self._progress.stop()
+
+    def close(self) -> None:
+        """Take it away and let the terminal go."""
+        self.clear()
+        with suppress(OSError):
+            self._terminal.close()
+
+
+def outcome(result: Result) -> str:
+    """One Result in a few words."""
+    if result.final_mse is None:
+        return f"{result.status}: {result.message}" if result.message else result.status
+    relative = "degenerate task" if result.degenerate else f"{result.normalised_mse:.3g} of the best constant"
+    flag = "" if result.status == "ok" else f"{result.status}: "
+    return f"{flag}MSE {result.final_mse:.4g} ({relative})  {result.total_training_seconds:.2f} s"

@@ -1,0 +1,85 @@
+"""What may become of a journal that is already there: gone on from, set aside, or left alone."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bsr.experiment import FINISHED, Result, Run
+from bsr.journal import Header, History, Journal, JournalError, differences, read
+
+if TYPE_CHECKING:
+    from bsr.plugin.options import Options
+
+
+def history_at(path: Path, *, resume: bool) -> History:
+    """What is there. Raises JournalError where it is an unfinished session's that nobody asked to resume."""
+    history = read(path)
+    if history.header is not None and not history.ended and not resume:
+        done = sum(result.status in FINISHED for result in history.results.values())
+        raise JournalError(
+            f"{path}: expected no unfinished session there, got one with {done} of "
+            f"{len(history.header.planned)} cases finished; "
+            "go on from it with --bsr-resume, or remove that file to start anew"
+        )
+    return history
+
+
+def open_journal(path: Path, history: History, header: Header, options: Options) -> Journal:
+    """The session's journal with its header: after what is there, or anew with a finished one set aside.
+
+    Raises JournalError where going on would mix unlike results.
+    """
+    if options.resume and history.header is not None:
+        _check(path, history.header, header, elsewhere=options.elsewhere)
+    elif history.header is not None:
+        _set_aside(path)
+    journal = Journal(path, history.whole_bytes if options.resume else 0)
+    journal.append(header)
+    return journal
+
+
+def _check(path: Path, before: Header, now: Header, *, elsewhere: bool) -> None:
+    found = differences(before, now, elsewhere=elsewhere)
+    if found:
+        only_machine = not elsewhere and not differences(before, now, elsewhere=True)
+        remedy = (
+            "add --bsr-resume-elsewhere to allow it"
+            if only_machine
+            else f"resume it as it was started: {before.command}"
+        )
+        raise JournalError(f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; {remedy}")
+
+
+def _set_aside(path: Path) -> None:
+    """Keep a finished journal under a name that is free."""
+    number = 1
+    while (name := path.with_name(f"{path.name}.finished-{number}")).exists():
+        number += 1
+    try:
+        path.rename(name)
+    except OSError as error:
+        raise JournalError(
+            f"{path}: expected to keep it as {name.name}, got {error}; move it away"
+        ) from error
+
+
+def remove_finished(path: Path) -> None:
+    """Remove the journals that were set aside for this one, whose records the new JSON supersedes."""
+    for old in path.parent.glob(f"{glob.escape(path.name)}.finished-*"):
+        old.unlink(missing_ok=True)
+
+
+def finished(history: History, planned: Iterable[Run], save_models: str | None) -> dict[str, Result]:
+    """Results of planned Runs that need no training: finished, and their weights there if they are kept."""
+    from bsr.executors import weights_path  # noqa: PLC0415 - loads torch
+
+    return {
+        run.key: history.results[run.key]
+        for run in planned
+        if run.key in history.results
+        and history.results[run.key].status in FINISHED
+        and (save_models is None or weights_path(save_models, run).is_file())
+    }

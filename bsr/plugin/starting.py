@@ -1,0 +1,91 @@
+"""Before the first case: everything is checked, the journal opened, and said what is coming."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bsr.experiment import Run
+from bsr.journal import Header, JournalError, journal_path
+from bsr.plugin import checks, places, resuming
+from bsr.plugin.collection import experiment_of, planned
+from bsr.plugin.options import Options
+from bsr.plugin.session import Session
+from bsr.plugin.signals import SIGNALS
+from bsr.plugin.state import State, state
+
+
+def start(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make the session ready to measure. Raises pytest.UsageError, one line, where it must not begin."""
+    cases = [item for item in items if experiment_of(item)]
+    if not cases or checks.only_looks(config):
+        return
+    known = state(config)
+    checks.host(config, known.options)
+    if checks.skips(config):
+        return
+    runs, ids = planned(cases)
+    path = _journal_path(config, known.options)
+    known.lock = checks.locked(path)
+    try:
+        known.session = _session(config, known.options, path, runs, ids)
+    except JournalError as error:
+        raise pytest.UsageError(str(error)) from error
+    _show(config, known, known.session)
+
+
+def _journal_path(config: pytest.Config, options: Options) -> Path:
+    if options.json is not None:
+        return journal_path(options.json)
+    folder = config.rootpath / ".bsr"
+    checks.writable(folder, f"journal folder {folder}", make=True)
+    return folder / f"{options.preset}.journal.jsonl"
+
+
+def _session(
+    config: pytest.Config, options: Options, path: Path, runs: tuple[Run, ...], ids: dict[str, dict[str, str]]
+) -> Session:
+    """The Session with its journal open, its executor ready, and what is resumed taken over."""
+    history = resuming.history_at(path, resume=options.resume)  # what is refused at once needs no torch
+    place = places.find(options, runs)
+    header = Header(
+        planned=runs,
+        execution=place.execution,
+        workers=place.workers,
+        dataset_digest=place.dataset_digest,
+        environment=place.environment,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
+    )
+    SIGNALS.take_over()
+    try:
+        session = Session(options, header, ids, resuming.open_journal(path, history, header, options))
+    except JournalError:
+        place.leave()
+        raise
+    session.executor = place.executor(session.epoch)
+    if options.resume:
+        taken = resuming.finished(history, runs, header.execution.save_models)
+        session.resume(taken, history.environments)
+    return session
+
+
+def _show(config: pytest.Config, known: State, session: Session) -> None:
+    """The header, and who shows what happens from now on."""
+    from bsr.plugin import summary  # noqa: PLC0415 - rich, and torch for the estimate
+    from bsr.plugin.estimate import Estimate  # noqa: PLC0415
+    from bsr.plugin.progress import Display  # noqa: PLC0415
+
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    estimate = Estimate(session.header.workers)
+    if session.runs and session.options.dask is None:  # probing here says nothing of other machines
+        estimate.probe(session.header.execution, session.header.planned[0])
+    reporter.write_line("")
+    for line in summary.header(session, estimate):
+        reporter.write_line(line)
+    if session.runs:
+        reporter.showfspath = False  # the cases have lines of their own
+        session.watcher = known.display = Display(reporter, session, estimate)

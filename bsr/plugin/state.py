@@ -1,0 +1,50 @@
+"""What the hooks of one pytest session share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bsr.experiment import Run
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from bsr.plugin.options import Options
+    from bsr.plugin.progress import Display
+    from bsr.plugin.session import Session
+
+
+@dataclass(slots=True)
+class State:
+    """Filled as the session goes: options first, the rest once there are cases to measure."""
+
+    options: Options
+    lock: FileLock | None = None
+    session: Session | None = None
+    display: Display | None = None
+    unselected: set[str] = field(default_factory=set)
+    """Experiments whose modules were read and whose cases were not asked for."""
+    shown: set[str] = field(default_factory=set)
+    """Node ids of the cases that have a line of their own."""
+    problems: list[str] = field(default_factory=list)
+    """What could not be written at the end."""
+
+
+STATE = pytest.StashKey[State]()
+RUN = pytest.StashKey[Run]()
+"""Of an item: the Run that its case measures."""
+
+
+def state(config: pytest.Config) -> State:
+    """The state of this session, from pytest_configure on."""
+    return config.stash[STATE]
+
+
+def measured_session(config: pytest.Config) -> Session:
+    """The Session, in a case; there is one by then."""
+    session = state(config).session
+    assert session is not None
+    return session

@@ -1,0 +1,138 @@
+"""What a person sees before and after: which part of the study it is, how long it takes; then the figures."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bsr import engines
+from bsr.experiment import EXPERIMENTS, PRESETS, Result, Run, plan
+from bsr.plugin.estimate import Estimate, duration
+from bsr.plugin.session import Session
+
+LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
+MUCH_LARGER: Final = 1.5
+"""Times this session's training: a preset that takes less is not worth a word."""
+
+
+def header(session: Session, estimate: Estimate) -> list[str]:
+    """How much of the study this is, on what, how long it and larger presets take; where its journal is."""
+    runs = session.header.planned
+    machine = session.header.environment
+    workers = f", {session.header.workers} workers" if session.header.workers else ""
+    device = f"{machine['device_name']} ({machine['device']}), engine {machine['engine']}"
+    lines = [f"bsr: {device}, {machine['threads']} thread(s){workers}, torch {machine['torch']}"]
+    asked, used = session.options.execution.engine, session.header.execution
+    if used.engine != asked and (why := engines.instead(asked, used.device, session.options.grid.precision)):
+        lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
+    if runs:
+        waiting = [run for run in runs if run.key not in session.results]
+        lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
+        lines.append(f"bsr: expected time {_expected(waiting, session, estimate)}")
+        if session.options.resume:
+            lines.append(f"bsr: resumed {len(session.resumed)} finished cases, {len(waiting)} to go")
+    return [*lines, f"bsr: journal {session.journal.path}"]
+
+
+def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:
+    """`quick: 28 cases, of the study's main experiment 28 of 280 runs, 2 of 10 epochs`."""
+    paper = list(plan(("batch-size",), PRESETS["paper"].grid)["batch-size"].values())
+    cells = {_cell_of_the_study(run) for run in paper}
+    within = sum(_cell_of_the_study(run) in cells for run in runs)
+    epochs = "/".join(str(count) for count in sorted({run.epochs for run in runs}))
+    images = "" if all(run.train_images == paper[0].train_images for run in runs) else ", part of the images"
+    return (
+        f"{preset}: {len(runs)} case{'s' * (len(runs) != 1)}, of the study's main experiment {within} of {len(paper)} runs, "
+        f"{epochs} of {paper[0].epochs} epochs{images}"
+    )
+
+
+def _cell_of_the_study(run: Run) -> tuple[object, ...]:
+    return (run.task, run.batch_size, run.learning_rate, run.dataset, run.optimiser, run.loss)
+
+
+def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> str:
+    mine = estimate.total(waiting)
+    if mine is None:
+        return f"unknown ({estimate.problem})"
+    larger = []
+    for name in LARGER_PRESETS:
+        preset = PRESETS[name]
+        grid = replace(preset.grid, tasks=session.options.grid.tasks)
+        runs = {run.key: run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
+        seconds = estimate.total(runs.values())
+        if seconds is not None and seconds > MUCH_LARGER * mine:
+            larger.append(f"{name} ({len(runs)} runs) {duration(seconds)}")
+    return duration(mine) + (f"; the presets {', '.join(larger)}" if larger else "")
+
+
+def tables(session: Session, width: int) -> str:
+    """Per experiment: task and batch size, MSE over seeds, normalised MSE, seconds, images per second."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=False)
+    by_experiment: dict[str, list[Result]] = defaultdict(list)
+    for key, result in session.results.items():
+        for experiment in session.cases[key]:
+            by_experiment[experiment].append(result)
+    for experiment, results in by_experiment.items():
+        console.print(_table(experiment, results))
+    return file.getvalue().rstrip()
+
+
+def _table(experiment: str, results: Iterable[Result]) -> Table:
+    table = Table(title=f"{experiment}: final test MSE and training time", title_justify="left", box=None)
+    for name in (
+        "task",
+        "batch size",
+        "setting",
+        "seeds",
+        "MSE mean",
+        "min",
+        "max",
+        "normalised",
+        "seconds",
+        "images/s",
+    ):
+        table.add_column(name, justify="left" if name in {"task", "setting"} else "right", no_wrap=True)
+    cells: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    for result in results:
+        cells[_cell(experiment, result)].append(result)
+    for (task, size, *setting), members in sorted(
+        cells.items(), key=lambda item: (item[1][0].degenerate, *item[0])
+    ):
+        table.add_row(task, str(size), " ".join(str(part) for part in setting), *_figures(members))
+    return table
+
+
+def _cell(experiment: str, result: Result) -> tuple[Any, ...]:
+    run = result.run
+    varies = tuple(f"{name}={getattr(run, name)}" for name in EXPERIMENTS[experiment].varies)
+    timing = () if result.timing == "alone" else (result.timing,)
+    return (run.task, run.batch_size, *varies, *timing)
+
+
+def _figures(results: Sequence[Result]) -> list[str]:
+    """Over the seeds that have a final MSE, the number of the others beside theirs."""
+    trained = [result for result in results if result.final_mse is not None]
+    errors = [result.final_mse for result in trained if result.final_mse is not None]
+    relative = [result.normalised_mse for result in trained if result.normalised_mse is not None]
+    rates = [result.images_per_second for result in trained if result.images_per_second]
+    without = len(results) - len(trained)
+    return [
+        f"{len(trained)}" + (f" (+{without} without)" if without else ""),
+        *(
+            (f"{fmean(errors):.4g}", f"{min(errors):.4g}", f"{max(errors):.4g}")
+            if errors
+            else ("-", "-", "-")
+        ),
+        f"{fmean(relative):.4g}" if relative else "degenerate" if results[0].degenerate else "-",
+        f"{fmean(result.total_training_seconds for result in trained):.2f}" if trained else "-",
+        f"{fmean(rates):,.0f}" if rates else "-",
+    ]
