@@ -19,10 +19,10 @@ seeded: the same values give the same statistic.
     spread        spread_trend(cells)     do seeds spread more at some batch sizes
                   asymmetry(spreads)      maximum - mean against mean - minimum
                   effect(cells)           size of a factor's effect against the noise of seeds
-    comparison    difference(first, second, paired=...)     two settings: ratio, interval, p
-                  compare(first, second, margin)            two series: same, different, cannot tell
-                  speed_up(first, second)                   seconds per epoch: ratio and interval
-                  needed_replicates(variance, replicates, margin)
+    difference    difference(first, second, paired=...)     two settings: ratio, interval, p
+    comparison    compare(first, second, margin)            two series: same, different, cannot tell
+                  needed_replicates(variance, replicates, margin, ratio)
+    speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 
 from bsr.stats.basis import (
@@ -33,16 +33,7 @@ from bsr.stats.basis import (
     geometric_mean_interval,
     mean_interval,
 )
-from bsr.stats.comparison import (
-    MARGIN,
-    Comparison,
-    Difference,
-    SpeedUp,
-    compare,
-    difference,
-    needed_replicates,
-    speed_up,
-)
+from bsr.stats.comparison import MARGIN, Comparison, compare, needed_replicates
 from bsr.stats.convergence import (
     Ordering,
     Reached,
@@ -53,7 +44,9 @@ from bsr.stats.convergence import (
     reached,
     swing,
 )
+from bsr.stats.difference import Difference, difference
 from bsr.stats.growth import GrowthShape, growth_shape
+from bsr.stats.speed import SpeedUp, speed_up
 from bsr.stats.spread import Asymmetry, Effect, SpreadTrend, asymmetry, effect, spread_trend
 from bsr.stats.trend import (
     Best,

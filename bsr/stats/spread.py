@@ -41,8 +41,8 @@ def spread_trend(cells: Cells, resamples: int = RESAMPLES) -> SpreadTrend:
     """Compare the spread of the log measure between batch sizes, and follow it along them.
 
     Brown and Forsythe (1974, JASA 69, 364-367): one-way analysis of the absolute deviations from each cell's
-    median; the trend is the rank trend of those deviations. Needs five seeds at every batch size. For how runs
-    fluctuate between epochs, give every run's `fluctuation` to `rank_trend` instead.
+    median; the trend is the rank trend of those deviations. Needs five seeds at every batch size. For how
+    runs fluctuate between epochs, give every run's `fluctuation` to `rank_trend` instead.
 
     Equal spreads are called different in at most 5%. The published differences in spread are found with ten
     seeds in 84 to 96% of simulations (their fall with the batch size in 75 to 92%), with five in 12 to 26%.
@@ -120,8 +120,8 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
     The interval of the ratio is Welch's at a level divided by the number of pairs of levels (Bonferroni): the
     extremes of many equal levels differ by chance, and only so does it not call that an effect. The share is
     omega squared (Hays 1963, Statistics for Psychologists), not below 0; F is permuted (Manly 2007,
-    Randomization, Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for learning rates,
-    and compare the two ratios with each other and with the seed factor.
+    Randomization, Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for
+    learning rates, and compare the two ratios with each other and with the seed factor.
     """
     logs = log_cells(cells)
     if logs is None or len(logs) < 2:

@@ -194,7 +194,7 @@ def _above_p(group: Array, other: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TurningPoint:
-    """Whether a measure first falls and then rises, and where that shows best; see also `best`."""
+    """Whether a measure first falls and then rises, and where that shows best (of equals, the lowest)."""
 
     level: float | None
     p: PValue
@@ -229,8 +229,9 @@ def turning_point(cells: Cells, resamples: int = RESAMPLES) -> TurningPoint:
     places = range(1, len(logs) - 1)
     falls = _steepest_p(logs, [(0, place + 1) for place in places], -1, resamples)
     rises = _steepest_p(logs, [(place, len(logs)) for place in places], 1, resamples)
-    p = np.maximum(falls, rises)
-    return TurningPoint(logs[places[int(p.argmin())]][0], PValue(float(p.min())))
+    p = np.maximum(falls, rises).tolist()
+    turns = min(zip(p, places, strict=True), key=lambda turn: (turn[0], logs[turn[1]][1].mean()))
+    return TurningPoint(logs[turns[1]][0], PValue(turns[0]))
 
 
 def _steepest_p(
