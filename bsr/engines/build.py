@@ -62,7 +62,8 @@ def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) ->
         raise KernelError(f"{error.lock_file} was held for {COMPILE_SECONDS:g} s; remove it") from error
     except OSError as error:
         raise KernelError(
-            f"the native kernel cannot be kept in {folder} or loaded from it: {error}; set BSR_CACHE to another folder"
+            f"the native kernel cannot be kept in {folder} or loaded from there: {error}; "
+            "set BSR_CACHE to another folder"
         ) from error
 
 

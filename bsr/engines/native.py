@@ -59,7 +59,7 @@ class NativeLearner:
     """
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
-        if reason := _unsuited(execution.device, run.precision):
+        if reason := self.unsuited(execution.device, run.precision):
             raise ValueError(f"the native engine is not for this Run: {reason}; use the eager engine")
         began = time.perf_counter()
         self.kernel = kernel()
@@ -86,7 +86,9 @@ class NativeLearner:
     @staticmethod
     def unsuited(device: str, precision: str) -> str:
         """See bsr.engines."""
-        return _unsuited(device, precision)
+        if precision != "float32":
+            return f"the precision is {precision}, not float32"
+        return "" if device == "cpu" else f"the device is {device}, not cpu"
 
     @staticmethod
     def unbuilt() -> str:
@@ -190,12 +192,6 @@ def peak_gflops(seconds: float = 0.2) -> float:
         else:
             best = max(best, operations / taken / 1e9)
     return best
-
-
-def _unsuited(device: str, precision: str) -> str:
-    if precision != "float32":
-        return f"the precision is {precision}, not float32"
-    return "" if device == "cpu" else f"the device is {device}, not cpu"
 
 
 def _checked(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,201 @@
+"""The kernel is compiled once, kept whole, and its absence explained in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from bsr.engines import build, native
+from bsr.engines.build import KernelError
+
+CHECKOUT = Path(__file__).parents[1]
+SMALL = 'extern "C" int answer() { return 42; }\n'
+COUNTING = """#!/bin/sh
+case "$*" in *" -o "*) echo compiled >> {log} ;; esac
+exec {compiler} "$@"
+"""
+HALF_WAY = """#!/bin/sh
+for last in "$@"; do test "$before" = -o && echo half > "$last"; before=$last; done
+case "$*" in *" -o "*) echo 'kernel.cpp:1: error: the disk is full' >&2; exit 1 ;; esac
+exec {compiler} "$@"
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; no $BSR_KERNEL_FLAGS, and the first compiler of this machine."""
+    try:
+        build.compiler()
+    except KernelError as error:
+        pytest.skip(str(error))
+    monkeypatch.delenv("BSR_KERNEL_FLAGS", raising=False)
+    monkeypatch.setenv("BSR_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "kernels"
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel that compiles in no time."""
+    source = tmp_path / "small.cpp"
+    source.write_text(SMALL, encoding="utf-8")
+    monkeypatch.setattr(build, "SOURCE", source)
+    return source
+
+
+def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
+    """A compiler of our own; returns where it writes its log."""
+    log, path = tmp_path / "log", tmp_path / "our-c++"
+    real = shutil.which(build.compiler()[0])
+    path.write_text(script.format(log=log, compiler=real), encoding="utf-8")
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+    return log
+
+
+def load_again() -> int:
+    """As another process would."""
+    build._library.cache_clear()
+    return int(build.library().answer())
+
+
+def test_a_second_process_finds_what_the_first_compiled(
+    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = use(monkeypatch, tmp_path, COUNTING)
+    assert [load_again() for _ in range(3)] == [42, 42, 42]
+    assert log.read_text().count("compiled") == 1
+
+
+def test_processes_that_start_at_once_compile_it_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = use(monkeypatch, tmp_path, COUNTING)
+    code = "from bsr.engines import native; print(native.lanes())"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(set(outputs)) == 1
+    assert log.read_text().count("compiled") == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "overwritten", "unsealed", "sealed badly"])
+def test_a_damaged_library_is_compiled_again(cache: Path, small: Path, damage: str) -> None:
+    load_again()
+    (kept,) = cache.glob("*.so")
+    seal, whole = kept.with_suffix(".sha256"), kept.read_bytes()
+    kept.unlink()  # and written anew: this process has the old one mapped
+    kept.write_bytes(
+        {"cut": whole[: len(whole) // 2], "empty": b"", "overwritten": b"\x7fELF" * 999}.get(damage, whole)
+    )
+    if damage == "unsealed":
+        seal.unlink()
+    if damage == "sealed badly":
+        seal.write_bytes(b"\xff" * 64)
+    assert load_again() == 42
+    assert len(kept.read_bytes()) == len(whole)
+
+
+def test_a_compilation_that_fails_half_way_leaves_nothing_to_load(
+    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        use(patch, tmp_path, HALF_WAY)
+        with pytest.raises(KernelError, match="the disk is full"):
+            load_again()
+    assert not [*cache.glob("*.so"), *cache.glob("*.sha256"), *cache.glob("tmp*")]
+    assert load_again() == 42
+
+
+def test_another_source_or_other_flags_are_another_library(
+    cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_again() == 42
+    small.write_text(SMALL.replace("42", "WANTED"), encoding="utf-8")
+    for wanted in (43, 44):
+        monkeypatch.setenv("BSR_KERNEL_FLAGS", f"-DWANTED={wanted}")
+        assert load_again() == wanted
+    assert len(list(cache.glob("*.so"))) == 3
+
+
+def test_the_compiler_may_have_arguments(cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.write_text(SMALL.replace("42", "WANTED"), encoding="utf-8")
+    monkeypatch.setenv("CXX", f"{build.compiler()[0]} -DWANTED=45")
+    assert load_again() == 45
+
+
+def test_an_error_is_the_compilers_first_in_one_line(cache: Path, small: Path) -> None:
+    small.write_text("int twice = 1;\nint twice = 2;\nint f() { return absent; }\n", encoding="utf-8")
+    with pytest.raises(
+        KernelError, match=r"cannot compile the kernel: .*small\.cpp:2.*twice.*set CXX"
+    ) as caught:
+        build.library()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [None, "no-such-compiler -O9"])
+def test_without_a_compiler_one_line_says_so(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if named:
+        monkeypatch.setenv("CXX", named)
+    reason = native.available()
+    assert reason.startswith("no C++ compiler: expected")
+    assert (named or "clang++") in reason
+    assert native.NativeLearner.unbuilt() == reason
+
+
+def test_a_compiler_that_does_not_run_is_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken-c++"
+    broken.write_bytes(b"\x7fELF")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert "broken-c++ does not run" in native.available()
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(
+    cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BSR_CACHE", str(small))
+    with pytest.raises(KernelError, match=r"cannot be kept in .*small\.cpp.*set BSR_CACHE"):
+        build.library()
+
+
+def test_it_compiles_for_neon() -> None:
+    clang = shutil.which("clang++")
+    target = [str(clang), "--target=aarch64-linux-gnu", "-ffreestanding"]
+    empty = [*target, "-x", "c++", "-c", "-o", os.devnull, "-"]
+    if clang is None or subprocess.run(empty, input=b"", capture_output=True, check=False).returncode:
+        pytest.skip("no clang++ that knows aarch64")
+    strict = [*target, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror"]
+    done = subprocess.run(
+        [*strict, "-c", "-o", os.devnull, str(build.SOURCE)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_carries_every_source() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["bsr"]
+    for source in (build.SOURCE, *build.INCLUDED):
+        assert any(fnmatch(f"engines/{source.name}", pattern) for pattern in patterns), source.name
+    quoted = [
+        line.split('"')[1]
+        for source in (build.SOURCE, *build.INCLUDED)
+        for line in source.read_text().splitlines()
+        if line.startswith('#include "')
+    ]
+    assert set(quoted) == {source.name for source in build.INCLUDED}

@@ -1,0 +1,249 @@
+"""The native engine against PyTorch: its gradients, its steps, its errors, at every vector width of this CPU.
+
+Where the two largest values of a pooling window differ by less than float32 resolves, another of them may win
+than in float64, and its gradient goes elsewhere. The tolerance of 1e-5 of the gradient's norm leaves room for
+that; without it the kernel stays below 1e-6.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bsr.data import Split, load_split
+from bsr.engines import build, native
+from bsr.engines.native import NativeLearner
+from bsr.experiment import Execution, Run
+from bsr.training import LOSSES, EagerLearner, data_order, initial_model, train
+
+CPU = Execution(device="cpu", threads=1)
+RUN = Run(
+    task="mean", batch_size=16, seed=5, learning_rate=0.0015, epochs=2, train_images=330, test_images=70
+)
+RATES = {("adam", "mse"): 0.0015, ("adam", "mae"): 0.0015, ("sgd", "mse"): 1e-6, ("sgd", "mae"): 1e-4}
+WIDTHS = {"native": "", "AVX2": "-mavx2 -mfma", "SSE": "-msse2"}
+NEEDS = {"native": "", "AVX2": "__AVX2__", "SSE": "__SSE2__"}
+
+pytestmark = pytest.mark.skipif(bool(native.available()), reason=native.available() or "usable")
+
+
+@pytest.fixture(params=WIDTHS)
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The kernel with as many lanes as that instruction set has; the tests that follow use it."""
+    name = str(request.param)
+    if NEEDS[name] not in build.macros(build.compiler(), build.target_flags()):
+        pytest.skip(f"this CPU has no {name}")
+    monkeypatch.setenv("BSR_KERNEL_FLAGS", WIDTHS[name])
+    return native.lanes()
+
+
+def made_split(run: Run) -> Split:
+    """Random images with blank borders, as MNIST's: in their windows all corners are equal."""
+    pixels = torch.Generator().manual_seed(run.seed)
+    images = torch.zeros(run.train_images + run.test_images, 28, 28, dtype=torch.uint8)
+    images[:, 5:23, 5:23] = torch.randint(0, 256, (len(images), 18, 18), dtype=torch.uint8, generator=pixels)
+    labels = images.double().mean((1, 2)).float()
+    n = run.train_images
+    return Split(images[:n], labels[:n], images[n:], labels[n:], "made")
+
+
+def learner(run: Run = RUN, split: Split | None = None) -> NativeLearner:
+    return NativeLearner(initial_model(run.seed)[0], run, split or made_split(run), CPU)
+
+
+def eager(run: Run = RUN, split: Split | None = None) -> EagerLearner:
+    return EagerLearner(initial_model(run.seed)[0], run, split or made_split(run), CPU)
+
+
+def float64_gradient(run: Run, split: Split, order: Tensor) -> tuple[Tensor, float]:
+    """Flat gradient and loss of one batch, by PyTorch in float64."""
+    model = initial_model(run.seed)[0].double()
+    predictions = model(split.train_images[order].unsqueeze(1).double())
+    loss = LOSSES[run.loss](predictions, split.train_labels[order].double())
+    loss.backward()
+    return torch.cat(
+        [value.grad.flatten() for value in model.parameters() if value.grad is not None]
+    ), loss.item()
+
+
+def relative_error(run: Run, split: Split, order: Tensor) -> float:
+    """Of the kernel's gradient of one batch, in norm; its loss is checked beside."""
+    wanted, wanted_loss = float64_gradient(run, split, order)
+    gradient, loss = learner(run, split).gradient(order)
+    assert loss == pytest.approx(wanted_loss, rel=1e-5)
+    found = torch.cat([value.flatten() for value in gradient.values()]).double()
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_its_gradients_are_those_of_pytorch_in_float64(width: int, loss: str) -> None:
+    run = replace(RUN, loss=loss)  # type: ignore[arg-type]
+    split = made_split(run)
+    for size in (1, width - 1, width, width + 1, 64, 330):
+        order = torch.randperm(330, generator=torch.Generator().manual_seed(size))[:size]
+        assert relative_error(run, split, order) < 1e-5
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    size=st.integers(1, 70),
+    loss=st.sampled_from(["mse", "mae"]),
+    seed=st.integers(0, 1000),
+    scale=st.sampled_from([0.01, 1.0, 1000.0]),
+)
+def test_any_batch_size_and_any_labels_give_pytorchs_gradient(
+    width: int, size: int, loss: str, seed: int, scale: float
+) -> None:
+    run = replace(RUN, seed=seed, loss=loss, train_images=70)  # type: ignore[arg-type]
+    split = made_split(run)
+    split = replace(
+        split, train_labels=scale * torch.randn(70, generator=torch.Generator().manual_seed(seed))
+    )
+    assert relative_error(run, split, torch.arange(size)) < 1e-5
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_twenty_of_its_steps_are_those_of_the_eager_engine(width: int, optimiser: str, loss: str) -> None:
+    run = replace(RUN, optimiser=optimiser, loss=loss, learning_rate=RATES[optimiser, loss], train_images=320)  # type: ignore[arg-type]
+    order = next(data_order(torch.Generator().manual_seed(1), run.train_images, epochs=1))
+    wanted = eager(run).train_epoch(order, math.inf)
+    found = learner(run).train_epoch(order, math.inf)
+    assert len(wanted) == 20
+    assert wanted[-5:].mean() < 0.9 * wanted[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=0)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(size=st.integers(1, 80), images=st.integers(1, 70))
+def test_every_batch_counts_and_the_last_is_what_is_left(width: int, size: int, images: int) -> None:
+    run = replace(RUN, batch_size=size, train_images=images, learning_rate=1e-5)
+    split, order = made_split(run), torch.randperm(images, generator=torch.Generator().manual_seed(size))
+    wanted, found = eager(run, split), learner(run, split)
+    losses = found.train_epoch(order, math.inf)
+    assert len(losses) == run.steps_per_epoch
+    torch.testing.assert_close(losses, wanted.train_epoch(order, math.inf), rtol=1e-4, atol=1e-6)
+    for name, value in wanted.weights().items():
+        torch.testing.assert_close(found.weights()[name], value, rtol=1e-4, atol=2e-5)
+
+
+def test_it_evaluates_as_the_eager_engine_does(width: int) -> None:
+    for images in (1, width, 70):
+        split = made_split(replace(RUN, test_images=images))
+        wanted, found = eager(RUN, split).evaluate(), learner(RUN, split).evaluate()
+        assert found.mse == pytest.approx(wanted.mse, rel=1e-5)
+        assert found.mae == pytest.approx(wanted.mae, rel=1e-5)
+        assert found.prediction_spread == pytest.approx(wanted.prediction_spread, rel=1e-4)
+
+
+def test_it_trains_mnist_to_the_same_error_in_the_first_epoch_at_batch_size_1024() -> None:
+    """On half of it, to save time; smaller batches take more steps and are chaotic."""
+    run = Run(task="mean", batch_size=1024, seed=1024, learning_rate=0.0015, epochs=1, train_images=30_720)
+    split = load_split(run)
+    wanted, found = train(run, split, CPU, EagerLearner), train(run, split, CPU, NativeLearner)
+    assert found.test_mse == pytest.approx(wanted.test_mse, rel=0.02)
+    assert found.order_digest == wanted.order_digest
+
+
+def test_the_same_run_gives_the_same_bits_again() -> None:
+    first, again = (train(RUN, made_split(RUN), CPU, NativeLearner) for _ in range(2))
+    assert first.test_mse == again.test_mse
+    assert first.training_loss == again.training_loss
+
+
+def test_equal_predictions_have_no_spread_at_all() -> None:
+    dead = initial_model(RUN.seed)[0]
+    torch.nn.init.zeros_(dead.fc2.weight)
+    assert NativeLearner(dead, RUN, made_split(RUN), CPU).evaluate().prediction_spread == 0.0
+
+
+def test_an_error_of_exactly_nothing_has_no_gradient_under_mae() -> None:
+    model = initial_model(RUN.seed)[0]
+    torch.nn.init.zeros_(model.fc2.weight)
+    torch.nn.init.constant_(model.fc2.bias, 0.25)
+    run = replace(RUN, loss="mae")
+    split = replace(made_split(run), train_labels=torch.full((330,), 0.25))
+    gradient, loss = NativeLearner(model, run, split, CPU).gradient(torch.arange(20))
+    assert loss == 0
+    assert all(not value.any() for value in gradient.values())
+
+
+@pytest.mark.parametrize("rate", [1e30, math.inf])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_a_divergence_is_seen_in_the_losses(rate: float, optimiser: str) -> None:
+    run = replace(RUN, learning_rate=rate, optimiser=optimiser)  # type: ignore[arg-type]
+    result = train(run, made_split(run), CPU, NativeLearner)
+    assert result.status == "diverged"
+    assert result.diverged_at_step == train(run, made_split(run), CPU, EagerLearner).diverged_at_step
+
+
+@pytest.mark.parametrize(
+    "name", ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.bias", "fc2.bias"]
+)
+def test_a_weight_that_is_not_a_number_reaches_the_loss(width: int, name: str) -> None:
+    model = initial_model(RUN.seed)[0]
+    with torch.no_grad():
+        model.get_parameter(name).flatten()[-1] = math.nan
+    assert math.isnan(NativeLearner(model, RUN, made_split(RUN), CPU).gradient(torch.arange(5))[1])
+
+
+def test_gradients_change_nothing_and_weights_are_a_copy() -> None:
+    trained = learner()
+    before = trained.weights()
+    trained.gradient(torch.arange(7))
+    trained.weights()["fc2.bias"].fill_(7)
+    torch.testing.assert_close(trained.weights(), before, rtol=0, atol=0)
+    assert list(before) == list(initial_model(RUN.seed)[0].state_dict())
+
+
+def test_it_stops_when_the_time_is_over() -> None:
+    run = replace(RUN, train_images=20_000)
+    split = made_split(run)
+    result = train(run, split, replace(CPU, timeout_seconds=0.05), NativeLearner)
+    assert result.status == "timed_out"
+
+
+def test_other_threads_go_on_while_it_trains() -> None:
+    split = made_split(replace(RUN, train_images=4_000))
+    trained = learner(replace(RUN, train_images=4_000, batch_size=4_000), split)
+    ticks: list[float] = []
+    training = threading.Thread(target=trained.train_epoch, args=(torch.arange(4_000), math.inf))
+    training.start()
+    while training.is_alive():
+        ticks.append(time.perf_counter())
+        time.sleep(0.001)
+    assert len(ticks) > 3
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cuda", "float32"), ("cpu", "bfloat16"), ("cpu", "tf32")])
+def test_what_it_is_not_made_for_is_refused_in_one_line(device: str, precision: str) -> None:
+    run = replace(RUN, precision=precision)  # type: ignore[arg-type]
+    assert NativeLearner.unsuited(device, precision)
+    with pytest.raises(
+        ValueError, match=r"^the native engine is not for this Run: .*; use the eager engine$"
+    ):
+        NativeLearner(initial_model(1)[0], run, made_split(run), replace(CPU, device=device))
+
+
+@pytest.mark.parametrize("order", [[0, 330], [-1, 3], []])
+def test_an_order_outside_the_images_is_refused(order: list[int]) -> None:
+    with pytest.raises(IndexError, match=r"expected indices 0\.\.329"):
+        learner().train_epoch(torch.tensor(order, dtype=torch.int64), math.inf)
+
+
+def test_images_of_another_kind_are_refused() -> None:
+    split = made_split(RUN)
+    with pytest.raises(ValueError, match="expected uint8"):
+        learner(RUN, replace(split, train_images=split.train_images.float()))
+
+
+def test_the_peak_is_that_of_this_core(width: int) -> None:
+    assert 0.5 < native.peak_gflops(0.02) < 1000
