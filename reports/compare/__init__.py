@@ -14,7 +14,7 @@ from bsr import stats
 from bsr.experiment import EXPERIMENTS
 from reports.compare.guards import check_comparable, nothing_shared
 from reports.compare.pairs import Pair
-from reports.compare.series import Series, commit, named, series_of
+from reports.compare.series import Series, commit_of, named, series_of
 from reports.frame import Frame
 from reports.load import Recording, RefusedError
 from reports.text import listed, printable
@@ -100,7 +100,7 @@ def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
 
 def _commits(series: Sequence[Series]) -> list[str]:
     """A note on the commits that were measured, where they differ or hold local changes."""
-    said = {one.label: commit(one.frame.recording) for one in series}
+    said = {one.label: commit_of(one.frame.recording.commit) for one in series}
     if len(set(said.values())) < 2 and not any("changes" in text for text in said.values()):
         return []
     return ["Commits: " + "; ".join(f"{label}: {text}" for label, text in said.items()) + "."]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bsr.experiment import Result, Run
 from reports.frame import Frame, Timing, group
-from reports.load import Recording, RefusedError
+from reports.load import RefusedError
 from reports.text import counted, printable
 
 FLAT: Final = 0.9
@@ -69,10 +69,9 @@ def epoch_seconds(result: Result) -> list[float]:
     return [median(seconds)] if seconds else []
 
 
-def commit(recording: Recording) -> str:
-    """The commit that was measured, `e1dcdd4528, with local changes`; empty where none was recorded."""
-    about = recording.commit
-    name = printable(str(about.get("id") or ""), 10).rstrip("…")
+def commit_of(about: Mapping[str, Any]) -> str:
+    """`e1dcdd4528, with local changes` of pytest-benchmark's commit_info; empty where none was recorded."""
+    name = printable(str(about.get("id") or "")[:10])
     return f"{name or 'unknown'}, with local changes" if about.get("dirty") else name
 
 

@@ -8,7 +8,7 @@ from bsr import stats
 from bsr.experiment import Run
 from reports.compare import Comparison
 from reports.compare.pairs import Pair
-from reports.compare.series import commit
+from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
 from reports.tables import Row, Table
 from reports.text import counted, printable
@@ -115,7 +115,7 @@ def series(comparison: Comparison) -> Table:
                 one.label, one.frame.recording.path.name, one.frame.machine_name(one.timing.environment),
                 one.timing.engine, one.timing.threads, one.timing.mode, len(one.results),
                 max(speeds.values(), default=None), flattening(one, comparison.experiment),
-                commit(one.frame.recording),
+                commit_of(one.frame.recording.commit),
             )
         )  # fmt: skip
     header = (

@@ -1,0 +1,72 @@
+"""`python -m reports merge A.json B.journal.jsonl ... --output MERGED.json`: shards of a grid as one file.
+
+So are an interrupted session and the one that went on from it. All must come from one environment; a Run that
+two of them finished with different results is refused by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bsr import durable
+from bsr.document import Study
+from reports.compare.series import commit_of
+from reports.load import RefusedError
+from reports.merge.document import document
+from reports.merge.sources import Source, read
+from reports.merge.study import merged
+from reports.text import counted, listed, printable
+
+__all__ = ["Source", "main", "merge", "merged", "read"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Merge; returns 0, or 1 where the files cannot be merged and nothing was written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports merge",
+        description="Benchmark JSONs and journals of one environment become one benchmark JSON.",
+    )
+    parser.add_argument("sources", nargs="+", type=Path, metavar="RUN.json|RUN.journal.jsonl")
+    parser.add_argument("--output", required=True, type=Path, metavar="MERGED.json")
+    options = parser.parse_args(arguments)
+    try:
+        study, notes = merge(options.sources, options.output)
+    except (RefusedError, OSError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 1
+    path = printable(str(options.output))
+    print(f"merged: {path}, {study.finished:,} of {counted(study.planned, 'case')} finished")
+    for note in notes:
+        print(f"note: {note}")
+    print(f"draw it with: python -m reports {path}")
+    return 0
+
+
+def merge(paths: Sequence[Path], output: Path) -> tuple[Study, list[str]]:
+    """Write `output` whole or not at all; returns the study in it, and what should be known of it.
+
+    Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
+    """
+    if output.resolve() in {path.resolve() for path in paths}:
+        raise RefusedError(f"--output: expected another file than the sources, got {output}")
+    sources = [read(path) for path in paths]
+    study = merged(sources)
+    content = msgspec.json.encode(document(sources, study))
+    durable.replace_file(output, msgspec.json.format(content, indent=1) + b"\n")
+    return study, list(_notes(sources))
+
+
+def _notes(sources: Sequence[Source]) -> Iterator[str]:
+    """What may differ between files of one environment and should be known."""
+    commits = {source.name: commit_of(source.part("commit_info")) for source in sources if source.document}
+    if len(set(commits.values())) > 1:
+        yield "commits differ: " + "; ".join(f"{name}: {said or 'unknown'}" for name, said in commits.items())
+    results = [case.result for source in sources for case in source.study.cases]
+    modes = sorted({result.timing for result in results if result.training_seconds})
+    if len(modes) > 1:
+        yield f"runs timed {listed(modes)} stay apart in the report"

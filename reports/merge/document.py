@@ -1,0 +1,66 @@
+"""pytest-benchmark's document around a merged study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from bsr.document import Study
+from bsr.experiment import FINISHED
+from reports.merge.entries import entry
+from reports.merge.sources import Source
+
+_UNKNOWN_COMMIT: Final = {
+    "id": "unknown",
+    "time": None,
+    "author_time": None,
+    "dirty": False,
+    "project": "unknown",
+    "branch": "(unknown)",
+}
+
+
+def document(sources: Sequence[Source], study: Study) -> dict[str, Any]:
+    """The whole document, `bsr` part included."""
+    machine = next((part for source in sources if (part := source.part("machine_info"))), None)
+    commit = next((part for source in sources if (part := source.part("commit_info"))), None)
+    return {
+        "machine_info": machine or _machine_info(study),
+        "commit_info": commit or _UNKNOWN_COMMIT,
+        "benchmarks": list(_benchmarks(sources, study)),
+        "datetime": datetime.now(UTC).isoformat(),
+        "version": version("pytest-benchmark"),
+        "bsr": study,
+    }
+
+
+def _benchmarks(sources: Sequence[Source], study: Study) -> Iterator[dict[str, Any]]:
+    """An entry per finished case and experiment: as pytest-benchmark wrote it, or made from the journal.
+
+    Then what is no case of the study (label distributions), each once.
+    """
+    written: dict[object, dict[str, Any]] = {}
+    others: dict[object, dict[str, Any]] = {}
+    for made in (made for source in sources for made in source.measured):
+        about = made.get("extra_info")
+        key = about.get("key") if isinstance(about, dict) else None
+        held, name = (written, (key, made.get("param"))) if key else (others, made.get("fullname"))
+        held.setdefault(str(name), made)
+    for case in study.cases:
+        if case.result.status in FINISHED:
+            for experiment, case_id in case.cases.items():
+                yield written.get(str((case.key, case_id))) or entry(case, experiment)
+    yield from others.values()
+
+
+def _machine_info(study: Study) -> dict[str, Any]:
+    """What the fingerprint says, in pytest-benchmark's words."""
+    about = next(iter(study.environments.values()), {})
+    return {
+        "system": str(about.get("system") or "").partition(" ")[0],
+        "python_version": about.get("python"),
+        "cpu": {"brand_raw": about.get("cpu"), "count": about.get("cpu_cores")},
+        "bsr": about,
+    }

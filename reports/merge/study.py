@@ -1,0 +1,138 @@
+"""Several studies of one environment as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from bsr.document import Case, Study
+from bsr.experiment import FINISHED, Result
+from reports.check import FaultError, check
+from reports.compare.guards import differences
+from reports.frame import Frame
+from reports.load import Recording, RefusedError
+from reports.merge.sources import Source
+from reports.text import listed, printable
+
+
+def merged(sources: Sequence[Source]) -> Study:
+    """One study of all. Raises RefusedError where they are of different trainings, machines or results."""
+    for other in sources[1:]:
+        _check_mergeable(sources[0], other)
+    studies = [source.study for source in sources]
+    cases = _cases(sources)
+    study = Study(
+        preset=studies[0].preset,
+        experiments=tuple(dict.fromkeys(name for study in studies for name in study.experiments)),
+        command=" && ".join(dict.fromkeys(study.command for study in studies if study.command)),
+        options=_options(sources),
+        dataset_digest=studies[0].dataset_digest,
+        started_at=min(study.started_at for study in studies),
+        finished_at=max(study.finished_at for study in studies),
+        wall_seconds=sum(study.wall_seconds for study in studies),
+        planned=len(cases),
+        finished=sum(case.result.status in FINISHED for case in cases),
+        environments={name: about for study in studies for name, about in study.environments.items()},
+        cases=cases,
+        labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
+        harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
+    )
+    try:
+        check(study)
+    except FaultError as fault:
+        raise RefusedError(f"the files together: {fault}") from fault
+    return study
+
+
+def _check_mergeable(first: Source, other: Source) -> None:
+    """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
+    frames = [Frame(Recording(path=source.path, study=source.study)) for source in (first, other)]
+    found = [*differences(*frames), *_unlike_machines(first, other)]
+    if found:
+        said = "; ".join(
+            f"{field} is {_short(one)} in {first.name} and {_short(its)} in {other.name}"
+            for field, one, its in found
+        )
+        raise RefusedError(f"expected files of one environment and one grid, got unlike ones: {said}")
+
+
+def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object, object]]:
+    """(field, first's value, other's value) for a machine of `other` on which `first` did not train."""
+    known, unknown = first.machines, {k: v for k, v in other.machines.items() if k not in first.machines}
+    if known and unknown:
+        (identity, about), (its_identity, its) = next(iter(known.items())), next(iter(unknown.items()))
+        names = [name for name in dict.fromkeys([*about, *its]) if name != "id"]
+        fields_ = [
+            (name, about.get(name), its.get(name)) for name in names if about.get(name) != its.get(name)
+        ]
+        yield from fields_ or [("environment", identity, its_identity)]
+    engines = [sorted({case.result.engine for case in one.study.cases} - {""}) for one in (first, other)]
+    if not unknown and all(engines) and engines[0] != engines[1]:
+        yield "engine", listed(engines[0]), listed(engines[1])
+
+
+def _short(value: object) -> str:
+    return printable(str(value), 60)
+
+
+def _cases(sources: Sequence[Source]) -> tuple[Case, ...]:
+    """Every planned case once, with the best that any source says of it; experiments of all."""
+    found: dict[str, tuple[Source, Case]] = {}
+    for source in sources:
+        for case in source.study.cases:
+            held = found.get(case.key)
+            if held is None:
+                found[case.key] = source, case
+                continue
+            named = {**held[1].cases, **case.cases}
+            holder, chosen = _better(held, (source, case))
+            found[case.key] = holder, replace(chosen, cases=named)
+    return tuple(case for _, case in found.values())
+
+
+def _better(held: tuple[Source, Case], other: tuple[Source, Case]) -> tuple[Source, Case]:
+    """What is finished over what is not. Raises RefusedError for two different results of one Run."""
+    one, its = held[1].result, other[1].result
+    if one.status in FINISHED and its.status in FINISHED and one != its:
+        names = (field.name for field in fields(Result))
+        unlike = [name for name in names if getattr(one, name) != getattr(its, name)]
+        more = f" and {len(unlike) - 4} more" if len(unlike) > 4 else ""
+        raise RefusedError(
+            f"{one.run.label} ({one.run.key}): expected one result, got one in {held[0].name} and another in "
+            f"{other[0].name}, unlike in {', '.join(unlike[:4])}{more}; leave one of the files out"
+        )
+    return other if _worth(its) > _worth(one) else held
+
+
+def _worth(result: Result) -> int:
+    """How much a result says: a finished one, a failure with its reason, one that was interrupted, none."""
+    if result.status in FINISHED:
+        return 3
+    return {"not_run": 0, "interrupted": 1}.get(result.status, 2)
+
+
+def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> Iterator[Any]:
+    """The rows of `labels` or `harness` of all, each once. Raises RefusedError for two unlike ones."""
+    found: dict[tuple[object, ...], tuple[Source, object]] = {}
+    for source in sources:
+        for row in getattr(source.study, part):
+            name = tuple(getattr(row, field) for field in identity)
+            holder, held = found.setdefault(name, (source, row))
+            if held != row:
+                raise RefusedError(
+                    f"{part} of {printable(listed(name), 80)}: expected the same in {holder.name} and "
+                    f"{source.name}, got unlike ones; leave one of the files out"
+                )
+    return (row for _, row in found.values())
+
+
+def _options(sources: Sequence[Source]) -> dict[str, Any]:
+    """The options of all; those in which they differ, one after the other."""
+    names = dict.fromkeys(name for source in sources for name in source.study.options)
+    options: dict[str, Any] = {}
+    for name in names:
+        values = [source.study.options[name] for source in sources if name in source.study.options]
+        same = all(value == values[0] for value in values)
+        options[name] = values[0] if same else "; ".join(dict.fromkeys(map(str, values)))
+    return {**options, "merged_from": [source.path.name for source in sources]}
