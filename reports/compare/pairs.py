@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -126,7 +126,7 @@ class Pair:
     @property
     def left_out(self) -> tuple[str, ...]:
         """What only one side has, what has no final MSE, and what is in no verdict on the error."""
-        said = [*self._missing_cells(), *self._missing_seeds(), *self._without_error()]
+        said = [*self._missing_cells(), *self._missing_seeds(), *self.unfinished]
         degenerate = [task for task in self.tasks if task in self.degenerate]
         if degenerate:
             said.append(f"{listed(degenerate)}, whose labels are all the same, in no verdict on the error")
@@ -153,7 +153,9 @@ class Pair:
         said = zip((self.first, self.second), counts, strict=True)
         return [f"{counted(n, 'run')} whose seeds only {one.label} has" for one, n in said if n]
 
-    def _without_error(self) -> list[str]:
+    @property
+    def unfinished(self) -> list[str]:
+        """Runs that have no final MSE, of either side, and how they ended."""
         said = []
         for series in (self.first, self.second):
             mine = {result.run.key for result in series.results}
@@ -176,7 +178,7 @@ def final_mse(result: Result) -> list[float]:
 
 def _measured(
     side: Mapping[Run, Mapping[str, Result]], cells: Iterable[Run], measure: Callable[[Result], list[float]]
-) -> dict[Hashable, dict[Hashable, float]]:
+) -> dict[Run, dict[str, float]]:
     return {
         cell: {key: value for key, result in side[cell].items() for value in measure(result)}
         for cell in cells
