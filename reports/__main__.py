@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def folders(
     recordings: Sequence[Recording], output: Path | None, *, several: bool
 ) -> list[tuple[Recording, Path]]:
-    """Where each recording is drawn: beside it, in `output`, or, of several, each in a folder of its own there."""
+    """Where each recording is drawn: beside it, in `output`, or, of several, in a folder each there."""
     chosen: list[tuple[Recording, Path]] = []
     for recording in recordings:
         stem = recording.path.stem
@@ -48,7 +48,9 @@ def folders(
             folder = output / stem if several else output
         taken = {path for _, path in chosen}
         again = (folder.with_name(f"{folder.name}-{count}") for count in range(2, len(taken) + 3))
-        chosen.append((recording, folder if folder not in taken else next(path for path in again if path not in taken)))
+        chosen.append(
+            (recording, folder if folder not in taken else next(path for path in again if path not in taken))
+        )
     return chosen
 
 

@@ -30,7 +30,7 @@ class Output:
         self.folder = folder
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write `name` (`figures/seeds.png`) by atomic rename; a link of that name is replaced, not followed."""
+        """Write `name` (`figures/seeds.png`) by atomic rename; a link of that name is replaced."""
         path = self.folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,9 @@ class Output:
 
     def _stay_inside(self, path: Path) -> None:
         if not path.parent.resolve().is_relative_to(self.folder.resolve()):
-            raise OutputError(f"{path}: expected a path inside {self.folder}, got a link out of it; remove the link")
+            raise OutputError(
+                f"{path}: expected a path inside {self.folder}, got a link out of it; remove the link"
+            )
 
 
 def _umask() -> int:
@@ -91,12 +93,15 @@ def build(recording: Recording, folder: Path) -> Path:
 def draw(figure: Figure, made: Drawing, output: Output) -> page.Drawn:
     """Write a figure's files; returns it as the page shows it."""
     pictures = [
-        drawing.render(panel, f"{figure.name.replace('.', '-')}-{index}") for index, panel in enumerate(made.panels)
+        drawing.render(panel, f"{figure.name.replace('.', '-')}-{index}")
+        for index, panel in enumerate(made.panels)
     ]
     output.write(f"figures/{figure.name}.png", drawing.as_png(pictures))
     output.write(f"figures/{figure.name}.svg", drawing.as_svg(pictures, figure.title, made.alternative))
     several = len(pictures) > 1
-    alternatives = [f"{figure.title}: {panel.title}" if several else made.alternative for panel in made.panels]
+    alternatives = [
+        f"{figure.title}: {panel.title}" if several else made.alternative for panel in made.panels
+    ]
     alternatives[0] = f"{alternatives[0]}. {made.alternative}" if several else made.alternative
     panels = [drawing.inline(picture, text) for picture, text in zip(pictures, alternatives, strict=True)]
     return page.Drawn(figure, made, panels, min(len(panels), 2))

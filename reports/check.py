@@ -1,7 +1,7 @@
 """Refusing what the types of a recording allow and its meaning does not, by the path of the field.
 
-What passes here may be drawn: lengths fit the epochs, numbers are in range, every key is its run's digest, and
-within an experiment runs differ only by task, batch size, seed and the axis that the experiment varies.
+What passes here may be drawn: lengths fit the epochs, numbers are in range, every key is its run's digest,
+and within an experiment runs differ only by task, batch size, seed and the axis that it varies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from bsr.document import Case, HarnessTiming, LabelDistribution, Study
 from bsr.experiment import EXPERIMENTS, RUN_FIELDS, Result
 
 MAX_BATCH_SIZE: Final = 2**31
+LARGEST: Final = 1e100
+"""Of any measured number, so that ratios and sums stay finite."""
 MAX_EPOCHS: Final = 100_000
 MAX_TASKS: Final = 24
 MAX_BATCH_SIZES: Final = 48
@@ -30,7 +32,7 @@ def check(study: Study) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
     if not study.cases and not study.labels and not study.harness:
         raise FaultError(
-            f"$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
+            "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
     _each("cases", study.cases, _case_complaints)
     _each("labels", study.labels, _label_complaints)
@@ -53,8 +55,8 @@ def _case_complaints(case: Case) -> Iterator[Complaint]:
         limit = MAX_EPOCHS if name == "epochs" else MAX_BATCH_SIZE
         if not 1 <= getattr(run, name) <= limit:
             yield f"result.run.{name}", f"1 to {limit:,}", getattr(run, name)
-    if not 0 < run.learning_rate <= 1e9:
-        yield "result.run.learning_rate", "a positive number", run.learning_rate
+    if not 1e-30 <= run.learning_rate <= 1e9:
+        yield "result.run.learning_rate", "1e-30 to 1e9", run.learning_rate
     if abs(run.seed) > 2**64:
         yield "result.run.seed", "64 bits", run.seed
     if case.key != run.key:
@@ -77,6 +79,14 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
     ):
         if (length := len(getattr(result, name))) > most:
             yield f"result.{name}", f"at most {most} values for {epochs} epochs", f"{length} values"
+    if result.final_mse is not None:
+        for name, exactly in (
+            ("test_mae", epochs + 1),
+            ("training_loss", epochs),
+            ("training_seconds", epochs),
+        ):
+            if (length := len(getattr(result, name))) != exactly:
+                yield f"result.{name}", f"{exactly} values, since it has a final MSE", f"{length} values"
     if len(result.test_mse) > trained + 1:
         yield (
             "result.test_mse",
@@ -88,11 +98,15 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
 def _value_complaints(result: Result) -> Iterator[Complaint]:
     for name in ("test_mse", "test_mae", "training_loss", "training_seconds", "evaluation_seconds"):
         for index, value in enumerate(getattr(result, name)):
-            if value is not None and not 0 <= value <= 1e300:
-                yield f"result.{name}[{index}]", "0 or more", value
+            if value is not None and not 0 <= value <= LARGEST:
+                yield f"result.{name}[{index}]", f"0 to {LARGEST:g}", value
+            if value is None and index < len(getattr(result, name)) - 1:
+                yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     for name in ("baseline_mse", "prediction_spread", "cohort_seconds", "peak_memory_bytes", "wall_seconds"):
-        if (value := getattr(result, name)) is not None and not 0 <= value <= 1e300:
-            yield f"result.{name}", "0 or more", value
+        if (value := getattr(result, name)) is not None and not 0 <= value <= LARGEST:
+            yield f"result.{name}", f"0 to {LARGEST:g}", value
+    if result.baseline_mse and result.baseline_mse < 1 / LARGEST:
+        yield "result.baseline_mse", f"0, or at least {1 / LARGEST:g}", result.baseline_mse
     for name, least in (("threads", 0), ("beside", 0), ("cohort", 1), ("steps", 0)):
         if not least <= getattr(result, name) <= 2**63:
             yield f"result.{name}", f"{least} or more", getattr(result, name)
@@ -135,8 +149,9 @@ def _check_unique(cases: Sequence[Case]) -> None:
 
 
 def _check_one_grid(study: Study) -> None:
-    """Within an experiment and a task, runs differ by batch size, seed and the axis it varies, by nothing else."""
+    """Within an experiment and a task, runs differ by batch size, seed and the axis it varies."""
     runs = [case.result.run for case in study.cases]
+    _check_same_baseline(study.cases)
     _check_few("tasks", {run.task for run in runs}, MAX_TASKS)
     _check_few("batch sizes", {run.batch_size for run in runs}, MAX_BATCH_SIZES)
     _check_same(study.cases, ("dataset", "train_images", "test_images", "precision"), "a study")
@@ -153,6 +168,21 @@ def _check_few(what: str, values: set[Any], most: int) -> None:
         raise FaultError(
             f"$.bsr.cases: expected at most {most} {what}, got {len(values)}; split the study into several"
         )
+
+
+def _check_same_baseline(cases: Sequence[Case]) -> None:
+    """The best constant predictor of a task is one number, to the rounding of different machines."""
+    first: dict[str, float] = {}
+    for index, case in enumerate(cases):
+        got = case.result.baseline_mse
+        if got is None:
+            continue
+        expected = first.setdefault(case.result.run.task, got)
+        if abs(got - expected) > 1e-3 * expected:
+            raise FaultError(
+                f"$.bsr.cases[{index}].result.baseline_mse: expected {expected:g}, as in the first case of "
+                f"its task, got {got:g}; record it again"
+            )
 
 
 def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:

@@ -1,7 +1,7 @@
-"""From panels to files: each panel is drawn once as pixels and once as SVG, and figures are put together from them.
+"""From panels to files: each panel is drawn once as pixels and once as SVG; figures are made of them.
 
-A figure on the page is its panels, each an SVG of its own, so that a phone can stack them; the files hold them
-side by side.
+A figure on the page is its panels, each an SVG of its own, so that a phone can stack them; the files hold
+them side by side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from reports import style
 
 WIDTH, HEIGHT = style.PANEL_SIZE
-DPI: Final = 160
+DPI: Final = 150
 _SVG: Final = "http://www.w3.org/2000/svg"
 _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
 _FONT: Final = re.compile(r"(font: [^;']*?[\d.]+px) '[^;]*")
-ElementTree.register_namespace("", _SVG)
-ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+ET.register_namespace("", _SVG)
+ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class Panel:
 class Picture:
     """A drawn panel."""
 
-    svg: ElementTree.Element
+    svg: ET.Element
     pixels: NDArray[np.uint8]
     """[height, width, 4]."""
 
 
 def render(panel: Panel, identity: str) -> Picture:
     """Draw a panel. `identity` makes the SVG's ids unique within a page."""
-    with mpl.rc_context(style.PARAMETERS):
+    with mpl.rc_context(style.PARAMETERS):  # type: ignore[arg-type]  # a plain dict, from 3.9 on
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_axes(style.axes_place())
@@ -72,9 +72,9 @@ def render(panel: Panel, identity: str) -> Picture:
     return Picture(_tidied(text.getvalue(), identity), pixels)
 
 
-def _tidied(text: str, identity: str) -> ElementTree.Element:
+def _tidied(text: str, identity: str) -> ET.Element:
     """Matplotlib's SVG without style sheet, metadata and idle ids; the other ids unique by `identity`."""
-    root = ElementTree.fromstring(text)  # noqa: S314 - matplotlib wrote it a moment ago
+    root = ET.fromstring(text)  # noqa: S314 - matplotlib wrote it a moment ago
     for parent in root.iter():
         for child in list(parent):
             if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
@@ -98,7 +98,7 @@ def _tidied(text: str, identity: str) -> ElementTree.Element:
 def inline(picture: Picture, alternative: str) -> str:
     """The SVG for the page: colours and font are CSS variables, and a screen reader hears `alternative`."""
     colours = {light: f"var({variable})" for light, (variable, _, _) in style.variables().items()}
-    root = ElementTree.fromstring(ElementTree.tostring(picture.svg))  # noqa: S314 - a copy of our own
+    root = ET.fromstring(ET.tostring(picture.svg))  # noqa: S314 - a copy of our own
     for element in root.iter():
         if "style" in element.attrib:
             coloured = _COLOUR.sub(lambda found: colours.get(found[0], found[0]), element.attrib["style"])
@@ -107,7 +107,7 @@ def inline(picture: Picture, alternative: str) -> str:
         del root.attrib[size]
     root.set("role", "img")
     root.set("aria-label", alternative)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ET.tostring(root, encoding="unicode")
 
 
 def columns(count: int) -> int:
@@ -125,7 +125,7 @@ def as_png(pictures: list[Picture]) -> bytes:
         row, column = divmod(index, across)
         canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = picture.pixels
     file = io.BytesIO()
-    imsave(file, canvas[..., :3], format="png", dpi=DPI, pil_kwargs={"compress_level": 4})
+    imsave(file, canvas[..., :3], format="png", dpi=DPI, pil_kwargs={"compress_level": 2})
     return file.getvalue()
 
 
@@ -136,15 +136,15 @@ def as_svg(pictures: list[Picture], title: str, alternative: str) -> bytes:
     width, height = WIDTH * 72, HEIGHT * 72
     size = {"width": f"{width * across:g}pt", "height": f"{height * down:g}pt"}
     box = f"0 0 {width * across:g} {height * down:g}"
-    root = ElementTree.Element(f"{{{_SVG}}}svg", {**size, "viewBox": box, "role": "img"})
-    ElementTree.SubElement(root, f"{{{_SVG}}}title").text = title
-    ElementTree.SubElement(root, f"{{{_SVG}}}desc").text = alternative
-    ElementTree.SubElement(root, f"{{{_SVG}}}rect", {"width": "100%", "height": "100%", "fill": style.PAPER})
+    root = ET.Element(f"{{{_SVG}}}svg", {**size, "viewBox": box, "role": "img"})
+    ET.SubElement(root, f"{{{_SVG}}}title").text = title
+    ET.SubElement(root, f"{{{_SVG}}}desc").text = alternative
+    ET.SubElement(root, f"{{{_SVG}}}rect", {"width": "100%", "height": "100%", "fill": style.PAPER})
     for index, picture in enumerate(pictures):
         row, column = divmod(index, across)
         place = {"x": f"{column * width:g}", "y": f"{row * height:g}"}
-        copy = ElementTree.SubElement(root, f"{{{_SVG}}}svg", {**picture.svg.attrib, **place})
+        copy = ET.SubElement(root, f"{{{_SVG}}}svg", {**picture.svg.attrib, **place})
         copy.set("width", f"{width:g}")
         copy.set("height", f"{height:g}")
         copy.extend(list(picture.svg))
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))

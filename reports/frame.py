@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 from typing import TypeVar
 
 from bsr.document import Study
-from bsr.experiment import STUDY_TASKS, Result
+from bsr.experiment import STUDY_TASKS, Result, Status
 from reports.load import Recording
 from reports.text import counted, listed, shortened
 
@@ -41,6 +41,12 @@ class Cell:
     batch_size: int
     results: tuple[Result, ...]
 
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Cell:
+        """A cell of at least one result."""
+        run = results[0].run
+        return cls(run.task, run.batch_size, tuple(results))
+
     @property
     def finished(self) -> tuple[Result, ...]:
         """Runs with a final MSE, whatever their status."""
@@ -67,7 +73,7 @@ class Cell:
         return [mse for mse in found if mse is not None]
 
     def curve(self, measure: str = "test_mse") -> list[float]:
-        """Mean over the runs with a final MSE, a value per epoch; `test_mse`, `test_mae` or `training_loss`."""
+        """Mean over the runs with a final MSE per epoch; `test_mse`, `test_mae` or `training_loss`."""
         rows = [getattr(result, measure) for result in self.finished]
         rows = [row for row in rows if None not in row]
         return [fmean(column) for column in zip(*rows, strict=True)] if rows else []
@@ -135,10 +141,25 @@ class Frame:
         timed = [result for result in results if result.training_seconds]
         return dict(sorted(group(timed, timing_of).items()))
 
+    def timed(self, timing: Timing) -> dict[str, list[Cell]]:
+        """Task -> cells of the batch-size experiment with only the runs timed under these circumstances."""
+        rows = {
+            task: [
+                Cell(task, cell.batch_size, tuple(r for r in cell.finished if timing_of(r) == timing))
+                for cell in self.cells(task)
+            ]
+            for task in self.tasks_of()
+        }
+        return {
+            task: found for task, row in rows.items() if (found := [cell for cell in row if cell.results])
+        }
+
     def timing_label(self, timing: Timing) -> str:
         """The series' name; with the machine where the study saw several."""
         several = len({result.environment for result in self.all_results if result.environment}) > 1
-        return timing.label((lambda identity: shortened(self.machine_name(identity), 26)) if several else None)
+        return timing.label(
+            (lambda identity: shortened(self.machine_name(identity), 26)) if several else None
+        )
 
     def machine_name(self, environment: str) -> str:
         """The device's name in a fingerprint, or its identity."""
@@ -183,8 +204,10 @@ def span(counts: Iterable[int], noun: str) -> str:
 def statuses(results: Iterable[Result]) -> str:
     """What a caption must say of runs that did not end well; empty if all did."""
     results = list(results)
-    inside = Counter(r.status for r in results if r.final_mse is not None and r.status != "ok")
-    outside = Counter(r.status for r in results if r.final_mse is None)
+    inside: Counter[Status] = Counter(
+        r.status for r in results if r.final_mse is not None and r.status != "ok"
+    )
+    outside: Counter[Status] = Counter(r.status for r in results if r.final_mse is None)
     said = []
     if inside:
         said.append(f"Includes {_numbered(inside)}.")
@@ -193,5 +216,5 @@ def statuses(results: Iterable[Result]) -> str:
     return " ".join(said)
 
 
-def _numbered(counts: Counter[str]) -> str:
+def _numbered(counts: Counter[Status]) -> str:
     return listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))

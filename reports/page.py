@@ -1,4 +1,4 @@
-"""The page: one HTML file with its style, script and figures inside, every string from a recording escaped."""
+"""The page: one HTML file with style, script and figures inside; every string of a recording is escaped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ class Drawn:
 
 
 def render(
-    frame: Frame, findings: Findings, drawn: Sequence[Drawn], missing: Sequence[Figure], tables: Sequence[Table]
+    frame: Frame,
+    findings: Findings,
+    drawn: Sequence[Drawn],
+    missing: Sequence[Figure],
+    tables: Sequence[Table],
 ) -> str:
     """The whole page."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
@@ -61,7 +65,9 @@ def render(
         sections=_sections(drawn),
         drawn_names={entry.figure.name for entry in drawn},
         missing=[
-            {"title": f.title, "study": f.study, "command": command(frame, f.options)} for f in missing if f.options
+            {"title": figure.title, "study": figure.study, "command": command(frame, figure.options)}
+            for figure in missing
+            if figure.options
         ],
         tables=[_table(table) for table in tables if table.on_page],
         command=study.command or "(none recorded)",
@@ -97,7 +103,10 @@ def summary(frame: Frame) -> str:
     """What was measured, in a line."""
     study = frame.study
     runs = [result.run for result in frame.all_results]
-    parts = [f"{study.finished:,} of {counted(study.planned, 'planned run')} finished", f"preset {study.preset}"]
+    parts = [
+        f"{study.finished:,} of {counted(study.planned, 'planned run')} finished",
+        f"preset {study.preset}",
+    ]
     if runs:
         images = f"{runs[0].train_images:,} training and {runs[0].test_images:,} test images"
         parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
@@ -143,7 +152,9 @@ def _figure(entry: Drawn) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    numeric = [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.header))]
+    numeric = [
+        all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.header))
+    ]
     left_out = len(table.rows) - MOST_ROWS
     return {
         "name": table.name,
@@ -151,7 +162,9 @@ def _table(table: Table) -> dict[str, Any]:
         "note": table.note,
         "folded": table.folded,
         "count": f"Show {counted(len(table.rows), 'row')}",
-        "header": [{"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=True)],
+        "header": [
+            {"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=True)
+        ],
         "rows": [_cells(row) for row in table.rows[:MOST_ROWS]],
         "left_out": f"{counted(left_out, 'more row')} in the CSV file." if left_out > 0 else "",
     }

@@ -1,8 +1,8 @@
-"""One look for every figure: colours that a colour-blind reader tells apart, in light and in dark; plain axes.
+"""One look for every figure: colours that a colour-blind reader tells apart, light and dark; plain axes.
 
 Every colour is a pair. Figures are drawn in the light one; the page replaces it by a CSS variable that turns
-into the dark one. Batch sizes are ordered and take a perceptually uniform map (viridis, cut where it meets the
-paper); tasks and other kinds take the Okabe-Ito colours (Okabe and Ito, 2008) and a marker each.
+into the dark one. Batch sizes are ordered and take a perceptually uniform map (viridis, cut where it meets
+the paper); tasks and other kinds take the Okabe-Ito colours (Okabe and Ito, 2008) and a marker each.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def head(figure: Figure, inches: float, text: str, size: float, **looks: Any) ->
     line = figure.text(0.014, from_top(inches), text, size=size, va="top", **looks)
     share = line.get_window_extent().width / (0.97 * figure.bbox.width)
     if share > 1:
-        line.set_size(max(size / share, 5.0))
+        line.set_fontsize(max(size / share, 5.0))
 
 
 def axes_place() -> tuple[float, float, float, float]:
@@ -202,7 +202,8 @@ class LogScale:
 
     def apply(self, axis: Axis) -> None:
         """Make `axis` this scale, with ticks as plain numbers."""
-        axis._set_axes_scale("log")  # type: ignore[attr-defined]
+        axes = axis.axes
+        (axes.set_xscale if axis.axis_name == "x" else axes.set_yscale)("log")  # type: ignore[attr-defined]
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
         setter = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """`text` with control and other invisible characters written out as escapes, at most `limit` characters."""
+    """`text` with control and other invisible characters as escapes, at most `limit` characters."""
     shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])
     return shortened(shown, limit)
 
@@ -42,7 +42,7 @@ def power_of_ten(exponent: int) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with `digits` significant digits, thousands apart: `0.2457`, `11,370`, `1.2·10⁻⁹`; a dash for None."""
+    """A number with `digits` significant digits: `0.2457`, `11,370`, `1.2·10⁻⁹`; a dash for None."""
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     if value == 0 or isinstance(value, int):
@@ -67,7 +67,7 @@ def tick(value: float, plain_from: int = -3, plain_to: int = 4) -> str:
 
 
 def ticks(low: float, high: float) -> Callable[[float, object], str]:
-    """A formatter for the ticks of an axis: powers of ten early where it reaches far, so that styles do not mix."""
+    """A formatter for ticks: powers of ten early where the axis reaches far, so that styles do not mix."""
     plain_to = 3 if high >= 1e5 else 4
     plain_from = -2 if low < 1e-4 else -4
     return lambda value, _position: tick(value, plain_from, plain_to)

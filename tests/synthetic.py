@@ -1,7 +1,7 @@
-"""Plausible benchmark documents without any training: what a session would record, drawn from a seeded stream.
+"""Plausible benchmark documents without any training: what a session would record, from a seeded stream.
 
-The sizes of the errors, their spread over seeds and the shape over the batch size follow the published tables;
-every number is a function of the Run alone, so two documents share the Results of the Runs that they share.
+The sizes of the errors, their spread over seeds and the shape over the batch size follow the published
+tables; every number is a function of the Run alone: two documents agree in the Runs that they share.
 """
 
 from __future__ import annotations

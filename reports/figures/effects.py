@@ -22,7 +22,9 @@ def effect_sizes(frame: Frame) -> Drawing | None:
     rows = {entry.task: _factors(entry) for entry in found}
 
     def draw(axes: Axes) -> None:
-        everything = [value for row in rows.values() for factors in row.values() for value in factors if value]
+        everything = [
+            value for row in rows.values() for factors in row.values() for value in factors if value
+        ]
         style.log_axis(axes.xaxis, [1.0, *everything])
         axes.axvline(1, color=style.REFERENCE, linewidth=1.2)
         for index, kind in enumerate(_KINDS):
@@ -46,9 +48,10 @@ def effect_sizes(frame: Frame) -> Drawing | None:
     cells = [cell for entry in found for cell in frame.cells(entry.task)]
     return Drawing(
         [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
-        "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for the learning "
-        "rates of the second look, where measured, at batch size 32; and one standard deviation between seeds as a factor. "
-        f"The worst and best of several always differ by some noise. {seeds(cells)}.",
+        "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
+        "the learning rates of the second look, where measured, at batch size 32; and one standard "
+        "deviation between seeds as a factor. The worst and best of several always differ by some noise. "
+        f"{seeds(cells)}.",
         "Factors on the final test MSE per task. "
         + "; ".join(
             f"{task}: " + ", ".join(f"{kind} {number(row[kind][1], 3)}" for kind in _KINDS if row[kind][1])

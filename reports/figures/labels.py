@@ -42,12 +42,14 @@ def label_distributions(frame: Frame) -> Drawing | None:
     about = listed(dict.fromkeys(f"{label.dataset}, {label.split} images" for label in labels))
     return Drawing(
         panels,
-        f"{about}, n = {number(labels[0].count)} labels each. Box: quartiles and median; diamond: mean; whiskers: the "
-        f"last label within 1.5 interquartile ranges; crosses: the extremes, with the outliers counted.{note}",
+        f"{about}, n = {number(labels[0].count)} labels each. Box: quartiles and median; diamond: mean; "
+        "whiskers: the last label within 1.5 interquartile ranges; crosses: the extremes, with the "
+        f"outliers counted.{note}",
         "Box plots of the labels. "
         + "; ".join(
             f"{label.task}: quartiles {number(label.lower_quartile, 3)}, {number(label.median, 3)}, "
-            f"{number(label.upper_quartile, 3)}, from {number(label.minimum, 3)} to {number(label.maximum, 3)}"
+            f"{number(label.upper_quartile, 3)}, from {number(label.minimum, 3)} to "
+            f"{number(label.maximum, 3)}"
             for label in labels
         )
         + ".",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from reports import style
 from reports.drawing import Panel
-from reports.frame import Cell, Frame
+from reports.frame import Frame
 
 MSE = "test MSE, squared label units (log)"
 NORMALISED = "test MSE / MSE of the best constant (log)"
@@ -31,19 +31,20 @@ class Drawing:
 class Figure:
     """One figure of the report. `draw` gives None where the study lacks the data."""
 
+    section: str
+    """The part of the page where it stands."""
     name: str
     """File name and anchor on the page."""
     title: str
     draw: Callable[[Frame], Drawing | None]
     options: str
-    """The options of pytest that would measure what it needs."""
+    """The options of pytest that would measure what it needs; empty: nothing is said where it lacks."""
     study: str = ""
     """The study's figure that it reproduces: `figure 5`."""
-    section: str = "The batch size"
 
 
 def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
-    """The legend as a strip above the axes: `title`, then one entry per labelled artist, in as few rows as fit."""
+    """The legend as a strip above the axes: `title`, then an entry per labelled artist, in few rows."""
     figure = axes.figure
     handles = handles or axes.get_legend_handles_labels()[0]
     if not handles:
@@ -91,27 +92,13 @@ def _make_room(axes: Axes, rows: int) -> None:
         each.set_position((x, bottom + (y - bottom) * share, width, tall * share))
 
 
-def finals(cells: Iterable[Cell]) -> dict[int, list[float]]:
-    """Batch size -> final MSE per seed, as bsr.stats takes it."""
-    return {cell.batch_size: cell.finals for cell in cells}
-
-
-def per_task(
-    frame: Frame,
-    draw: Callable[[str, list[Cell]], Callable[[Axes], None]],
-    measure: str = MSE,
-    experiment: str = "batch-size",
-    fewest_seeds: int = 1,
-) -> list[Panel]:
-    """A panel per task that has cells with at least `fewest_seeds` final MSEs, degenerate tasks named so."""
-    panels = []
-    for task in frame.tasks_of(experiment):
-        cells = [cell for cell in frame.cells(task, experiment) if len(cell.finals) >= fewest_seeds]
-        if cells:
-            panels.append(Panel(titled(frame, task), draw(task, cells), measure))
-    return panels
-
-
 def titled(frame: Frame, task: str) -> str:
     """A task's name over a panel."""
     return f"{task} (degenerate)" if task in frame.degenerate else task
+
+
+def stacked(axes: Axes) -> tuple[Axes, Axes]:
+    """Two axes in the place of one, the second below the first."""
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom + height * 0.54, width, height * 0.46))
+    return axes, axes.figure.add_axes((left, bottom, width, height * 0.46))

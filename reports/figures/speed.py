@@ -1,19 +1,18 @@
-"""How fast it trains: time per epoch, images per second, and the harness beside its alternatives."""
+"""How fast it trains: time per epoch and images per second."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import median
 
 from matplotlib.axes import Axes
 
-from bsr.document import HarnessTiming
 from bsr.experiment import Result
 from reports import style
 from reports.drawing import Panel
 from reports.figures.spec import Drawing, legend
 from reports.frame import Frame, group, span
-from reports.text import counted, listed, number
+from reports.text import listed, number
 
 
 def speed(frame: Frame) -> Drawing | None:
@@ -50,10 +49,11 @@ def speed(frame: Frame) -> Drawing | None:
             Panel("Time per epoch", panel(measures["seconds"]), "training s per epoch (log)"),
             Panel("Images per second", panel(measures["images"]), "training images per second (log)"),
         ],
-        "Each dot is a run's median epoch, of any task (the network is the same); the line is the median over runs. "
-        f"n = {span(counts, 'run')} per batch size. Timed as: {listed(map(frame.timing_label, series))}.",
-        "Training seconds per epoch, and images per second, against batch size. "
-        f"{number(fast[first], 3)} images per second at batch size {first}, {number(fast[last], 3)} at {last}.",
+        "Each dot is a run's median epoch, of any task (the network is the same); the line is the median "
+        f"over runs. n = {span(counts, 'run')} per batch size. Timed as: "
+        f"{listed(map(frame.timing_label, series))}.",
+        f"Training seconds per epoch, and images per second, against batch size. {number(fast[first], 3)} "
+        f"images per second at batch size {first}, {number(fast[last], 3)} at {last}.",
     )
 
 
@@ -71,69 +71,3 @@ def _lines(frame: Frame, axes: Axes, series: dict[str, dict[int, list[float]]]) 
         axes, sorted({size for row in series.values() for size in row} | set(frame.batch_sizes()))
     )
     legend(axes)
-
-
-def harness(frame: Frame) -> Drawing | None:
-    """The harness's own benchmark: every loop's time per epoch, beside the eager reference, and of the peak."""
-    timings = frame.study.harness
-    if not timings:
-        return None
-    loops = list(dict.fromkeys(timing.loop for timing in timings))
-    cells = {(timing.loop, timing.batch_size): timing for timing in timings}
-    sizes = sorted({timing.batch_size for timing in timings})
-
-    def panel(measure: Callable[[HarnessTiming], float | None]) -> Callable[[Axes], None]:
-        def draw(axes: Axes) -> None:
-            rows = {
-                loop: {size: measure(cells[loop, size]) for size in sizes if (loop, size) in cells}
-                for loop in loops
-            }
-            found = [value for row in rows.values() for value in row.values() if value is not None]
-            scale = style.log_axis(axes.yaxis, found)
-            for index, (loop, row) in enumerate(rows.items()):
-                colour, marker = style.kind(index)
-                shown = {size: value for size, value in row.items() if value is not None}
-                label = f"{style.name(loop)} ({counted(cells[loop, min(row)].threads, 'thread')})"
-                axes.plot(list(shown), scale.place(shown.values()), color=colour, marker=marker, label=label)
-            style.batch_axis(axes, sizes)
-            legend(axes)
-
-        return draw
-
-    def against_eager(timing: HarnessTiming) -> float | None:
-        eager = cells.get(("eager", timing.batch_size))
-        return median(eager.seconds) / median(timing.seconds) if eager else None
-
-    panels = [
-        Panel("Seconds per epoch", panel(lambda timing: median(timing.seconds)), "training s per epoch (log)")
-    ]
-    if "eager" in loops:
-        panels.append(
-            Panel("Times as fast as eager", panel(against_eager), "eager's time / the loop's time (log)")
-        )
-    if any(timing.peak_gflops for timing in timings):
-        panels.append(
-            Panel("Share of the peak", panel(_share_of_peak), "% of the cores' multiply-add peak (log)")
-        )
-    return Drawing(
-        panels,
-        f"The harness measuring itself: median of n = {span((len(t.seconds) for t in timings), 'round')} per point. "
-        "Loops with different numbers of threads are different series.",
-        f"Seconds per training epoch against batch size for the loops {listed(loops)}. {_ratios(timings, cells)}",
-    )
-
-
-def _share_of_peak(timing: HarnessTiming) -> float | None:
-    if not timing.peak_gflops:
-        return None
-    return 100 * timing.gflop_per_epoch / median(timing.seconds) / timing.peak_gflops
-
-
-def _ratios(timings: Sequence[HarnessTiming], cells: dict[tuple[str, int], HarnessTiming]) -> str:
-    said = []
-    for timing in timings:
-        eager = cells.get(("eager", timing.batch_size))
-        if eager and timing.loop != "eager":
-            ratio = median(eager.seconds) / median(timing.seconds)
-            said.append(f"{timing.loop} at {timing.batch_size}: {number(ratio, 3)} times as fast as eager")
-    return "; ".join(said) + ("." if said else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bsr import paper
-from reports.findings import batch_size, choices
+from reports.findings import choices, error, pace, question
 from reports.findings.basis import Finding, Verdict
 from reports.frame import Frame
 from reports.missing import command
@@ -31,28 +31,30 @@ def findings(frame: Frame) -> Findings:
     """Every conclusion of the study, put to the data at hand."""
     learning = (
         *_about_error(frame),
-        batch_size.less_time(frame),
+        pace.less_time(frame),
         *_about_convergence(frame),
-        choices.std_fluctuates(frame, "batch-size") or _missing(frame, "std-fluctuates", "batch-size", "tuned rate"),
-        choices.std_fluctuates(frame, "std-at-0.01") or _missing(frame, "std-fluctuates", "std-at-0.01", "rate 0.01"),
-        batch_size.asymmetry(frame),
+        choices.std_fluctuates(frame, "batch-size")
+        or _missing(frame, "std-fluctuates", "batch-size", "tuned rate"),
+        choices.std_fluctuates(frame, "std-at-0.01")
+        or _missing(frame, "std-fluctuates", "std-at-0.01", "rate 0.01"),
+        error.asymmetry(frame),
         choices.adam(frame) or _missing(frame, "adam", "optimiser"),
         choices.mse_loss(frame) or _missing(frame, "mse-loss", "loss"),
         choices.overfitting(frame) or _missing(frame, "overfitting", "longer"),
     )
-    return Findings(batch_size.question(frame), learning, tuple(choices.collapse(frame)))
+    return Findings(question.question(frame), learning, tuple(choices.collapse(frame)))
 
 
 def _about_error(frame: Frame) -> tuple[Finding, ...]:
     if not frame.learnable():
         return tuple(_nothing(frame, name) for name in ("higher-error", "best-batch-size", "exponential"))
-    return batch_size.higher_error(frame), batch_size.best_batch_size(frame), batch_size.exponential(frame)
+    return error.higher_error(frame), error.best_batch_size(frame), error.exponential(frame)
 
 
 def _about_convergence(frame: Frame) -> tuple[Finding, ...]:
     if not frame.learnable():
         return (_nothing(frame, "slower-convergence"),)
-    return batch_size.slower_convergence(frame, "epochs"), batch_size.slower_convergence(frame, "steps")
+    return pace.slower_convergence(frame, "epochs"), pace.slower_convergence(frame, "steps")
 
 
 def _nothing(frame: Frame, name: str) -> Finding:

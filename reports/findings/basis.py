@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bsr import stats
-from reports.text import listed, number
+from reports.text import counted, listed, number
 
 Verdict = Literal["supported", "not supported", "too little data"]
 
@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The verdict on one task (or rate), and its line of statistics."""
+    """The verdict on one task (or way of timing), and its line of statistics."""
 
     name: str
     verdict: Verdict
@@ -56,10 +56,21 @@ def named(parts: Iterable[Part], verdict: Verdict) -> list[str]:
     return [part.name for part in parts if part.verdict == verdict]
 
 
+def lines(parts: Iterable[Part]) -> tuple[str, ...]:
+    """The statistics of all parts."""
+    return tuple(part.line for part in parts)
+
+
 def where(parts: Sequence[Part]) -> str:
-    """For which parts a verdict holds, if not for all alike: ` (shown for std; too little data for mean)`."""
-    words: dict[Verdict, str] = {"supported": "shown for", "not supported": "not shown for", "too little data": "too little data for"}
-    said = [f"{words[verdict]} {listed(named(parts, verdict))}" for verdict in words if named(parts, verdict)]
+    """For which parts a verdict holds, if not for all: ` (shown for std; too little data for mean)`."""
+    words: dict[Verdict, str] = {
+        "supported": "shown for",
+        "not supported": "not shown for",
+        "too little data": "too little data for",
+    }
+    said = [
+        f"{word} {listed(named(parts, verdict))}" for verdict, word in words.items() if named(parts, verdict)
+    ]
     return f" ({'; '.join(said)})" if len(said) > 1 else ""
 
 
@@ -69,6 +80,12 @@ def p_text(p: stats.PValue) -> str:
         return f"no p-value ({p.reason})"
     shown = f"= {p.value:.2g}" if p.value >= 1e-4 else "below 0.0001"
     return f"p {shown}{' (exact)' if p.exact else ''}"
+
+
+def trend_text(trend: stats.RankTrend) -> str:
+    """`rank correlation 0.82, p = 0.0001, 21 cells, 210 runs`."""
+    rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}"
+    return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
 
 
 def times(factor: float | None) -> str:
