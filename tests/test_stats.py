@@ -402,7 +402,7 @@ def test_seconds_that_are_too_few_are_refused() -> None:
 def epochs(*moments: int | None) -> list[stats.Reached]:
     """Runs of ten epochs that reached their target by these."""
     looks = tuple(float(epoch) for epoch in range(11))
-    return [stats.Reached(10.0 if by is None else by - 1.0, by, looks) for by in moments]
+    return [stats.Reached(10.0 if by is None else max(by - 1.0, 0.0), by, looks) for by in moments]
 
 
 def test_pairs_are_counted_by_who_is_certainly_later() -> None:
@@ -410,6 +410,11 @@ def test_pairs_are_counted_by_who_is_certainly_later() -> None:
     assert (order.larger_later, order.smaller_later, order.tied, order.undecided) == (3, 0, 1, 0)
     assert order.tau == 0.75
     assert order.never == 1
+
+
+def test_a_run_that_arrives_an_epoch_later_is_later() -> None:
+    order = stats.later_with_batch_size({16: epochs(1, 0), 64: epochs(2)})
+    assert order.larger_later == 2
 
 
 def test_two_runs_that_never_arrive_are_undecided_and_bound_tau() -> None:

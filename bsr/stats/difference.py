@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from bsr.stats.basis import (
     NO_LOGARITHM,
@@ -70,7 +70,7 @@ class Contrast:
         """Student's, of the ratio that the difference stands for; None where freedom is unknown."""
         if not self.freedom:
             return None
-        reach = float(stats.t.ppf((1 + level) / 2, self.freedom)) * math.sqrt(self.variance)
+        reach = float(special.stdtrit(self.freedom, (1 + level) / 2)) * math.sqrt(self.variance)
         return exponential(Interval(self.estimate - reach, self.estimate + reach, level))
 
     @property
@@ -78,7 +78,7 @@ class Contrast:
         """Two-sided; None where the replicates carry no spread."""
         if not self.freedom or not self.variance:
             return None
-        return float(2 * stats.t.sf(abs(self.estimate) / math.sqrt(self.variance), self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.estimate) / math.sqrt(self.variance)))
 
 
 def contrast(plus: Array, minus: Array | None = None) -> Contrast:

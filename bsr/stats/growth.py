@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from bsr.stats.basis import NO_LOGARITHM, Array, Cells, PValue, log_cells
 from bsr.stats.trend import ONE_SEED
@@ -132,7 +132,7 @@ def _fits(levels: Array, means: Array, weights: Array) -> dict[Growth, _Fit]:
 
 def _lowest(function: Callable[[float], float]) -> float:
     """Where a function of the log offset is lowest, from all but proportional (-12) to all but flat (6)."""
-    grid = np.linspace(-12, 6, 73)
+    grid = np.linspace(-12, 6, 37)
     start = int(np.argmin([function(offset) for offset in grid]))
     bounds = (grid[max(start - 1, 0)], grid[min(start + 1, len(grid) - 1)])
     return float(optimize.minimize_scalar(function, bounds=bounds, method="bounded").x)
@@ -159,4 +159,4 @@ def _lack_of_fit(groups: Sequence[Array], weights: Array, fit: _Fit) -> PValue:
     expected = form.diagonal() * variances
     numerator = expected.sum() ** 2 / float(np.sum(form**2 * np.outer(variances, variances)))
     denominator = expected.sum() ** 2 / float(np.sum(expected**2 / [len(values) - 1 for values in groups]))
-    return PValue(float(stats.f.sf(fit.scatter / expected.sum(), numerator, denominator)))
+    return PValue(float(special.fdtrc(numerator, denominator, fit.scatter / expected.sum())))

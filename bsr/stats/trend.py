@@ -189,7 +189,7 @@ def _above_p(group: Array, other: Array) -> float:
     """The one-sided p of `group` having the higher mean (Welch 1947, Biometrika 34, 28-35)."""
     rise = float(group.mean() - other.mean())
     error, freedom = standard_error([group, other], np.array([1.0, -1.0]))
-    return float(stats.t.sf(rise / error, freedom)) if error else 1.0 - (rise > 0)
+    return float(special.stdtr(freedom, -rise / error)) if error else 1.0 - (rise > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ def _steepest_p(
     scale, freedom = np.array([standard_error(groups, row) for row in weights]).T
     if (scale == 0).any():
         return np.ones(len(segments))
-    observed = -special.ndtri(np.maximum(stats.t.sf(weights @ means / scale, freedom), 1e-300))
+    observed = -special.ndtri(np.maximum(special.stdtr(freedom, -weights @ means / scale), 1e-300))
     noise = generator().standard_normal((resamples, len(cells))) * errors
     steepest = np.sort((noise @ (weights / scale[:, None]).T).max(axis=1))
     return np.asarray((resamples - np.searchsorted(steepest, observed) + 1) / (resamples + 1))
