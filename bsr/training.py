@@ -258,7 +258,8 @@ def _epochs(
     observe: Callable[[int], None],
 ) -> None:
     """Evaluate, then train and evaluate each epoch, until the last or the first that is not finite."""
-    deadline = time.monotonic() + (execution.timeout_seconds or math.inf)
+    limit = execution.timeout_seconds
+    deadline = math.inf if limit is None else time.monotonic() + limit
     sizes = torch.full((run.steps_per_epoch,), run.batch_size, dtype=torch.float64)
     sizes[-1] = run.train_images - run.batch_size * (run.steps_per_epoch - 1)
     digest = hashlib.sha256()
