@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bsr.experiment import EXPERIMENTS, RUN_FIELDS
+from bsr.experiment import EXPERIMENTS, RUN_FIELDS, Run
 from reports.frame import Frame
 from reports.load import RefusedError
 from reports.text import listed, printable
@@ -26,6 +26,10 @@ def check_comparable(first: Frame, second: Frame) -> None:
         raise nothing_shared([first, second])
 
 
+Shared = dict[tuple[str, str], tuple[Run, Run]]
+"""(experiment, task) that both planned -> a Run of either."""
+
+
 def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]:
     """(field, first's value, second's value) for everything that must agree and does not.
 
@@ -34,8 +38,9 @@ def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]
     found: list[tuple[str, object, object]] = []
     if first.study.dataset_digest != second.study.dataset_digest:
         found.append(("dataset digest", first.study.dataset_digest, second.study.dataset_digest))
+    shared = _shared(first, second)
     for field in RUN_FIELDS:
-        values = list(_values(first, second, field))
+        values = list(_values(shared, field))
         unlike = [entry for entry in values if entry[1] != entry[2]]
         if len(unlike) == len(values) and len({entry[1:] for entry in unlike}) == 1:
             unlike = [("", *unlike[0][1:])]
@@ -43,24 +48,24 @@ def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]
     return found
 
 
-def _shared(first: Frame, second: Frame) -> list[tuple[str, str]]:
-    """(experiment, task) that both planned."""
-    return [
-        (name, task)
-        for name in EXPERIMENTS
-        for task in first.tasks
-        if first.results(name, task) and second.results(name, task)
-    ]
+def _shared(first: Frame, second: Frame) -> Shared:
+    runs, others = ({(name, task): run for name, task, run in _runs(frame)} for frame in (first, second))
+    return {place: (run, others[place]) for place, run in runs.items() if place in others}
 
 
-def _values(first: Frame, second: Frame, field: str) -> Iterator[tuple[str, object, object]]:
+def _runs(frame: Frame) -> Iterator[tuple[str, str, Run]]:
+    for case in frame.study.cases:
+        for name in (name for name in EXPERIMENTS if name in case.cases):
+            yield name, case.result.run.task, case.result.run
+
+
+def _values(shared: Shared, field: str) -> Iterator[tuple[str, object, object]]:
     """(where, first's value, second's) for each shared experiment and task in which a field has one value."""
-    shared = _shared(first, second)
     several = len({name for name, _ in shared}) > 1
-    for name, task in shared:
+    for (name, task), runs in shared.items():
         if field not in {"task", "batch_size", "seed", *EXPERIMENTS[name].varies}:
-            values = [getattr(frame.results(name, task)[0].run, field) for frame in (first, second)]
-            yield f"task {task} in {name}" if several else f"task {task}", *values
+            first, second = (getattr(run, field) for run in runs)
+            yield f"task {task} in {name}" if several else f"task {task}", first, second
 
 
 def nothing_shared(frames: Sequence[Frame]) -> RefusedError:

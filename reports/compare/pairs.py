@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from bsr import stats
 from bsr.experiment import Result, Run
-from reports.compare.series import Series, epoch_seconds
+from reports.compare.series import Cells, Series, epoch_seconds
 from reports.text import counted, listed
 
 MOST_EPOCHS: Final = 200
@@ -27,7 +27,7 @@ class Pair:
     margin: float
 
     @cached_property
-    def _sides(self) -> tuple[dict[Run, dict[str, Result]], dict[Run, dict[str, Result]]]:
+    def _sides(self) -> tuple[Cells, Cells]:
         return self.first.cells(self.experiment), self.second.cells(self.experiment)
 
     @cached_property
@@ -158,11 +158,12 @@ class Pair:
         """Runs that have no final MSE, of either side, and how they ended."""
         said = []
         for series in (self.first, self.second):
-            mine = {result.run.key for result in series.results}
+            mine = {case.key for case in series.cases}
             statuses = Counter(
-                result.status.replace("_", " ")
-                for result in series.frame.results(self.experiment)
-                if result.final_mse is None and (result.run.key in mine or not result.training_seconds)
+                case.result.status.replace("_", " ")
+                for case in series.frame.study.cases
+                if self.experiment in case.cases and case.result.final_mse is None
+                if case.key in mine or not case.result.training_seconds
             )
             if statuses:
                 what = listed(f"{count} {status}" for status, count in sorted(statuses.items()))
@@ -177,7 +178,7 @@ def final_mse(result: Result) -> list[float]:
 
 
 def _measured(
-    side: Mapping[Run, Mapping[str, Result]], cells: Iterable[Run], measure: Callable[[Result], list[float]]
+    side: Cells, cells: Iterable[Run], measure: Callable[[Result], list[float]]
 ) -> dict[Run, dict[str, float]]:
     return {
         cell: {key: value for key, result in side[cell].items() for value in measure(result)}

@@ -10,14 +10,18 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
+from bsr.document import Case
 from bsr.experiment import Result, Run
-from reports.frame import Frame, Timing, group
+from reports.frame import Frame, Timing, timing_of
 from reports.load import RefusedError
 from reports.text import counted, printable
 
 FLAT: Final = 0.9
 """Share of a series' best throughput from which on its curve counts as flat."""
 LABEL_LIMIT: Final = 48
+
+Cells = dict[Run, dict[str, Result]]
+"""Cell (its Runs with the seed at 0) -> key of the Run -> Result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,7 @@ class Series:
 
     frame: Frame
     timing: Timing
-    results: tuple[Result, ...]
+    cases: tuple[Case, ...]
     label: str = ""
 
     @cached_property
@@ -34,12 +38,18 @@ class Series:
         """The fingerprint of its machine; empty where none was recorded."""
         return self.frame.study.environments.get(self.timing.environment, {})
 
-    def cells(self, experiment: str) -> dict[Run, dict[str, Result]]:
-        """Cell (its Runs with the seed at 0) -> key of the Run -> Result, of an experiment's cases."""
-        inside = {case.key for case in self.frame.study.cases if experiment in case.cases}
-        mine = [result for result in self.results if result.run.key in inside]
-        cells = group(mine, lambda result: replace(result.run, seed=0))
-        return {cell: {result.run.key: result for result in results} for cell, results in cells.items()}
+    def cells(self, experiment: str) -> Cells:
+        """The cells of an experiment."""
+        return self._cells.get(experiment, {})
+
+    @cached_property
+    def _cells(self) -> dict[str, Cells]:
+        found: dict[str, Cells] = {}
+        for case in self.cases:
+            cell = replace(case.result.run, seed=0)
+            for experiment in case.cases:
+                found.setdefault(experiment, {}).setdefault(cell, {})[case.key] = case.result
+        return found
 
     def throughput(self, experiment: str) -> dict[int, float]:
         """Batch size -> training images per second, the median over runs, rising batch sizes."""
@@ -76,10 +86,13 @@ def commit_of(about: Mapping[str, Any]) -> str:
 
 
 def series_of(frame: Frame) -> list[Series]:
-    """A recording's series, that with the most results first; results that never trained are in none."""
-    timings = frame.timings(frame.all_results)
-    found = [Series(frame, timing, tuple(results)) for timing, results in timings.items()]
-    return sorted(found, key=lambda series: -len(series.results))
+    """A recording's series, that with the most cases first; cases that never trained are in none."""
+    timings: dict[Timing, list[Case]] = {}
+    for case in frame.study.cases:
+        if case.result.training_seconds:
+            timings.setdefault(timing_of(case.result), []).append(case)
+    found = [Series(frame, timing, tuple(cases)) for timing, cases in sorted(timings.items())]
+    return sorted(found, key=lambda series: -len(series.cases))
 
 
 def named(series: Sequence[Series], frames: Sequence[Frame], labels: Sequence[str] = ()) -> list[Series]:

@@ -113,7 +113,7 @@ def series(comparison: Comparison) -> Table:
         rows.append(
             (
                 one.label, one.frame.recording.path.name, one.frame.machine_name(one.timing.environment),
-                one.timing.engine, one.timing.threads, one.timing.mode, len(one.results),
+                one.timing.engine, one.timing.threads, one.timing.mode, len(one.cases),
                 max(speeds.values(), default=None), flattening(one, comparison.experiment),
                 commit_of(one.frame.recording.commit),
             )
