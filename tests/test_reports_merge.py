@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_benchmark.stats import Stats
+
+from bsr import journal
+from bsr.document import Case, Study
+from bsr.experiment import PRESETS, Execution, Grid, Result, Run, Status, plan
+from bsr.plugin.measuring import extra_info
+from reports.load import RefusedError, load
+from reports.merge import Source, main, merge, merged
+from reports.merge.entries import entry, one_round
+from reports.merge.journals import cases_of, experiments_of
+
+SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
+COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"
+
+
+def part(study: Study, keep: Callable[[Run], bool]) -> Study:
+    cases = tuple(case for case in study.cases if keep(case.result.run))
+    return replace(study, cases=cases, planned=len(cases), finished=len(cases))
+
+
+def shards(study: Study | None = None) -> tuple[Study, Study]:
+    """A study cut in two by batch size."""
+    whole = study or synthetic.study(grid=SMALL)
+    return part(whole, lambda run: run.batch_size == 16), part(whole, lambda run: run.batch_size != 16)
+
+
+def changed(study: Study, **fields: Any) -> Study:
+    cases = tuple(replace(case, result=replace(case.result, **fields)) for case in study.cases)
+    return replace(study, cases=cases)
+
+
+def on_machine(study: Study, **fingerprint: Any) -> Study:
+    about = synthetic.fingerprint() | {"id": "another"} | fingerprint
+    moved = changed(study, environment="another", engine=about["engine"])
+    return replace(moved, environments={"another": about})
+
+
+def written(path: Path, study: Study) -> Path:
+    """As pytest-benchmark writes it, an entry per finished case and experiment."""
+    made = synthetic.document(study)
+    entries = [entry(case, name) for case in study.cases if case.result.final_mse for name in case.cases]
+    made["benchmarks"] = [dict(one, options={"timer": path.stem}) for one in entries]
+    made["commit_info"] = {"id": path.stem * 10, "dirty": False}
+    path.write_text(json.dumps(made, allow_nan=False), encoding="utf-8")
+    return path
+
+
+def journalled(path: Path, study: Study, results: int | None = None, command: str = COMMAND) -> Path:
+    """The journal of a session that recorded the first `results` cases, then was killed."""
+    opened = journal.Journal(path)
+    opened.append(
+        journal.Header(
+            planned=tuple(case.result.run for case in study.cases),
+            execution=Execution(),
+            dataset_digest=study.dataset_digest,
+            environment=next(iter(study.environments.values())),
+            started_at="2026-01-02T03:04:05+00:00",
+            command=command,
+        )
+    )
+    for case in study.cases[:results]:
+        opened.record(case.result)
+    opened.close()
+    return path
+
+
+def by_key(study: Study) -> dict[str, Case]:
+    return {case.key: case for case in study.cases}
+
+
+def of(*studies: Study) -> list[Source]:
+    return [Source(Path(f"{name}.json"), study, {}) for name, study in zip("abcd", studies, strict=False)]
+
+
+def refused(*studies: Study) -> str:
+    with pytest.raises(RefusedError) as found:
+        merged(of(*studies))
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+# What becomes of the parts
+
+
+def test_shards_of_a_grid_become_the_whole(tmp_path: Path) -> None:
+    first, second = shards()
+    paths = [written(tmp_path / "a.json", first), written(tmp_path / "b.json", second)]
+    assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
+    whole = load(tmp_path / "all.json").study
+    assert by_key(whole) == by_key(synthetic.study(grid=SMALL))
+    assert (whole.planned, whole.finished) == (8, 8)
+    assert whole.options["merged_from"] == ["a.json", "b.json"]
+
+
+@given(st.data())
+def test_cases_dealt_over_files_in_any_way_come_together_again(data: st.DataObject) -> None:
+    whole = synthetic.study(("batch-size", "loss"), SMALL)
+    dealt = [data.draw(st.sets(st.sampled_from("abc"), min_size=1)) for _ in whole.cases]
+    parts = [
+        replace(
+            whole, cases=tuple(case for case, files in zip(whole.cases, dealt, strict=True) if name in files)
+        )
+        for name in data.draw(st.permutations("abc"))
+    ]
+    found = merged(of(*[study for study in parts if study.cases]))
+    assert by_key(found) == by_key(whole)
+    assert found.finished == whole.finished
+
+
+def test_an_interrupted_session_is_completed_by_the_one_that_went_on() -> None:
+    def stopped(run: Run) -> Status:
+        ends: dict[int, Status] = {16: "ok", 17: "interrupted"}
+        return ends.get(run.seed, "not_run")
+
+    before, after = synthetic.study(grid=SMALL, disturb=stopped), synthetic.study(grid=SMALL)
+    assert by_key(merged(of(before, after))) == by_key(merged(of(after, before))) == by_key(after)
+
+
+def test_of_two_unfinished_results_the_one_that_says_more_is_kept() -> None:
+    def all_ended(status: Status) -> Study:
+        return synthetic.study(grid=SMALL, disturb=lambda _run: status)
+
+    order: tuple[Status, ...] = ("not_run", "interrupted", "failed")
+    for less, more in itertools.pairwise(order):
+        for pair in ((all_ended(less), all_ended(more)), (all_ended(more), all_ended(less))):
+            assert {case.result.status for case in merged(of(*pair)).cases} == {more}
+
+
+def test_a_case_keeps_every_experiment_that_any_file_ran_it_for() -> None:
+    grid = replace(SMALL, batch_sizes=(32,))
+    studies = [synthetic.study((name,), grid) for name in ("batch-size", "learning-rate")]
+    found = merged(of(*studies))
+    shared = [case for case in found.cases if set(case.cases) == {"batch-size", "learning-rate"}]
+    assert len(shared) == 4
+    assert found.experiments == ("batch-size", "learning-rate")
+
+
+def test_options_commands_and_times_of_all_are_kept() -> None:
+    first, second = shards()
+    first = replace(first, options={"size": "16", "same": 1}, command="one", wall_seconds=10.0)
+    second = replace(second, options={"size": "64", "same": 1}, command="two", wall_seconds=5.0)
+    found = merged(of(first, second))
+    assert found.options == {"size": "16; 64", "same": 1, "merged_from": ["a.json", "b.json"]}
+    assert found.command == "one && two"
+    assert found.wall_seconds == 15
+
+
+def test_labels_are_kept_once() -> None:
+    labels = synthetic.labels(("mean", "std"))
+    first, second = (replace(study, labels=labels) for study in shards())
+    assert merged(of(first, second)).labels == labels
+
+
+# What is refused
+
+
+def test_two_results_of_one_run_are_refused_by_name_and_by_what_differs() -> None:
+    whole = synthetic.study(grid=SMALL)
+    run = whole.cases[0].result.run
+    message = refused(whole, changed(whole, test_mse=(1.0, 2.0, 3.0)))
+    assert message.startswith(
+        f"{run.label} ({run.key}): expected one result, got one in a.json and another in b.json"
+    )
+    assert "unlike in test_mse" in message
+
+
+def test_a_run_measured_twice_is_two_results_even_where_the_errors_agree() -> None:
+    whole = synthetic.study(grid=SMALL)
+    assert "unlike in training_seconds" in refused(whole, changed(whole, training_seconds=(1.0, 2.0)))
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "field", "values"),
+    [
+        ({"device_name": "NVIDIA H200"}, "device_name", ("Synthetic CPU @ 2.00GHz", "NVIDIA H200")),
+        ({"torch": "3.0"}, "torch", ("2.9.0", "3.0")),
+        ({"engine": "native"}, "engine", ("eager", "native")),
+        ({"driver": "580"}, "driver", ("None", "580")),
+        ({}, "environment", ("0123456789ab", "another")),
+    ],
+)
+def test_another_environment_is_refused_with_the_field_and_both_values(
+    fingerprint: dict[str, str], field: str, values: tuple[str, str]
+) -> None:
+    first, second = shards()
+    message = refused(first, on_machine(second, **fingerprint))
+    assert f"{field} is {values[0]} in a.json and {values[1]} in b.json" in message
+
+
+def test_another_engine_on_the_same_machine_is_refused() -> None:
+    first, second = shards()
+    assert "engine is eager in a.json and native in b.json" in refused(
+        first, changed(second, engine="native")
+    )
+
+
+def test_other_data_are_refused_with_both_digests() -> None:
+    first, second = shards()
+    message = refused(first, replace(second, dataset_digest="feed"))
+    assert "dataset digest is 0123456789abcdef in a.json and feed in b.json" in message
+
+
+def test_another_grid_is_refused_with_the_field_and_both_values() -> None:
+    first, second = shards(synthetic.study(grid=SMALL))[0], synthetic.study(grid=replace(SMALL, epochs=3))
+    assert "epochs is 2 in a.json and 3 in b.json" in refused(first, second)
+
+
+def test_unlike_labels_are_refused() -> None:
+    labels = synthetic.labels(("mean",))
+    unlike = (replace(labels[0], median=1.0),)
+    first, second = shards()
+    assert "labels of MNIST, mean and train" in refused(
+        replace(first, labels=labels), replace(second, labels=unlike)
+    )
+
+
+def test_a_refusal_writes_nothing_and_exits_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = synthetic.study(grid=SMALL)
+    paths = [
+        synthetic.write(tmp_path / "a.json", whole),
+        synthetic.write(tmp_path / "b.json", changed(whole, test_mse=(1.0, 2.0, 3.0))),
+    ]
+    output = tmp_path / "all.json"
+    output.write_text("as it was", encoding="utf-8")
+    assert main([*map(str, paths), "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: mean-bs16-seed16")
+    assert error.count("\n") == 1
+    assert output.read_text(encoding="utf-8") == "as it was"
+
+
+def test_a_source_is_not_overwritten(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "a.json", synthetic.study(grid=SMALL))
+    with pytest.raises(RefusedError, match="--output: expected another file than the sources"):
+        merge([path], tmp_path / "." / "a.json")
+
+
+@pytest.mark.parametrize("name", ["missing.json", "missing.journal.jsonl", "folder.jsonl"])
+def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(RefusedError, match=name):
+        merge([tmp_path / name], tmp_path / "all.json")
+
+
+# Journals
+
+
+def test_a_journal_and_the_json_of_its_session_are_one_session(tmp_path: Path) -> None:
+    whole = synthetic.study(grid=SMALL)
+    sources = [written(tmp_path / "run.json", whole), journalled(tmp_path / "run.journal.jsonl", whole)]
+    found, _ = merge(sources, tmp_path / "all.json")
+    assert by_key(found) == by_key(whole)
+
+
+def test_a_killed_session_is_saved_from_its_journal_alone(tmp_path: Path) -> None:
+    whole = synthetic.study(grid=SMALL)
+    path = journalled(tmp_path / "run.journal.jsonl", whole, results=3)
+    with path.open("ab") as file:
+        file.write(b'{"kind":"result","schema":1,"ke')  # torn: killed while it wrote
+    found, _ = merge([path], tmp_path / "all.json")
+    assert (found.planned, found.finished) == (8, 3)
+    assert load(tmp_path / "all.json").study == found
+    assert [case.result for case in found.cases[:3]] == [case.result for case in whole.cases[:3]]
+    assert {case.result.status for case in found.cases[3:]} == {"not_run"}
+    assert all(case.cases == by_key(whole)[case.key].cases for case in found.cases)
+
+
+def test_a_corrupt_or_empty_journal_is_refused_by_line(tmp_path: Path) -> None:
+    path = journalled(tmp_path / "run.journal.jsonl", synthetic.study(grid=SMALL))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"{nonsense}\n", *lines[1:]]))
+    with pytest.raises(RefusedError, match="line 2: expected a bsr journal record"):
+        merge([path], tmp_path / "all.json")
+    path.write_bytes(b"")
+    with pytest.raises(RefusedError, match="expected a journal with a session in it"):
+        merge([path], tmp_path / "all.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "experiments"),
+    [
+        ("", ("batch-size",)),
+        ("--bsr-preset study", PRESETS["study"].experiments),
+        ("--bsr-preset=smoke --bsr-experiments loss,optimiser", ("loss", "optimiser")),
+        ("--bsr-refine run.json", ("learning-rate",)),
+        ("--bsr-preset 'unfinished quote", ("batch-size",)),
+    ],
+)
+def test_the_command_tells_the_experiments(options: str, experiments: tuple[str, ...]) -> None:
+    assert experiments_of(f"pytest benchmarks {options}") == experiments
+
+
+@pytest.mark.parametrize(
+    ("options", "grid"),
+    [
+        ("--bsr-preset study", PRESETS["study"].grid),
+        ("--bsr-preset study --bsr-batch-sizes 16,64", replace(PRESETS["study"].grid, batch_sizes=(16, 64))),
+        ("--bsr-experiments longer", Grid(runs=1, epochs=2)),
+        ("--bsr-experiments learning-rate,loss", Grid(runs=1, epochs=2)),
+        (
+            "--bsr-experiments learning-rate --bsr-refine x.json",
+            Grid(runs=1, epochs=2, refine_around=(("mean", 0.003),)),
+        ),
+    ],
+)
+def test_every_run_of_a_journal_finds_its_experiments_and_case_ids(options: str, grid: Grid) -> None:
+    command = f"pytest benchmarks {options}"
+    planned = plan(experiments_of(command), grid)
+    expected: dict[str, dict[str, str]] = {}
+    for name, cases in planned.items():
+        for case_id, run in cases.items():
+            expected.setdefault(run.key, {})[name] = case_id
+    runs = {run.key: run for cases in planned.values() for run in cases.values()}
+    assert cases_of(runs.values(), command) == expected
+
+
+# pytest-benchmark's part
+
+
+def test_entries_of_a_json_are_kept_and_those_of_a_journal_are_made_like_them(tmp_path: Path) -> None:
+    first, second = shards()
+    sources = [written(tmp_path / "a.json", first), journalled(tmp_path / "b.journal.jsonl", second)]
+    merge(sources, tmp_path / "all.json")
+    made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    entries = {one["extra_info"]["key"]: one for one in made["benchmarks"]}
+    assert len(entries) == len(made["benchmarks"]) == 8
+    assert all(entries[case.key]["options"] == {"timer": "a"} for case in first.cases)
+    assert all(entries[case.key]["options"]["timer"] == "training_seconds" for case in second.cases)
+    for case in (*first.cases, *second.cases):
+        assert entries[case.key]["name"] == f"test_batch_size[{case.cases['batch-size']}]"
+        assert entries[case.key]["stats"]["mean"] == case.result.total_training_seconds
+    assert made["commit_info"]["id"] == "a" * 10
+
+
+def test_only_finished_cases_have_an_entry(tmp_path: Path) -> None:
+    def ended(run: Run) -> Status:
+        ends: dict[int, Status] = {16: "ok", 17: "diverged", 64: "failed"}
+        return ends.get(run.seed, "not_run")
+
+    study = synthetic.study(grid=SMALL, disturb=ended)
+    merge([journalled(tmp_path / "a.journal.jsonl", study)], tmp_path / "all.json")
+    made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert {one["extra_info"]["status"] for one in made["benchmarks"]} == {"ok", "diverged"}
+    assert len(made["benchmarks"]) == 4
+    assert len(made["bsr"]["cases"]) == 8
+
+
+def test_entries_that_are_no_runs_are_kept_once(tmp_path: Path) -> None:
+    paths = []
+    for name, study in zip("ab", shards(), strict=True):
+        paths.append(written(tmp_path / f"{name}.json", study))
+        made = json.loads(paths[-1].read_text(encoding="utf-8"))
+        made["benchmarks"].append({"fullname": "labels[mean]", "extra_info": {}, "stats": one_round(1.0)})
+        paths[-1].write_text(json.dumps(made), encoding="utf-8")
+    merge(paths, tmp_path / "all.json")
+    made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert sum(one["fullname"] == "labels[mean]" for one in made["benchmarks"]) == 1
+
+
+def test_statistics_of_one_round_are_those_of_pytest_benchmark() -> None:
+    stats = Stats()
+    stats.update(1.25)
+    assert one_round(1.25) == {**stats.as_dict(), "data": [1.25], "iterations": 1}
+
+
+@given(seed=st.integers(0, 9), resumed=st.booleans())
+def test_extra_info_is_what_the_plugin_writes(*, seed: int, resumed: bool) -> None:
+    result: Result = synthetic.result(Run(task="mean", batch_size=16, seed=seed, learning_rate=0.0015))
+    case = Case(key=result.run.key, cases={"batch-size": "x"}, result=result, resumed=resumed)
+    assert entry(case, "batch-size")["extra_info"] == extra_info(result, resumed=resumed)
+
+
+def test_commits_that_differ_are_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [written(tmp_path / f"{name}.json", study) for name, study in zip("ab", shards(), strict=True)]
+    assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
+    out = capsys.readouterr().out
+    assert "8 of 8 cases finished" in out
+    assert "note: commits differ: " in out
+    assert "aaaaaaaaaa" in out
+    assert "bbbbbbbbbb" in out
+
+
+def test_times_of_two_modes_are_a_note_and_stay_apart() -> None:
+    first, second = shards()
+    found = merged(of(first, changed(second, beside=3)))
+    assert {case.result.timing for case in found.cases} == {"alone", "beside 3"}
