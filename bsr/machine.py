@@ -29,8 +29,8 @@ def resolve_device(name: str) -> str:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
+    kind, colon, index = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (colon and (kind != "cuda" or not index.isdigit())):
         raise DeviceError(f"unknown device {name!r}; expected one of auto, cpu, cuda, cuda:N, mps")
     if kind == "cuda":
         count = torch.cuda.device_count()
