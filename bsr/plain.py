@@ -10,6 +10,7 @@ from typing import Any, Final
 
 MAX_DEPTH: Final = 50
 """Deeper values, and those that hold themselves, are cut off with a word about it."""
+LONGEST_LINE: Final = 300
 
 
 def plain(value: object, depth: int = 0) -> Any:  # noqa: PLR0911 - one per kind of value
@@ -37,9 +38,9 @@ def plain(value: object, depth: int = 0) -> Any:  # noqa: PLR0911 - one per kind
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's type and message, on one line of bounded length."""
+    """An exception's type and message, on one line of at most `LONGEST_LINE` characters."""
     text = " ".join(f"{type(error).__name__}: {_text(error)}".split())
-    return text if len(text) <= 500 else f"{text[:499]}…"
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
 
 
 def _text(value: object) -> str:

@@ -112,7 +112,7 @@ class Workers(Executor):
 
     def _answer(self, task: _Task, worker: _Worker | None) -> _Worker | None:
         """Let a call be answered, in a new process where there is none; returns the process that did."""
-        lost = "the session ended"
+        exit_code = None
         for _ in range(ATTEMPTS):
             if worker is None or not worker.process.is_alive():
                 worker = self._start()
@@ -122,15 +122,15 @@ class Workers(Executor):
                 value, problem = worker.ask(task.call, self._told.append)
             except (EOFError, OSError):
                 self._stop(worker)
-                lost = f"its process died {ATTEMPTS} times, at last with exit code {worker.process.exitcode}"
-                worker = None
+                exit_code, worker = worker.process.exitcode, None
+                continue
+            if problem:
+                task.future.set_exception(CallFailedError(problem))
             else:
-                if problem:
-                    task.future.set_exception(CallFailedError(problem))
-                else:
-                    task.future.set_result(value)
-                return worker
-        task.future.set_exception(WorkerLostError(lost))
+                task.future.set_result(value)
+            return worker
+        died = f"its process died {ATTEMPTS} times, at last with exit code {exit_code}"
+        task.future.set_exception(WorkerLostError("the session ended" if self._ended else died))
         return None
 
     def _start(self) -> _Worker | None:

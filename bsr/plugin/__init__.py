@@ -60,6 +60,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     starting.start(session.config, session.items)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:  # noqa: ANN401 - of pytest-xdist
+    """In the session that only hands out: refuse what others were about to measure."""
+    if collection.among_cases(node.config, ids):
+        checks.xdist(node.config)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop() -> Generator[None, object, object]:
     """From the last case to the last record, no signal gets in between."""
@@ -80,9 +87,9 @@ def pytest_runtest_makereport(
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
-    """No dots among the cases' own lines."""
-    if report.when == "call" and report.passed and report.nodeid in state(config).shown:
-        return "passed", "", "PASSED"
+    """No letters among the cases' own lines."""
+    if report.when == "call" and report.outcome != "skipped" and report.nodeid in state(config).shown:
+        return report.outcome, "", report.outcome.upper()
     return None
 
 

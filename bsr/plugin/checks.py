@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def only_looks(config: pytest.Config) -> bool:
-    """Whether pytest will show what there is and run nothing."""
-    return any(config.getoption(name, default=False) for name in ("collectonly", "setuponly", "setupplan"))
+    """Whether this process only collects: to show what there is, or for pytest-xdist, see `xdist`."""
+    return "PYTEST_XDIST_WORKER" in os.environ or any(
+        config.getoption(name, default=False) for name in ("collectonly", "setuponly", "setupplan")
+    )
 
 
 def skips(config: pytest.Config) -> bool:
@@ -46,7 +48,7 @@ def host(config: pytest.Config, options: Options) -> None:
 
 def xdist(config: pytest.Config) -> None:
     """No pytest-xdist: with it pytest-benchmark measures nothing, writes nothing and exits with 0."""
-    if config.getoption("dist", "no") != "no" or os.environ.get("PYTEST_XDIST_WORKER"):
+    if config.getoption("dist", "no") != "no":
         raise pytest.UsageError(
             "pytest-xdist: expected one session, got several, which disturb each other's times and write "
             "no JSON; leave out -n, and use --bsr-workers for many runs at once"

@@ -85,6 +85,12 @@ def planned(items: list[pytest.Item]) -> tuple[tuple[Run, ...], dict[str, dict[s
     return tuple(runs.values()), cases
 
 
+def among_cases(config: pytest.Config, node_ids: list[str]) -> bool:
+    """Whether any of these is a case that trains, told by the part in brackets."""
+    cases = {case for runs in state(config).options.plan.values() for case in runs}
+    return any(node_id.partition("[")[2].removesuffix("]") in cases for node_id in node_ids)
+
+
 def case_id(item: pytest.Item) -> str:
     """The part of the pytest id in brackets: `mean-bs16-seed16`."""
     found: str = item.callspec.id  # type: ignore[attr-defined]

@@ -85,6 +85,9 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         reporter.write_line(f"bsr: {problem}; run the same command with --bsr-resume", red=True)
     session = known.session
     if session is None:
+        if known.unselected and not reporter.stats:
+            names = ", ".join(sorted(known.unselected))
+            reporter.write_line(f"bsr: not chosen: {names}; choose with --bsr-experiments")
         return
     from bsr.plugin.summary import tables  # noqa: PLC0415 - rich and, for the estimate's type, torch
 

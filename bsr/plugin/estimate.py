@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -18,7 +18,7 @@ from bsr.plain import one_line
 
 PROBE_STEPS: Final = 3
 PROBE_TEST_IMAGES: Final = 500
-PROBED_BATCH_SIZES: Final = (32, 512, 4, 128, 1024, 1)
+PROBED_BATCH_SIZES: Final = (32, 512, 4, 128)
 """The most telling first. Between two a step's seconds are interpolated; beyond, proportional or constant."""
 PROBE_SECONDS: Final = 1.0
 """No further batch size is probed after this long."""
@@ -84,15 +84,15 @@ class Estimate:
                 return low + (high - low) * (size - left) / (right - left)
         return largest[1] * size / largest[0]
 
-    def total(self, runs: Iterable[Run], epochs_done: Mapping[str, int] | None = None) -> float | None:
+    def total(self, runs: Iterable[Run], begun: Iterable[tuple[Run, int]] = ()) -> float | None:
         """Seconds of all these Runs, as many at once as there are workers; None where nothing is expected.
 
-        `epochs_done` says by key how far some have come.
+        `begun` are those among them that have finished some epochs, with their number.
         """
         if self.problem:
             return None
         correction = self._taken / self._expected if self._expected else 1.0
-        seconds = sum(self.run(run) * (1 - (epochs_done or {}).get(run.key, 0) / run.epochs) for run in runs)
+        seconds = sum(map(self.run, runs)) - sum(self.run(run) * done / run.epochs for run, done in begun)
         return correction * seconds / self._workers
 
     def learn(self, run: Run, seconds: float) -> None:

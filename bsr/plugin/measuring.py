@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -57,12 +57,11 @@ def _measure(config: pytest.Config, benchmark: BenchmarkFixture, run: Run) -> Re
         return result
 
     CLOCK.reset()
-    try:
-        with ending_without_a_journal():
-            result: Result = benchmark.pedantic(trained, rounds=1, iterations=1)
-    except RunUnfinished:
-        unfinished = session.results[run.key]
-        pytest.fail(f"{unfinished.status}: {unfinished.message}", pytrace=False)
+    with suppress(RunUnfinished), ending_without_a_journal():
+        benchmark.pedantic(trained, rounds=1, iterations=1)
+    result = session.results[run.key]
+    if result.status not in FINISHED:
+        pytest.fail(f"{result.status}: {result.message}", pytrace=False)
     if benchmark.stats is not None:
         benchmark.stats.group = f"{run.task}, {result.engine}, timed {result.timing}"
     if session.options.strict and result.status != "ok":

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bsr.experiment import Result, Run
+from bsr.experiment import FINISHED, Result, Run
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
 
@@ -45,8 +45,9 @@ class Display:
         self._clear()
         done = f"[{len(self._session.results)}/{len(self._session.runs)}{self._left()}]"
         again = " (resumed)" if resumed else ""
+        colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
-        self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}")
+        self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}", **colour)
 
     def stop(self) -> None:
         """Remove the live line for good."""
@@ -68,7 +69,7 @@ class Display:
     def _left(self) -> str:
         """How long the Runs that have no Result will take, those in progress in part."""
         waiting = [run for key, run in self._session.runs.items() if key not in self._session.results]
-        seconds = self._estimate.total(waiting, {key: epoch for key, (_, epoch) in self._running.items()})
+        seconds = self._estimate.total(waiting, self._running.values())
         return f", {duration(seconds)} left" if waiting and seconds is not None else ""
 
 

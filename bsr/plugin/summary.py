@@ -47,9 +47,10 @@ def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:
     cells = {_cell_of_the_study(run) for run in paper}
     within = sum(_cell_of_the_study(run) in cells for run in runs)
     epochs = "/".join(str(count) for count in sorted({run.epochs for run in runs}))
+    count = "1 case" if len(runs) == 1 else f"{len(runs)} cases"
     images = "" if all(run.train_images == paper[0].train_images for run in runs) else ", part of the images"
     return (
-        f"{preset}: {len(runs)} case{'s' * (len(runs) != 1)}, of the study's main experiment {within} of {len(paper)} runs, "
+        f"{preset}: {count}, of the study's main experiment {within} of {len(paper)} runs, "
         f"{epochs} of {paper[0].epochs} epochs{images}"
     )
 
@@ -66,8 +67,8 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> s
     for name in LARGER_PRESETS:
         preset = PRESETS[name]
         grid = replace(preset.grid, tasks=session.options.grid.tasks)
-        runs = {run.key: run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
-        seconds = estimate.total(runs.values())
+        runs = {run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
+        seconds = estimate.total(runs)
         if seconds is not None and seconds > MUCH_LARGER * mine:
             larger.append(f"{name} ({len(runs)} runs) {duration(seconds)}")
     return duration(mine) + (f"; the presets {', '.join(larger)}" if larger else "")

@@ -1,0 +1,49 @@
+"""A pytest plugin for the tests of the suite: makes writing fail, and training go every way it can.
+
+`--fault write:3` lets the third os.write of bsr.durable fail as on a full disk; so `fsync` and `replace`.
+`--bsr-engine faulty` trains each smoke case to another end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bsr import durable
+from bsr.engines import ENGINES
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault", metavar="CALL:N", help="let the Nth call of os.CALL in bsr.durable fail")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    ENGINES["faulty"] = "faulty_engine:FaultyLearner"
+    if fault := config.getoption("--fault"):
+        name, number = fault.split(":")
+        setattr(durable, "os", FailingOs(name, int(number)))  # noqa: B010 - as the type checker wants it
+
+
+class FailingOs:
+    """`os`, but one call of it fails as on a full disk, having written half of what it should."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self._name = name
+        self._left = number
+
+    def __getattr__(self, name: str) -> Any:
+        return self._counted if name == self._name else getattr(os, name)
+
+    def _counted(self, *arguments: Any) -> Any:
+        self._left -= 1
+        call: Callable[..., Any] = getattr(os, self._name)
+        if self._left:
+            return call(*arguments)
+        if self._name == "write":
+            call(arguments[0], arguments[1][: len(arguments[1]) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

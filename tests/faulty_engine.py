@@ -1,0 +1,55 @@
+"""An engine whose trainings end in every way there is, by task and batch size; see faults."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bsr.training import EagerLearner, Evaluation, Overtime
+
+
+class FaultyLearner(EagerLearner):
+    """Trains plainly, but for what its Run's label says below."""
+
+    @property
+    def _fate(self) -> str:
+        fates = {
+            "mean-bs256": "out of memory",
+            "std-bs32": "exception",
+            "std-bs256": "exit",
+            "var-bs32": "not finite",
+            "var-bs256": "constant",
+            "median-bs32": "too slow",
+        }
+        return fates.get(f"{self.run.task}-bs{self.run.batch_size}", "")
+
+    def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
+        if self._fate == "out of memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nand more lines")
+        if self._fate == "exception":
+            raise ValueError("first line\nsecond line \udcff")
+        if self._fate == "exit":
+            raise SystemExit("a library left")
+        losses = super().train_epoch(order, deadline)
+        if self._fate == "not finite":
+            losses[2:] = math.nan
+        if self._fate == "too slow" and self._slowed():
+            while time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise Overtime
+        return losses
+
+    def _slowed(self) -> bool:
+        """From the second epoch on."""
+        self.epochs = getattr(self, "epochs", 0) + 1
+        return self.epochs == 2
+
+    def evaluate(self) -> Evaluation:
+        measured = super().evaluate()
+        if self._fate == "constant":
+            return replace(measured, prediction_spread=0.0)
+        return measured

@@ -1,0 +1,264 @@
+"""The journal keeps every record that it said was written, and touches nothing it does not understand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bsr import durable
+from bsr.experiment import PRESETS, SCHEMA, Execution, Result, Run, batch_size
+from bsr.journal import End, Environment, Header, Journal, JournalError, differences, journal_path, read
+from faults import FailingOs
+
+RUNS = tuple(batch_size(PRESETS["smoke"].grid))
+MACHINE = {
+    "id": "0123",
+    "device": "cpu",
+    "device_name": "a processor",
+    "threads": 1,
+    "torch": "2.9",
+    "driver": None,
+}
+
+
+def header(**changes: Any) -> Header:
+    usual = Header(
+        planned=RUNS,
+        execution=Execution(threads=1),
+        dataset_digest="abc",
+        environment=MACHINE,
+        started_at="2026-01-01T00:00:00+00:00",
+    )
+    return replace(usual, **changes)
+
+
+def result(run: Run = RUNS[0], **changes: Any) -> Result:
+    return replace(Result(run=run, status="ok", test_mse=(3.0, 2.0, 1.0), baseline_mse=2.0), **changes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.journal.jsonl"
+
+
+def written(path: Path, *entries: Header | Result | Environment | End) -> None:
+    journal = Journal(path)
+    for entry in entries:
+        journal.record(entry) if isinstance(entry, Result) else journal.append(entry)
+    journal.close()
+
+
+def test_the_journal_of_run_json_lies_beside_it() -> None:
+    assert journal_path(Path("runs/run.json")) == Path("runs/run.journal.jsonl")
+
+
+def test_what_was_written_is_read_back(path: Path) -> None:
+    elsewhere = MACHINE | {"id": "4567"}
+    done = result(message="a remark", training_seconds=(0.25, 0.5), status="diverged")
+    written(path, header(), Environment(environment=elsewhere), done)
+    history = read(path)
+    assert history.header == header()
+    assert history.results == {RUNS[0].key: done}
+    assert history.environments == {"0123": MACHINE, "4567": elsewhere}
+    assert not history.ended
+    assert history.whole_bytes == path.stat().st_size
+
+
+def test_every_line_names_its_schema(path: Path) -> None:
+    written(path, header(), result(), End(finished_at="now"))
+    assert [json.loads(line)["schema"] for line in path.read_text().splitlines()] == [SCHEMA] * 3
+
+
+def test_a_session_is_ended_by_its_end_and_begun_again_by_a_header(path: Path) -> None:
+    written(path, header(), result(), End(finished_at="now"))
+    assert read(path).ended
+    again = Journal(path, read(path).whole_bytes)
+    again.append(header())
+    assert not read(path).ended
+
+
+def test_the_last_record_of_a_key_wins(path: Path) -> None:
+    written(path, header(), result(status="failed"), result(status="ok"))
+    assert read(path).results[RUNS[0].key].status == "ok"
+
+
+def test_no_journal_says_nothing(path: Path) -> None:
+    assert read(path).header is None
+
+
+def test_a_record_is_on_the_disk_before_the_call_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path)
+    monkeypatch.setattr(durable, "os", FailingOs("fsync", 1))
+    with pytest.raises(JournalError, match="No space left"):  # so it does flush, and says when it cannot
+        journal.append(header())
+
+
+def test_numbers_that_are_not_finite_are_null(path: Path) -> None:
+    written(path, header(), result(test_mse=(float("nan"), float("inf"))))
+    assert b"NaN" not in path.read_bytes()
+    assert read(path).results[RUNS[0].key].test_mse == (None, None)
+
+
+def test_a_message_that_no_encoding_knows_is_still_recorded(path: Path) -> None:
+    written(path, header(), result(message="file \udcff"))
+    assert read(path).results[RUNS[0].key].message == "file ?"
+
+
+def test_a_torn_last_line_is_dropped_wherever_it_was_torn(path: Path) -> None:
+    written(path, header(), result(), result(RUNS[1]))
+    content = path.read_bytes()
+    last = content.rindex(b"\n", 0, -1) + 1
+    for length in range(last, len(content)):
+        path.write_bytes(content[:length])
+        history = read(path)
+        assert list(history.results) == [RUNS[0].key]
+        assert history.whole_bytes == last
+
+
+@pytest.mark.parametrize("rest", [b"\0" * 100, b'{"kind":"resu\0\0\0\0'])
+def test_zeros_that_a_power_cut_left_are_dropped(path: Path, rest: bytes) -> None:
+    written(path, header(), result())
+    whole = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(rest)
+    assert read(path).whole_bytes == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", b'{"ki', b'{"kind":"header","sch'])
+def test_a_torn_header_is_no_session(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    assert read(path).header is None
+    assert read(path).whole_bytes == 0
+
+
+def test_a_torn_line_is_cut_off_before_the_next_is_appended(path: Path) -> None:
+    written(path, header(), result())
+    with path.open("ab") as file:
+        file.write(b'{"kind":"result","sche')
+    journal = Journal(path, read(path).whole_bytes)
+    journal.record(result(RUNS[1]))
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == [
+        "header",
+        "result",
+        "result",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"garbage", "malformed"),
+        (b'{"kind":"result","schema":1}', "missing required field `key`"),
+        (b'{"kind":"verdict","schema":1}', "no known kind"),
+        (b"[]", "no known kind"),
+        (b'{"kind":"header","schema":1,"planned":3}', "Expected `array`"),
+        (b'{"kind":"result","schema":99}', "schema 99 where this version of bsr has schema 1"),
+        (b'{"kind":"environment","schema":1,"environment":{}}', "'id'"),
+        (b"[" * 100_000, "nest|recursion|depth"),
+        (b"", "truncated"),
+    ],
+)
+def test_a_corrupt_record_is_named_by_file_and_line_and_nothing_is_changed(
+    path: Path, line: bytes, complaint: str
+) -> None:
+    written(path, header(), result())
+    content = path.read_bytes() + line + b"\n"
+    path.write_bytes(content + content)
+    with pytest.raises(JournalError, match=complaint) as refused:
+        read(path)
+    assert f"{path}, line 3: expected a bsr journal record, got" in str(refused.value)
+    assert path.read_bytes() == content + content
+
+
+def test_a_record_under_another_runs_key_is_corrupt(path: Path) -> None:
+    written(path, header(), result())
+    path.write_text(path.read_text().replace(f'"key":"{RUNS[0].key}"', f'"key":"{RUNS[1].key}"'))
+    with pytest.raises(JournalError, match=f"line 2: .*key {RUNS[1].key} on the record of Run {RUNS[0].key}"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"notes of a researcher", b"notes\nin lines\n", b'{"some": "json"}\n'])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="expected a bsr journal, got another file"):
+        read(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_after_a_failed_record_nothing_more_is_appended(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    journal = Journal(path)
+    journal.append(header())
+    monkeypatch.setattr(durable, "os", FailingOs(call, 1))
+    with pytest.raises(JournalError, match="every record before it is safe.*--bsr-resume"):
+        journal.record(result())
+    with pytest.raises(JournalError, match="No space left"):
+        journal.record(result(RUNS[1]))
+    assert read(path).results == {}
+    assert read(path).header == header()
+
+
+def test_a_journal_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="expected a writable journal"):
+        Journal(tmp_path / "missing" / "run.journal.jsonl")
+
+
+def test_the_same_plan_on_the_same_machine_has_no_differences() -> None:
+    assert differences(header(), header(started_at="later", command="another"), elsewhere=False) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"dataset_digest": "xyz"}, "dataset digest: the journal has abc, this session xyz"),
+        ({"workers": 2}, "workers: the journal has 0, this session 2"),
+        (
+            {"execution": Execution(threads=1, engine="graph")},
+            "engine: the journal has eager, this session graph",
+        ),
+        (
+            {"execution": Execution(threads=1, deterministic=True)},
+            "deterministic: the journal has False, this session True",
+        ),
+        ({"environment": MACHINE | {"threads": 8}}, "threads: the journal has 1, this session 8"),
+        (
+            {"planned": tuple(replace(run, precision="tf32") for run in RUNS)},
+            "precision: the journal has float32, this session tf32",
+        ),
+        (
+            {"planned": tuple(replace(run, epochs=9) for run in RUNS)},
+            "epochs: the journal has 2, this session 9",
+        ),
+        (
+            {"planned": (*RUNS, replace(RUNS[0], batch_size=8))},
+            "batch_size: the journal has no other, this session 8",
+        ),
+        (
+            {"planned": tuple(replace(run, seed=index) for index, run in enumerate(RUNS))},
+            "seed: the journal has 32, 256, this session 0, 1, 2, 3 and 4 more",
+        ),
+        ({"planned": RUNS[1:]}, "planned cases: the journal has mean-bs32-seed32, this session no other"),
+    ],
+)
+def test_what_would_mix_unlike_results_is_named_with_both_values(
+    changes: dict[str, Any], difference: str
+) -> None:
+    assert differences(header(), header(**changes), elsewhere=False) == [difference]
+    assert differences(header(), header(**changes), elsewhere=True) == [difference]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("device", "cuda:0"), ("device_name", "H200"), ("driver", "580"), ("torch", "3.0")]
+)
+def test_another_machine_is_a_difference_unless_it_was_allowed(name: str, value: str) -> None:
+    moved = header(environment=MACHINE | {name: value})
+    assert differences(header(), moved, elsewhere=False) == [
+        f"{name}: the journal has {MACHINE[name]}, this session {value}"
+    ]
+    assert differences(header(), moved, elsewhere=True) == []

@@ -1,0 +1,79 @@
+"""Whatever comes in, what goes out is strict JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bsr.plain import LONGEST_LINE, one_line, plain
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_whatever_comes_in_can_be_written_as_strict_json_and_read_back_the_same(value: Any) -> None:
+    made = plain(value)
+    assert json.loads(msgspec.json.encode(made)) == made
+    json.dumps(made, allow_nan=False)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False)
+    )
+)
+def test_what_json_can_say_stays_as_it_is(value: dict[str, float]) -> None:
+    assert plain(value) == value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan")])
+def test_what_is_not_finite_is_null(value: float) -> None:
+    assert plain([value]) == [None]
+
+
+def test_a_dataclass_is_its_fields() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Pair:
+        left: tuple[int, ...]
+        right: float
+
+    assert plain(Pair((1, 2), math.nan)) == {"left": [1, 2], "right": None}
+
+
+def test_what_json_has_no_word_for_is_its_text() -> None:
+    assert plain({(1, 2): 1 + 2j}) == {"(1, 2)": "(1+2j)"}
+
+
+def test_a_value_that_holds_itself_comes_to_an_end() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert "too deep" in json.dumps(plain(endless))
+
+
+def test_a_value_that_cannot_even_be_shown_stops_nothing() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert plain(Broken()) == "(Broken that cannot be shown: RuntimeError)"
+    assert one_line(ValueError(Broken())) == "ValueError: (ValueError that cannot be shown: RuntimeError)"
+
+
+def test_an_exception_is_one_line_of_bounded_length() -> None:
+    assert one_line(ValueError("two\n  lines")) == "ValueError: two lines"
+    assert one_line(KeyError()) == "KeyError:"
+    assert len(one_line(ValueError("x" * 10_000))) == LONGEST_LINE
