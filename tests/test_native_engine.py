@@ -7,6 +7,7 @@ that; without it the kernel stays below 1e-6.
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -22,6 +23,7 @@ from bsr.data import Split, load_split
 from bsr.engines import build, native
 from bsr.engines.native import NativeLearner
 from bsr.experiment import Execution, Run
+from bsr.model import RegressionCNN
 from bsr.training import LOSSES, EagerLearner, data_order, initial_model, train
 
 CPU = Execution(device="cpu", threads=1)
@@ -63,21 +65,20 @@ def eager(run: Run = RUN, split: Split | None = None) -> EagerLearner:
     return EagerLearner(initial_model(run.seed)[0], run, split or made_split(run), CPU)
 
 
-def float64_gradient(run: Run, split: Split, order: Tensor) -> tuple[Tensor, float]:
+def float64_gradient(model: RegressionCNN, run: Run, split: Split, order: Tensor) -> tuple[Tensor, float]:
     """Flat gradient and loss of one batch, by PyTorch in float64."""
-    model = initial_model(run.seed)[0].double()
+    model = copy.deepcopy(model).double()
     predictions = model(split.train_images[order].unsqueeze(1).double())
     loss = LOSSES[run.loss](predictions, split.train_labels[order].double())
-    loss.backward()
-    return torch.cat(
-        [value.grad.flatten() for value in model.parameters() if value.grad is not None]
-    ), loss.item()
+    gradient = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([value.flatten() for value in gradient]), loss.item()
 
 
-def relative_error(run: Run, split: Split, order: Tensor) -> float:
+def relative_error(run: Run, split: Split, order: Tensor, model: RegressionCNN | None = None) -> float:
     """Of the kernel's gradient of one batch, in norm; its loss is checked beside."""
-    wanted, wanted_loss = float64_gradient(run, split, order)
-    gradient, loss = learner(run, split).gradient(order)
+    model = model or initial_model(run.seed)[0]
+    wanted, wanted_loss = float64_gradient(model, run, split, order)
+    gradient, loss = NativeLearner(model, run, split, CPU).gradient(order)
     assert loss == pytest.approx(wanted_loss, rel=1e-5)
     found = torch.cat([value.flatten() for value in gradient.values()]).double()
     return float((found - wanted).norm() / wanted.norm())
@@ -90,6 +91,18 @@ def test_its_gradients_are_those_of_pytorch_in_float64(width: int, loss: str) ->
     for size in (1, width - 1, width, width + 1, 64, 330):
         order = torch.randperm(330, generator=torch.Generator().manual_seed(size))[:size]
         assert relative_error(run, split, order) < 1e-5
+
+
+def test_of_equal_values_in_a_window_the_first_takes_the_gradient(width: int) -> None:
+    """The first layer copies a pixel each, of which many are equal and their neighbours are not."""
+    model = initial_model(RUN.seed)[0]
+    with torch.no_grad():
+        model.conv1.weight.zero_()
+        model.conv1.weight[:, 0, 2, 2] = 1
+        torch.nn.init.zeros_(model.get_parameter("conv1.bias"))
+    split = made_split(RUN)
+    few = replace(split, train_images=split.train_images % 3)
+    assert relative_error(RUN, few, torch.arange(20), model) < 1e-5
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -176,6 +189,19 @@ def test_an_error_of_exactly_nothing_has_no_gradient_under_mae() -> None:
     assert all(not value.any() for value in gradient.values())
 
 
+@pytest.mark.parametrize("gradient", [2e-8, 5e-38])
+def test_adams_epsilon_is_pytorchs_for_the_smallest_gradients_too(gradient: float) -> None:
+    """One step of a single weight; the second gradient's first moment is subnormal."""
+    model = initial_model(RUN.seed)[0]
+    for name in ("fc2.weight", "fc2.bias"):
+        torch.nn.init.zeros_(model.get_parameter(name))
+    split = replace(made_split(RUN), train_labels=torch.full((330,), -gradient / 2))
+    trained = NativeLearner(model, replace(RUN, batch_size=330), split, CPU)
+    trained.train_epoch(torch.arange(330), math.inf)
+    step = RUN.learning_rate * gradient / (gradient + 1e-8)
+    assert trained.weights()["fc2.bias"].item() == pytest.approx(-step, rel=1e-5, abs=0)
+
+
 @pytest.mark.parametrize("rate", [1e30, math.inf])
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_a_divergence_is_seen_in_the_losses(rate: float, optimiser: str) -> None:
@@ -185,14 +211,26 @@ def test_a_divergence_is_seen_in_the_losses(rate: float, optimiser: str) -> None
     assert result.diverged_at_step == train(run, made_split(run), CPU, EagerLearner).diverged_at_step
 
 
-@pytest.mark.parametrize(
-    "name", ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.bias", "fc2.bias"]
-)
+@pytest.mark.parametrize("name", list(initial_model(0)[0].state_dict()))
 def test_a_weight_that_is_not_a_number_reaches_the_loss(width: int, name: str) -> None:
     model = initial_model(RUN.seed)[0]
     with torch.no_grad():
         model.get_parameter(name).flatten()[-1] = math.nan
     assert math.isnan(NativeLearner(model, RUN, made_split(RUN), CPU).gradient(torch.arange(5))[1])
+
+
+@pytest.mark.parametrize("corner", range(4))
+def test_a_value_that_is_not_a_number_wins_its_window(width: int, corner: int) -> None:
+    """An infinite value in a corner of the first layer's output meets a weight of zero."""
+    row, column = divmod(corner, 2)
+    model = initial_model(RUN.seed)[0]
+    with torch.no_grad():
+        model.conv1.weight.zero_()
+        model.conv1.weight[0, 0, 4 * row, 4 * column] = 3e38
+        model.conv2.weight[:, 0, 4 * row, 4 * column] = 0
+    split = made_split(RUN)
+    split.train_images.zero_()[:, 27 * row, 27 * column] = 255
+    assert math.isnan(NativeLearner(model, RUN, split, CPU).gradient(torch.arange(5))[1])
 
 
 def test_gradients_change_nothing_and_weights_are_a_copy() -> None:

@@ -104,7 +104,7 @@ static void convolve(const Lanes (&input)[INPUTS][SIDE][SIDE],
 static void connect_hidden(const Parameters &weights, Workspace &work) {
   constexpr int TOGETHER = 10;  // outputs
   static_assert(HIDDEN % TOGETHER == 0, "outputs are computed in equal groups");
-  const Lanes *const feature = &work.hidden2[0][0][0];
+  const Lanes *const feature = flat<Lanes>(work.hidden2);
   for (int group = 0; group < HIDDEN; group += TOGETHER) {
     Lanes sum[TOGETHER];
     UNROLL
@@ -145,8 +145,8 @@ static void output_backward(const Parameters &weights, Workspace &work, Lanes gr
     work.gradient3[i] = layer.hidden_bias[i];
   }
   float total[COUNT];
-  sum_lanes<COUNT>(layer.hidden_bias, total);
-  accumulate<COUNT>(work.gradient.output.hidden_bias, total, first);
+  sum_lanes<COUNT>(flat<Lanes>(layer), total);
+  accumulate<COUNT>(flat<float>(work.gradient.output), total, first);
 }
 
 // The largest layer's weights. Here the lanes are features, and the multiply-adds sum over the images.
@@ -155,7 +155,7 @@ static void hidden_weight_backward(Workspace &work, bool first) {
   for (int tile = 0; tile < TILES; tile++) {
     Lanes image[LANES];
     UNROLL
-    for (int i = 0; i < LANES; i++) image[i] = (&work.hidden2[0][0][0])[tile * LANES + i];
+    for (int i = 0; i < LANES; i++) image[i] = flat<Lanes>(work.hidden2)[tile * LANES + i];
     transpose(image);
     UNROLL
     for (int i = 0; i < LANES; i++) features[i][tile] = image[i];
@@ -165,7 +165,7 @@ static void hidden_weight_backward(Workspace &work, bool first) {
     UNROLL
     for (int i = 0; i < LANES; i++) gradient[i] = Lanes{} + work.gradient3[j][i];
     for (int tile = 0; tile < TILES; tile++) {
-      Lanes &total = *reinterpret_cast<Lanes *>(&work.gradient.hidden_weight[j][tile * LANES]);
+      Lanes &total = flat<Lanes>(work.gradient.hidden_weight[j])[tile];
       Lanes sum = first ? Lanes{} : total;
       UNROLL
       for (int i = 0; i < LANES; i++) sum += gradient[i] * features[i][tile];
@@ -177,7 +177,7 @@ static void hidden_weight_backward(Workspace &work, bool first) {
 static void hidden_input_backward(const Parameters &weights, Workspace &work) {
   constexpr int TOGETHER = REGISTERS == 32 ? 20 : 10;  // features
   static_assert(FEATURES % TOGETHER == 0, "features are handled in equal groups");
-  Lanes *const gradient2 = &work.gradient2[0][0][0];
+  Lanes *const gradient2 = flat<Lanes>(work.gradient2);
   for (int group = 0; group < FEATURES; group += TOGETHER) {
     Lanes sum[TOGETHER] = {};
     for (int j = 0; j < HIDDEN; j++)
@@ -232,7 +232,7 @@ static void weight2_backward(Workspace &work, bool first) {
                 sum[i][x] += work.unpooled2[group + i][row][column] *
                              work.hidden1[channel][row + y][column + x];
         float total[TOGETHER][KERNEL];
-        sum_lanes<TOGETHER * KERNEL>(sum[0], total[0]);
+        sum_lanes<TOGETHER * KERNEL>(flat<Lanes>(sum), flat<float>(total));
         UNROLL
         for (int i = 0; i < TOGETHER; i++)
           accumulate<KERNEL>(work.gradient.weight2[group + i][channel][y], total[i], first);
@@ -275,8 +275,8 @@ static void weight1_backward(Workspace &work, int channel, bool first) {
         }
   }
   float total[TAPS];
-  sum_lanes<TAPS>(sum[0], total);
-  accumulate<TAPS>(work.gradient.weight1[channel][0][0], total, first);
+  sum_lanes<TAPS>(flat<Lanes>(sum), total);
+  accumulate<TAPS>(flat<float>(work.gradient.weight1[channel]), total, first);
   sum_lanes<1>(&bias, total);
   accumulate<1>(&work.gradient.bias1[channel], total, first);
 }
