@@ -11,9 +11,9 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,18 +21,25 @@ from torch.nn import functional
 
 from bsr import machine
 from bsr.data import Split
-from bsr.experiment import Execution, Result, Run, Status
+from bsr.experiment import Execution, Result, Run
 from bsr.model import RegressionCNN
+from bsr.record import Evaluation, Record, evaluation
 
+__all__ = [
+    "LOSSES",
+    "EagerLearner",
+    "Evaluation",
+    "Learner",
+    "Overtime",
+    "baseline_mse",
+    "data_order",
+    "evaluation",
+    "initial_model",
+    "make_optimiser",
+    "train",
+]
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Errors over the whole test set, accumulated in float64; label units (mse: squared)."""
-
-    mse: float
-    mae: float
-    prediction_spread: float
-    """Population standard deviation of the predictions; 0 exactly when all are equal."""
+T = TypeVar("T")
 
 
 class Learner(Protocol):
@@ -128,18 +135,6 @@ def make_optimiser(run: Run, model: RegressionCNN) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=run.learning_rate, fused=True)
 
 
-def evaluation(predictions: Tensor, labels: Tensor) -> Evaluation:
-    """Errors of predictions [N] against labels [N], float64 whatever they came in."""
-    predictions = predictions.double()
-    error = predictions - labels.double()
-    constant = bool((predictions == predictions[0]).all())
-    return Evaluation(
-        mse=float(error.square().mean()),
-        mae=float(error.abs().mean()),
-        prediction_spread=0.0 if constant else float(predictions.std(correction=0)),
-    )
-
-
 def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
     """The model that `torch.manual_seed(seed); RegressionCNN()` builds, and the random stream after it.
 
@@ -171,21 +166,6 @@ def data_order(generator: torch.Generator, train_images: int, epochs: int) -> It
         draw()  # and its sampler seed: its order does not matter
 
 
-@dataclass(slots=True)
-class _Record:
-    """What a training has shown so far."""
-
-    test_mse: list[float | None] = field(default_factory=list)
-    test_mae: list[float | None] = field(default_factory=list)
-    training_loss: list[float | None] = field(default_factory=list)
-    training_seconds: list[float] = field(default_factory=list)
-    evaluation_seconds: list[float] = field(default_factory=list)
-    prediction_spread: float | None = None
-    steps: int = 0
-    diverged_at_step: int | None = None
-    digest: str = ""
-
-
 def train(
     run: Run,
     split: Split,
@@ -201,51 +181,47 @@ def train(
     time with the device synchronised before and after.
 
     A training that diverges, dies, runs out of memory or time is a Result with that status and everything
-    that was measured before; any other exception is raised.
+    that was measured before; any other exception is raised, and ValueError for a split of another size than
+    the Run's.
     """
     execution = execution or Execution()
+    if (len(split.train_images), len(split.test_images)) != (run.train_images, run.test_images):
+        raise ValueError(
+            f"split: expected {run.train_images} train and {run.test_images} test images, "
+            f"got {len(split.train_images)} and {len(split.test_images)}; use load_split(run)"
+        )
     began = time.perf_counter()
-    record = _Record()
-    result = Result(run=run, status="ok", device=execution.device, baseline_mse=baseline_mse(split))
-    setup_seconds = warmup_seconds = 0.0
-    status: Status
+    record = Record()
+    baseline = baseline_mse(split)
     try:
         with machine.configured(run.precision, execution):
             machine.reset_peak_memory(execution.device)
             model, generator = initial_model(run.seed)
             worker = learner(model, run, split, execution)
             machine.synchronise(execution.device)
-            warmup_seconds = worker.warmup_seconds
-            setup_seconds = time.perf_counter() - began - warmup_seconds
+            record.warmup_seconds = worker.warmup_seconds
+            record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
             _epochs(run, worker, generator, execution, record, observe)
             if keep is not None:
                 keep(worker.weights())
-        status, message = _verdict(record, result.baseline_mse)
+        status, message = record.verdict(baseline)
     except Overtime:
         status, message = "timed_out", f"stopped after {execution.timeout_seconds:g} s"
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not machine.is_out_of_memory(error):
             raise
         status, message = "out_of_memory", f"batch size {run.batch_size}: {str(error).splitlines()[0]}"
-    return replace(
-        result,
+    return Result(
+        run=run,
         status=status,
         message=message,
+        device=execution.device,
         threads=execution.threads or torch.get_num_threads(),
-        test_mse=tuple(record.test_mse),
-        test_mae=tuple(record.test_mae),
-        training_loss=tuple(record.training_loss),
-        training_seconds=tuple(record.training_seconds),
-        evaluation_seconds=tuple(record.evaluation_seconds),
-        setup_seconds=setup_seconds,
-        warmup_seconds=warmup_seconds,
+        baseline_mse=baseline,
         wall_seconds=time.perf_counter() - began,
-        steps=record.steps,
-        diverged_at_step=record.diverged_at_step,
-        prediction_spread=record.prediction_spread,
-        order_digest=record.digest,
         peak_memory_bytes=machine.peak_memory_bytes(execution.device),
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **record.arguments(),
     )
 
 
@@ -254,60 +230,35 @@ def _epochs(
     learner: Learner,
     generator: torch.Generator,
     execution: Execution,
-    record: _Record,
+    record: Record,
     observe: Callable[[int], None],
 ) -> None:
     """Evaluate, then train and evaluate each epoch, until the last or the first that is not finite."""
     limit = execution.timeout_seconds
     deadline = math.inf if limit is None else time.monotonic() + limit
-    sizes = torch.full((run.steps_per_epoch,), run.batch_size, dtype=torch.float64)
-    sizes[-1] = run.train_images - run.batch_size * (run.steps_per_epoch - 1)
     digest = hashlib.sha256()
-    _evaluate(learner, execution.device, record)
+    record.evaluated(*_timed(learner.evaluate, execution.device))
     for epoch, order in enumerate(data_order(generator, run.train_images, run.epochs), start=1):
-        digest.update(order.numpy().tobytes())
-        record.digest = digest.hexdigest()[:16]
-        machine.synchronise(execution.device)
-        began = time.perf_counter()
-        losses = learner.train_epoch(order, deadline)
-        machine.synchronise(execution.device)
-        record.training_seconds.append(time.perf_counter() - began)
-        record.steps += len(losses)
-        record.training_loss.append(_finite(float((losses.double() * sizes).sum() / run.train_images)))
-        _evaluate(learner, execution.device, record)
+        digest.update(order.numpy().data)
+        record.order_digest = digest.hexdigest()[:16]
+        losses, seconds = _timed(partial(learner.train_epoch, order, deadline), execution.device)
+        record.trained(losses, run, seconds)
+        record.evaluated(*_timed(learner.evaluate, execution.device))
         observe(epoch)
-        diverged = (~losses.isfinite()).nonzero()
-        if len(diverged):
-            record.diverged_at_step = record.steps - len(losses) + int(diverged[0]) + 1
-        if record.diverged_at_step or record.test_mse[-1] is None:
+        if not record.goes_on:
             return
 
 
-def _evaluate(learner: Learner, device: str, record: _Record) -> None:
-    began = time.perf_counter()
-    measured = learner.evaluate()
+def _timed(work: Callable[[], T], device: str) -> tuple[T, float]:
+    """What it gives, and its wall seconds, the device synchronised before and after."""
     machine.synchronise(device)
-    record.evaluation_seconds.append(time.perf_counter() - began)
-    record.test_mse.append(_finite(measured.mse))
-    record.test_mae.append(_finite(measured.mae))
-    record.prediction_spread = _finite(measured.prediction_spread)
-
-
-def _verdict(record: _Record, baseline: float | None) -> tuple[Status, str]:
-    if record.diverged_at_step is not None:
-        return "diverged", f"the training loss was not finite at step {record.diverged_at_step}"
-    if record.test_mse[-1] is None:
-        return "diverged", f"the test MSE was not finite after step {record.steps}"
-    if baseline and record.prediction_spread == 0:
-        return "dead", "the predictions are constant where the labels are not"
-    return "ok", ""
+    began = time.perf_counter()
+    found = work()
+    machine.synchronise(device)
+    return found, time.perf_counter() - began
 
 
 def baseline_mse(split: Split) -> float:
     """MSE of the best constant predictor: the population variance of the test labels; 0 if degenerate."""
     labels = split.test_labels.double()
     return 0.0 if bool((labels == labels[0]).all()) else float(labels.var(correction=0))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

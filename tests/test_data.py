@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -374,6 +375,19 @@ def test_four_processes_at_once_on_an_empty_cache_all_get_the_images(tmp_path: P
     ]
     assert [process.communicate()[0].strip() for process in started] == [DIGEST] * 4
     assert {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()} == set(RAW_FILES)
+
+
+def test_what_another_process_supplied_meanwhile_is_not_made_again(
+    own_cache: Path, genuine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def after_another(waiting: supply.Place) -> Iterator[None]:
+        place(genuine, waiting.raw)
+        yield
+
+    monkeypatch.setattr(data, "alone_in", after_another)
+    monkeypatch.setattr(data, "supply", lambda *_arguments: pytest.fail("made again"))
+    assert load_images("MNIST").digest == DIGEST
 
 
 # Data sets that are not bundled

@@ -347,6 +347,13 @@ def test_the_weights_that_are_kept_are_the_models_own_on_the_cpu() -> None:
     assert all(value.device.type == "cpu" and value.is_contiguous() for value in kept.values())
 
 
+def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="expected 91 train and 40 test images, got 90 and 40; use load_split"
+    ):
+        train(replace(RUN, train_images=91), made_split(RUN))
+
+
 def test_an_observer_hears_of_every_finished_epoch() -> None:
     heard: list[int] = []
     trained(replace(RUN, epochs=3), learner=puppet(), observe=heard.append)

@@ -1,0 +1,93 @@
+"""What a training shows as it goes on, and how that becomes a Result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bsr.experiment import Run, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Errors over the whole test set, accumulated in float64; label units (mse: squared)."""
+
+    mse: float
+    mae: float
+    prediction_spread: float
+    """Population standard deviation of the predictions; 0 exactly when all are equal."""
+
+
+def evaluation(predictions: Tensor, labels: Tensor) -> Evaluation:
+    """Errors of predictions [N] against labels [N], float64 whatever they came in."""
+    predictions = predictions.double()
+    error = predictions - labels.double()
+    constant = bool((predictions == predictions[0]).all())
+    return Evaluation(
+        mse=float(error.square().mean()),
+        mae=float(error.abs().mean()),
+        prediction_spread=0.0 if constant else float(predictions.std(correction=0)),
+    )
+
+
+@dataclass(slots=True)
+class Record:
+    """What a training has shown so far, under the names of Result's fields."""
+
+    test_mse: list[float | None] = field(default_factory=list)
+    test_mae: list[float | None] = field(default_factory=list)
+    training_loss: list[float | None] = field(default_factory=list)
+    training_seconds: list[float] = field(default_factory=list)
+    evaluation_seconds: list[float] = field(default_factory=list)
+    setup_seconds: float = 0.0
+    warmup_seconds: float = 0.0
+    prediction_spread: float | None = None
+    steps: int = 0
+    diverged_at_step: int | None = None
+    order_digest: str = ""
+
+    def trained(self, losses: Tensor, run: Run, seconds: float) -> None:
+        """One epoch, with the loss of each step; the smaller last batch weighs less in their mean."""
+        sizes = torch.full((len(losses),), run.batch_size, dtype=torch.float64)
+        sizes[-1] = run.train_images - run.batch_size * (len(losses) - 1)
+        self.training_seconds.append(seconds)
+        self.training_loss.append(_finite(float((losses.double() * sizes).sum() / run.train_images)))
+        diverged = (~losses.isfinite()).nonzero()
+        if len(diverged):
+            self.diverged_at_step = self.steps + int(diverged[0]) + 1
+        self.steps += len(losses)
+
+    def evaluated(self, measured: Evaluation, seconds: float) -> None:
+        """One pass over the test set."""
+        self.evaluation_seconds.append(seconds)
+        self.test_mse.append(_finite(measured.mse))
+        self.test_mae.append(_finite(measured.mae))
+        self.prediction_spread = _finite(measured.prediction_spread)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether everything was finite so far, so that there is something to train on."""
+        return self.diverged_at_step is None and self.test_mse[-1] is not None
+
+    def verdict(self, baseline: float | None) -> tuple[Status, str]:
+        """Status and message of a training that came to its end."""
+        if self.diverged_at_step is not None:
+            return "diverged", f"the training loss was not finite at step {self.diverged_at_step}"
+        if not self.goes_on:
+            return "diverged", f"the test MSE was not finite after step {self.steps}"
+        if baseline and self.prediction_spread == 0:
+            return "dead", "the predictions are constant where the labels are not"
+        return "ok", ""
+
+    def arguments(self) -> dict[str, Any]:
+        """As arguments of Result."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
