@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,13 +206,14 @@ def test_a_raw_file_that_is_none_is_one_line(folder: Path, content: bytes) -> No
     assert f"{path.parent}: expected {', '.join(RAW_FILES)}, got" in refusal("MNIST", folder)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "HTML", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "HTML", "flipped", "garbled"])
 def test_an_archive_that_is_none_is_one_line(folder: Path, damage: str) -> None:
     raw = folder / "MNIST" / "raw"
     packed = gzip.compress((raw / RAW_FILES[3]).read_bytes())
     content = {
         "truncated": packed[:-100],
         "HTML": b"<!DOCTYPE html><html>not found</html>",
+        "garbled": packed[:10] + b"\xff" * 100 + packed[110:],
         "flipped": packed[:2000] + bytes([packed[2000] ^ 1]) + packed[2001:],
     }
     (raw / RAW_FILES[3]).unlink()
@@ -375,6 +378,17 @@ def test_four_processes_at_once_on_an_empty_cache_all_get_the_images(tmp_path: P
     ]
     assert [process.communicate()[0].strip() for process in started] == [DIGEST] * 4
     assert {path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()} == set(RAW_FILES)
+
+
+def test_a_process_waits_while_another_unpacks(own_cache: Path) -> None:
+    own_cache.mkdir(parents=True)
+    with ThreadPoolExecutor() as pool:
+        with FileLock(own_cache.parent / "unpacking.lock"):
+            waiting = pool.submit(load_images, "MNIST")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+            assert not list(own_cache.iterdir())
+        assert waiting.result().digest == DIGEST
 
 
 def test_what_another_process_supplied_meanwhile_is_not_made_again(
