@@ -137,7 +137,7 @@ def identify(execution: Execution, dataset: str) -> Identity:
 
 
 def check(identities: dict[str, Identity]) -> Identity:
-    """The identity that all workers share, of the first. Raises ClusterError for none, or for one that differs."""
+    """The first worker's identity, which all share. Raises ClusterError for none, or for one that differs."""
     if not identities:
         raise ClusterError(
             "expected at least one worker, got none; start them with: dask worker ADDRESS --nthreads 1"
@@ -148,7 +148,8 @@ def check(identities: dict[str, Identity]) -> Identity:
             raise ClusterError(f"worker {address}: {identity.problem}")
         if identity.version != bsr.__version__:
             raise ClusterError(
-                f"worker {address}: expected bsr {bsr.__version__}, got {identity.version}; install the same there"
+                f"worker {address}: expected bsr {bsr.__version__}, got {identity.version}; "
+                "install the same there"
             )
         if identity.digest != first.digest:
             raise ClusterError(
@@ -174,8 +175,8 @@ def compute_on_worker(
 ) -> Computed:
     """`compute` on a worker that is checked again, stopped after an epoch once the session has ended.
 
-    `expected` is the session's version and data digest, `hosts` the number of workers by host, `ended` the name
-    of the event that tells of the end. Raises UnlikeWorkerError.
+    `expected` is the session's version and data digest, `hosts` the number of workers by host, `ended` the
+    name of the event that tells of the end. Raises UnlikeWorkerError.
     """
     from distributed import Event, get_client  # noqa: PLC0415
 

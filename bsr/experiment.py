@@ -336,7 +336,7 @@ PRESETS: Final[dict[str, Preset]] = {
     "extended": Preset(
         "batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)
     ),
-    "study": Preset("every experiment of the study", Grid(), tuple(EXPERIMENTS)[:-1]),  # not the harness's own
+    "study": Preset("every experiment of the study", Grid(), tuple(EXPERIMENTS)[:-1]),  # without the harness
 }
 DEFAULT_PRESET: Final = "quick"
 

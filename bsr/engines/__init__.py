@@ -1,7 +1,7 @@
 """The engines: ways of computing a Run. Each is a Learner, checked against the eager one.
 
-An entry names the module and class, imported when first used. A class may say by `unsuited(device, precision)`
-what it is not for, and by `unbuilt()` why this machine cannot have it.
+An entry names the module and class, imported when first used. A class may say by `unsuited(device,
+precision)` what it is not for, and by `unbuilt()` why this machine cannot have it.
 """
 
 from __future__ import annotations

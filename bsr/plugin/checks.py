@@ -128,7 +128,12 @@ def execution(options: Options) -> tuple[Execution, int]:
     workers = options.workers
     if workers is None:  # the native engine trains one Run per core
         workers = machine.usable_cores() if engine == "native" else 0
-    threads = asked.threads or (1 if workers else None)
+    if engine == "native" and (asked.threads or 1) > 1:
+        raise pytest.UsageError(
+            f"--bsr-threads: expected 1 with the native engine, got {asked.threads}; "
+            "use --bsr-workers for more cores"
+        )
+    threads = asked.threads or (1 if workers or engine == "native" else None)
     return replace(asked, device=device, engine=engine, threads=threads), workers
 
 
