@@ -25,7 +25,7 @@ from bsr.experiment import Execution, Run
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-CONNECT_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 10
 IN_FLIGHT_PER_WORKER: Final = 4
 """Runs submitted ahead, so that a worker never waits for the session."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
@@ -35,14 +36,15 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
         raise RefinementError(
             f"{path}: expected a benchmark JSON of this suite, got {error}; {remedy}"
         ) from error
-    errors: dict[str, dict[float, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+    errors: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case in study.cases:
         run = case.result.run
         if EXPERIMENT in case.cases and run.learning_rate in LOG_GRID:
-            errors[run.task][run.learning_rate].append(case.result.final_mse)
+            final = case.result.final_mse
+            errors[run.task][run.learning_rate].append(math.inf if final is None else final)
     best = []
     for task, rates in errors.items():
-        means = {rate: fmean(found) for rate, found in rates.items() if None not in found}  # type: ignore[type-var]
+        means = {rate: mean for rate, found in rates.items() if math.isfinite(mean := fmean(found))}
         if means:
             best.append((task, min(means, key=means.__getitem__)))
     if not best:

@@ -1,0 +1,49 @@
+"""The harness's benchmark of itself: every loop at every batch size, and no time asserted."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+
+import pytest
+
+from bsr import engines
+from bsr.harness import ALL_CORES, EAGER, MULTIPLY_ADDS_PER_IMAGE, ONE_CORE, TEXTBOOK, Harness, table
+from plugin_support import Suite, suite
+
+__all__ = ["suite"]
+
+
+def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:
+    """Multiply-adds: forward, the gradient for weights, and for inputs everywhere but at the images."""
+    first, second = 10 * 24 * 24 * 25, 20 * 8 * 8 * 10 * 25
+    linear = 320 * 50 + 50
+    assert 2 * first + 3 * (second + linear) == MULTIPLY_ADDS_PER_IMAGE
+
+
+@pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
+def test_every_loop_is_timed_once_per_round_in_turn() -> None:
+    told: list[str] = []
+    timings = Harness(train_images=256, batch_sizes=(16, 100)).measure(rounds=2, tell=told.append)
+    loops = [(timing.loop, timing.batch_size) for timing in timings]
+    assert loops == [(loop, size) for size in (16, 100) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)]
+    assert all(len(timing.seconds) == 2 and min(timing.seconds) > 0 for timing in timings)
+    assert told == ["harness: round 1 of 2", "harness: round 2 of 2"]
+    native = [timing for timing in timings if timing.loop == ONE_CORE]
+    assert all(timing.peak_gflops and timing.peak_gflops > 1 for timing in native)
+
+
+@pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
+def test_the_table_gives_medians_ratios_and_shares_of_the_peak() -> None:
+    timings = Harness(train_images=256, batch_sizes=(16,)).measure(rounds=1)
+    rows = [line.split() for line in table(timings).splitlines()[1:]]
+    textbook = median(timings[0].seconds)
+    for row, timing in zip(rows, timings, strict=True):
+        ratio = float(row[-2])
+        assert math.isclose(ratio, textbook / median(timing.seconds), abs_tol=0.006)
+        assert row[-1].endswith("%") == (timing.peak_gflops is not None)
+
+
+def test_it_is_collected_only_where_it_is_asked_for(suite: Suite) -> None:
+    assert "test_harness" not in suite.run("--bsr-preset", "study", "--collect-only", "-q").output
+    assert "test_harness.py::test_harness" in suite.run("--bsr-experiments", "harness", "--co", "-q").output
