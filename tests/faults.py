@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bsr import durable
 from bsr.engines import ENGINES
+from bsr.plugin import estimate
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    estimate.PROBE_SECONDS = 0  # type: ignore[misc] # one probe is enough for tests
     ENGINES["faulty"] = "faulty_engine:FaultyLearner"
     if fault := config.getoption("--fault"):
         name, number = fault.split(":")
@@ -44,6 +47,7 @@ class FailingOs:
         call: Callable[..., Any] = getattr(os, self._name)
         if self._left:
             return call(*arguments)
+        Path("fault-happened").touch()
         if self._name == "write":
             call(arguments[0], arguments[1][: len(arguments[1]) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bsr.experiment import FINISHED
 from bsr.journal import journal_path, read
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,6 +52,10 @@ class Started:
     pid: int
     _output: Path
     _code: Callable[[], int | None]
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._code() is None
 
     def output(self) -> str:
         """What it has said so far."""
@@ -101,7 +106,7 @@ class Suite:
         )
         line = [*USUAL, *where, *self.arguments, *arguments]
         start = _in_a_new_interpreter if fresh or not hasattr(os, "fork") else _in_a_fork
-        return start(line, self.folder, output, _environment() | environment)
+        return start(line, self.folder, output, session_environment() | environment)
 
     def run(self, *arguments: str, fresh: bool = False, **environment: str) -> Ended:
         """The same, to its end."""
@@ -193,6 +198,51 @@ def timeless(document: Any) -> Any:
     return [timeless(value) for value in document] if isinstance(document, list) else document
 
 
+def interrupt(
+    suite: Suite, number: signal.Signals, *arguments: str, lines: int, delay: float = 0, fresh: bool = False
+) -> Ended:
+    """A smoke session that is sent a signal `delay` seconds after the journal has so many lines.
+
+    Whatever it said was done is in the journal, and what it wrote is strict and says what the journal says.
+    """
+    session = suite.start(*SMOKE, "--benchmark-json=run.json", *arguments, fresh=fresh)
+    while (
+        session.runs() and lines and ("bsr: journal" not in session.output() or suite.journal_lines() < lines)
+    ):
+        time.sleep(0.002)
+    time.sleep(delay)
+    session.send(number)
+    ended = session.wait()
+    journal = suite.journalled()
+    assert reported(ended.output) <= set(journal), ended.output
+    if number != signal.SIGKILL and "run.json" in suite.left_behind():
+        assert suite.statuses() == {case: journal.get(case, "not_run") for case in uninterrupted().statuses()}
+    return ended
+
+
+def assert_resumed_to_the_whole(suite: Suite, *arguments: str) -> None:
+    """Going on completes the grid: nothing twice, what was finished as it was, all as if never interrupted."""
+    path = journal_path(suite.folder / "run.json")
+    before = {key: result for key, result in read(path).results.items() if result.status in FINISHED}
+    ended = suite.run(*SMOKE, "--benchmark-json=run.json", "--bsr-resume", *arguments)
+    assert ended.code == 0, ended.output
+    assert timeless(suite.json()) == timeless(uninterrupted(*arguments).json())
+    kept = {case["key"]: case["result"]["training_seconds"] for case in suite.cases() if case["resumed"]}
+    assert kept == {key: list(result.training_seconds) for key, result in before.items()}
+    assert not {name for name in suite.left_behind() if name.startswith(".run.json")}
+
+
+@cache
+def uninterrupted(*arguments: str) -> Suite:
+    """A smoke session that nothing happened to; one for all tests of this process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    suite = Suite(Path(folder.name))
+    ended = suite.run(*SMOKE, "--benchmark-json=run.json", *arguments)
+    assert ended.code == 0, ended.output
+    return suite
+
+
 @cache
 def _cache_folder() -> str:
     """One for all sessions: the tests' own, or one that goes with them."""
@@ -203,7 +253,8 @@ def _cache_folder() -> str:
     return kept.name
 
 
-def _environment() -> dict[str, str]:
+def session_environment() -> dict[str, str]:
+    """Variables of every session, beside those of the tests themselves."""
     paths = (str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", ""))
     return {
         "BSR_CACHE": _cache_folder(),
@@ -248,7 +299,7 @@ def _server() -> subprocess.Popen[str]:
     """See session_server; one for all tests of this process."""
     server = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "tests" / "session_server.py")],
-        env=os.environ | _environment(),
+        env=os.environ | session_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -32,10 +32,10 @@ def _warm_up() -> None:
     """Everything slow, once. Here and not above, since this file is imported again by what sessions start."""
     for name in ("msgspec", "rich.progress", "safetensors.torch", "scipy.stats"):
         import_module(name)
-    import torch  # noqa: PLC0415
+    import torch
 
-    from bsr.data import load_split  # noqa: PLC0415
-    from bsr.experiment import PRESETS, batch_size  # noqa: PLC0415
+    from bsr.data import load_split
+    from bsr.experiment import PRESETS, batch_size
 
     assert torch.get_num_threads() == 1, "a fork of a process that has run OpenMP threads can hang"
     for run in batch_size(PRESETS["smoke"].grid):
@@ -67,12 +67,13 @@ def _write(path: Path, number: int) -> None:
 def _session(request: dict[str, Any]) -> int:
     os.setsid()
     os.chdir(request["folder"])
+    sys.path.insert(0, request["folder"])  # as `python -m pytest` does
     os.environ.update(request["environment"])
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for descriptor, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, target)
-    import pytest  # noqa: PLC0415
+    import pytest
 
     sys.argv = ["pytest", *request["arguments"]]
     return int(pytest.main())

@@ -23,7 +23,7 @@ def test_a_file_is_replaced_by_what_was_written(tmp_path: Path) -> None:
     for content in (b"first", b"second", b""):
         durable.replace_file(path, content)
         assert path.read_bytes() == content
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -36,7 +36,7 @@ def test_whatever_fails_the_old_file_stays_whole_and_nothing_beside_it(
     with pytest.raises(OSError, match="No space left"):
         durable.replace_file(path, b"new and longer")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_content_is_on_the_disk_before_the_name_points_to_it(

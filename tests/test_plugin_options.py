@@ -223,7 +223,8 @@ def test_two_sessions_on_one_json_are_refused_until_the_first_is_gone(suite: Sui
     second = suite.run(*SMOKE, "--benchmark-json=run.json")
     assert second.code == 4
     assert second.errors == [
-        "run.journal.jsonl: expected no other session there, got one that runs; wait for it, or name another JSON"
+        "run.journal.jsonl: expected no other session there, got one that runs; "
+        "wait for it, or name another JSON"
     ]
     first.send(signal.SIGKILL)
     first.wait()

@@ -190,7 +190,7 @@ def children(pid: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def killed_in(tmp_path_factory: pytest.TempPathFactory) -> Suite:
-    """A folder with a session on two workers, one of which was killed in the middle of a Run, and one without."""
+    """A folder with a session on two workers, one of them killed in the middle of a Run, and one without."""
     suite = Suite(tmp_path_factory.mktemp("killed"))
     session = suite.start(*TWO_WORKERS)
     session.until(lambda: suite.journal_lines() > 1, "a case was recorded")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bsr.plain import plain
-from bsr.plugin import checks, collection, ending, measuring, options, starting
+from bsr.plugin import checks, collection, ending, measuring, options, starting, writing
 from bsr.plugin.measuring import describe_labels, measure, run, time_harness
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State, state
@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "experiment(name): a module of the study; see bsr.EXPERIMENTS")
     config.stash[STATE] = State(options.read(config))
     options.reduce_table(config)
+    options.let_the_host_warn(config)
     path = state(config).options.json
     if path is not None:
         checks.xdist(config)
@@ -61,7 +62,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:  # noqa: ANN401 - of pytest-xdist
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """In the session that only hands out: refuse what others were about to measure."""
     if collection.among_cases(node.config, ids):
         checks.xdist(node.config)
@@ -114,10 +115,13 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """The fingerprint, where GPUs are told apart."""
     session = state(config).session
     if session is not None:
-        machine_info["bsr"] = session.header.environment | {
-            "precision": session.options.grid.precision,
-            "dataset_digest": session.header.dataset_digest,
-        }
+        machine_info["bsr"] = writing.machine_info(session)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_benchmark_compare_machine_info(config: pytest.Config, compared_benchmark: dict[str, Any]) -> None:
+    """Keep the fingerprint back: the host asks before ours is known, and would always find a difference."""
+    state(config).compared.append(compared_benchmark["machine_info"].pop("bsr", {}))
 
 
 @pytest.hookimpl(wrapper=True)

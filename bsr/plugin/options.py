@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -146,6 +148,16 @@ def reduce_table(config: pytest.Config) -> None:
         option = f"--benchmark-{name.replace('_', '-')}"
         if not any(argument.split("=")[0] == option for argument in said):
             setattr(config.option, f"benchmark_{name}", value)
+
+
+def let_the_host_warn(config: pytest.Config) -> None:
+    """A warning of pytest-benchmark's must not end a study, as filterwarnings = error would have it."""
+    with suppress(ImportError):
+        from pytest_benchmark.logger import PytestBenchmarkWarning  # noqa: PLC0415 - may be switched off
+
+        warnings.filterwarnings("default", category=PytestBenchmarkWarning)  # until the end of configuration
+        name = f"{PytestBenchmarkWarning.__module__}.{PytestBenchmarkWarning.__name__}"
+        config.addinivalue_line("filterwarnings", f"default::{name}")  # and from then on
 
 
 def refuse(option: str, got: object, expected: str) -> pytest.UsageError:

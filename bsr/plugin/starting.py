@@ -10,7 +10,7 @@ import pytest
 
 from bsr.experiment import Run
 from bsr.journal import Header, JournalError, journal_path
-from bsr.plugin import checks, places, resuming
+from bsr.plugin import checks, places, resuming, writing
 from bsr.plugin.collection import experiment_of, planned
 from bsr.plugin.options import Options
 from bsr.plugin.session import Session
@@ -86,6 +86,9 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     reporter.write_line("")
     for line in summary.header(session, estimate):
         reporter.write_line(line)
+    for compared in known.compared:
+        for line in summary.unlike(compared, writing.machine_info(session)):
+            reporter.write_line(line, yellow=True)
     if session.runs:
         reporter.showfspath = False  # the cases have lines of their own
         session.watcher = known.display = Display(reporter, session, estimate)

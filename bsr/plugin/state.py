@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,8 @@ class State:
     display: Display | None = None
     unselected: set[str] = field(default_factory=set)
     """Experiments whose modules were read and whose cases were not asked for."""
+    compared: list[dict[str, Any]] = field(default_factory=list)
+    """Fingerprints in the files that --benchmark-compare read."""
     shown: set[str] = field(default_factory=set)
     """Node ids of the cases that have a line of their own."""
     problems: list[str] = field(default_factory=list)

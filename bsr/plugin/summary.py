@@ -35,10 +35,17 @@ def header(session: Session, estimate: Estimate) -> list[str]:
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
         lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
-        lines.append(f"bsr: expected time {_expected(waiting, session, estimate)}")
+        lines += [f"bsr: {line}" for line in _expected(waiting, session, estimate)]
         if session.options.resume:
             lines.append(f"bsr: resumed {len(session.resumed)} finished cases, {len(waiting)} to go")
     return [*lines, f"bsr: journal {session.journal.path}"]
+
+
+def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """What differs in a recording that pytest-benchmark's own table compares this session with."""
+    names = ("device_name", "driver", "torch", "engine", "threads", "precision", "dataset_digest")
+    differing = [name for name in names if compared and compared.get(name) != mine.get(name)]
+    return [f"bsr: compared with {name} {compared.get(name)}, here {mine.get(name)}" for name in differing]
 
 
 def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:
@@ -59,10 +66,11 @@ def _cell_of_the_study(run: Run) -> tuple[object, ...]:
     return (run.task, run.batch_size, run.learning_rate, run.dataset, run.optimiser, run.loss)
 
 
-def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> str:
+def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> list[str]:
+    """How long this session takes, and the presets that take longer."""
     mine = estimate.total(waiting)
     if mine is None:
-        return f"unknown ({estimate.problem})"
+        return [f"expected time unknown ({estimate.problem})"]
     larger = []
     for name in LARGER_PRESETS:
         preset = PRESETS[name]
@@ -71,7 +79,10 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> s
         seconds = estimate.total(runs)
         if seconds is not None and seconds > MUCH_LARGER * mine:
             larger.append(f"{name} ({len(runs)} runs) {duration(seconds)}")
-    return duration(mine) + (f"; the presets {', '.join(larger)}" if larger else "")
+    return [
+        f"expected time {duration(mine)}",
+        *([f"larger presets here: {', '.join(larger)}"] if larger else []),
+    ]
 
 
 def tables(session: Session, width: int) -> str:

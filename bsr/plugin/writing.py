@@ -9,6 +9,15 @@ import pytest
 
 from bsr.document import Study
 from bsr.plain import plain
+from bsr.plugin.session import Session
+
+
+def machine_info(session: Session) -> dict[str, Any]:
+    """The fingerprint, where GPUs are told apart."""
+    return session.header.environment | {
+        "precision": session.options.grid.precision,
+        "dataset_digest": session.header.dataset_digest,
+    }
 
 
 def benchmarks(config: pytest.Config) -> list[Any]:
@@ -21,15 +30,15 @@ def document(config: pytest.Config, study: Study | None) -> dict[str, Any]:
     """What the host would have written, and every planned case beside it under "bsr"."""
     hook = config.hook
     measured = benchmarks(config)
-    machine_info = hook.pytest_benchmark_generate_machine_info(config=config)
-    hook.pytest_benchmark_update_machine_info(config=config, machine_info=machine_info)
+    machine = hook.pytest_benchmark_generate_machine_info(config=config)
+    hook.pytest_benchmark_update_machine_info(config=config, machine_info=machine)
     commit_info = hook.pytest_benchmark_generate_commit_info(config=config)
     hook.pytest_benchmark_update_commit_info(config=config, commit_info=commit_info)
     made: dict[str, Any] = hook.pytest_benchmark_generate_json(
         config=config,
         benchmarks=measured,
         include_data=True,
-        machine_info=machine_info,
+        machine_info=machine,
         commit_info=commit_info,
     )
     hook.pytest_benchmark_update_json(config=config, benchmarks=measured, output_json=made)
