@@ -221,7 +221,7 @@ def interrupt(
 
 
 def assert_resumed_to_the_whole(suite: Suite, *arguments: str) -> None:
-    """Going on completes the grid: nothing twice, what was finished as it was, all as if never interrupted."""
+    """Going on completes the grid: nothing twice, what was finished as it was, all as never interrupted."""
     path = journal_path(suite.folder / "run.json")
     before = {key: result for key, result in read(path).results.items() if result.status in FINISHED}
     ended = suite.run(*SMOKE, "--benchmark-json=run.json", "--bsr-resume", *arguments)

@@ -1,4 +1,4 @@
-"""On a terminal a live line tells what trains and leaves no trace; what is expected comes from a few steps."""
+"""On a terminal a live line tells what trains and leaves no trace; what is expected comes from few steps."""
 
 from __future__ import annotations
 

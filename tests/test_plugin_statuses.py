@@ -1,4 +1,4 @@
-"""Every planned case has a status in the journal and the JSON, whatever became of it, and the next ones run."""
+"""Every planned case has a status in journal and JSON, whatever became of it, and the next ones run."""
 
 from __future__ import annotations
 

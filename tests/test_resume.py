@@ -1,4 +1,4 @@
-"""A session goes on where another stopped, mixes nothing that is unlike, and destroys nothing that is unfinished."""
+"""A session goes on where another stopped, mixes nothing unlike, and destroys nothing unfinished."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Canned:
 
 def options(*, resume: bool) -> Options:
     return Options(
-        preset="smoke", experiments=("batch-size",), grid=PRESETS["smoke"].grid, execution=Execution(), json=None,
-        dask=None, workers=0, resume=resume, elsewhere=False, strict=False, given={}, plan={},
+        preset="smoke", experiments=("batch-size",), grid=PRESETS["smoke"].grid, execution=Execution(),
+        json=None, dask=None, workers=0, resume=resume, elsewhere=False, strict=False, given={}, plan={},
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_the_journal_cut_at_every_byte_of_its_last_record_is_resumed_to_the_same
 
 @pytest.fixture
 def cut(suite: Suite, request: pytest.FixtureRequest) -> Suite:
-    """A folder with the journal of a whole smoke session, its end and some bytes of its last record cut off."""
+    """A folder with the journal of a whole smoke session, its end and a part of its last record cut off."""
     content = (uninterrupted().folder / "run.journal.jsonl").read_bytes()
     last_record = content.index(b'{"kind":"end"')
     (suite.folder / "run.journal.jsonl").write_bytes(content[: last_record - request.param])
