@@ -71,8 +71,10 @@ class Overtime(Exception):  # noqa: N818 - it is a limit that was reached, not a
 class EagerLearner:
     """Plain PyTorch, the fastest loop it gives: images on the device once, a batch is an index.
 
-    Any device. channels_last and the fused Adam were the fastest of the memory formats and optimisers tried
-    on CPU at every batch size.
+    Any device. On two AVX-512 cores channels_last is 1.2, 1.5, 1.5 and 1.8 times as fast as the contiguous
+    format at batch sizes 16, 64, 256 and 1024, and the fused Adam at most a fifth faster than foreach. Within
+    a few percent, and so not worth a line: float images, batches converted ahead, one flat parameter,
+    in-place ReLUs, large batches in pieces, losses in a list.
     """
 
     warmup_seconds = 0.0
