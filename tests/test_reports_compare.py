@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import synthetic
 from rich.console import Console
 
+import synthetic
 from bsr import paper
 from bsr.document import Study
 from bsr.experiment import RUN_FIELDS, Grid, Result, Run, Status

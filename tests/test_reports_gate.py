@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from bsr.document import Study
 from bsr.experiment import Grid, Result
 from reports.compare import compare

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
+import synthetic
 from bsr import journal
 from bsr.document import Case, Study
 from bsr.experiment import PRESETS, Execution, Grid, Result, Run, Status, plan
