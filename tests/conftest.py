@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(cache.cleanup)
     os.environ["BSR_CACHE"] = cache.name
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # what a shell starts in the background ignores Ctrl-C, and so would every session that a test starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def mnist() -> Images:
     """The real images, all 70,000."""
-    from bsr.data import load_images  # noqa: PLC0415 - most tests need no torch
+    from bsr.data import load_images
 
     return load_images("MNIST")

@@ -479,7 +479,7 @@ def test_kmnist_needs_the_published_archives_beside_its_files(tmp_path: Path) ->
 
 
 def test_kmnist_is_checked_against_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision  # noqa: PLC0415 - importable once bsr.data has been
+    import torchvision
 
     raw = tmp_path / "KMNIST" / "raw"
     raw.mkdir(parents=True)

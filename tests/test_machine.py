@@ -135,7 +135,7 @@ def test_an_allocation_that_cannot_be_is_out_of_memory() -> None:
         (ValueError("can't allocate memory"), False),
     ],
 )
-def test_only_what_an_allocator_says_is_out_of_memory(error: Exception, expected: bool) -> None:  # noqa: FBT001
+def test_only_what_an_allocator_says_is_out_of_memory(error: Exception, expected: bool) -> None:
     assert machine.is_out_of_memory(error) == expected
 
 
