@@ -24,9 +24,12 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from reports import style
+from reports.text import printable
 
 WIDTH, HEIGHT = style.PANEL_SIZE
 DPI: Final = 150
+LONGEST: Final = 4000
+"""Characters of a text alternative."""
 _SVG: Final = "http://www.w3.org/2000/svg"
 _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
@@ -106,7 +109,7 @@ def inline(picture: Picture, alternative: str) -> str:
     for size in ("width", "height"):
         del root.attrib[size]
     root.set("role", "img")
-    root.set("aria-label", alternative)
+    root.set("aria-label", printable(alternative, LONGEST))
     return ET.tostring(root, encoding="unicode")
 
 
@@ -138,7 +141,7 @@ def as_svg(pictures: list[Picture], title: str, alternative: str) -> bytes:
     box = f"0 0 {width * across:g} {height * down:g}"
     root = ET.Element(f"{{{_SVG}}}svg", {**size, "viewBox": box, "role": "img"})
     ET.SubElement(root, f"{{{_SVG}}}title").text = title
-    ET.SubElement(root, f"{{{_SVG}}}desc").text = alternative
+    ET.SubElement(root, f"{{{_SVG}}}desc").text = printable(alternative, LONGEST)
     ET.SubElement(root, f"{{{_SVG}}}rect", {"width": "100%", "height": "100%", "fill": style.PAPER})
     for index, picture in enumerate(pictures):
         row, column = divmod(index, across)

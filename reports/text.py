@@ -47,9 +47,9 @@ def number(value: float | None, digits: int = 4) -> str:
         return "\N{EN DASH}"
     if value == 0 or isinstance(value, int):
         return f"{value:,}" if isinstance(value, int) else "0"
-    exponent = math.floor(math.log10(abs(value)))
+    rounded = float(f"{value:.{digits}g}")
+    exponent = math.floor(math.log10(abs(rounded)))
     if -4 <= exponent < 7:
-        rounded = float(f"{value:.{digits}g}")
         return f"{rounded:,.{max(digits - 1 - exponent, 0)}f}".replace("-", _MINUS)
     mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
     return f"{mantissa}·{power_of_ten(int(power))}".replace("-", _MINUS, 1)

@@ -127,7 +127,7 @@ def each_seed(frame: Frame) -> Drawing | None:
         _each_seed,
         "Final test MSE of each seed (dots, in rising order), beside the mean with its 95% bootstrap "
         "interval (bias-corrected and accelerated; none below three seeds).",
-        "Dots of final test MSE, one per seed, against batch size, with the mean and its interval beside them",
+        "Dots of final test MSE, one per seed, against batch size, with mean and interval beside them",
         fewest_seeds=2,
     )
 

@@ -52,8 +52,7 @@ def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
     left = 0.014
     if title:
         text = figure.text(left, style.from_top(0.515), title, size=style.SMALL, va="top", color=style.MUTED)
-        renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-        left += text.get_window_extent(renderer).width / figure.bbox.width + 0.012
+        left += text.get_window_extent().width / figure.bbox.width + 0.012
     labels = [handle.get_label() for handle in handles]
     across = _columns([len(label) for label in labels], style.PANEL_SIZE[0] * 72 * (1 - left))
     order = [index for column in range(across) for index in range(column, len(handles), across)]

@@ -1,0 +1,235 @@
+"""Reading recordings: what is drawn, what is refused, and how that is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import synthetic
+from bsr.experiment import Grid
+from reports import load as loading
+from reports.load import RefusedError, load, load_all, nesting
+
+SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
+Document = dict[str, Any]
+
+
+def document() -> Document:
+    """A small recording as a fresh, plain document."""
+    whole: Document = json.loads(json.dumps(synthetic.document(synthetic.study(grid=SMALL))))
+    return whole
+
+
+def saved(folder: Path, content: Document | str | bytes, name: str = "run.json") -> Path:
+    path = folder / name
+    if isinstance(content, dict):
+        content = json.dumps(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_a_recording_is_read_whole(tmp_path: Path) -> None:
+    study = synthetic.study(grid=SMALL)
+    recording = load(synthetic.write(tmp_path / "run.json", study))
+    assert recording.study.cases == study.cases
+    assert recording.study.environments == study.environments
+    assert recording.pytest_benchmark == "5.3.1"
+
+
+def test_a_byte_order_mark_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = saved(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())
+    assert len(load(path).study.cases) == 2
+
+
+def first(document: Document) -> Document:
+    case: Document = document["bsr"]["cases"][0]
+    return case
+
+
+def set_in(*path: str | int, value: object) -> Callable[[Document], None]:
+    def change(document: Document) -> None:
+        at: Any = document
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+
+    return change
+
+
+def case_field(*path: str | int, value: object) -> Callable[[Document], None]:
+    return set_in("bsr", "cases", 0, *path, value=value)
+
+
+def repeat_case(document: Document) -> None:
+    document["bsr"]["cases"].append(first(document))
+
+
+def other_dataset(document: Document) -> None:
+    """A case of another dataset under its true key: consistent in itself, foreign to the study."""
+    other = synthetic.study(
+        grid=Grid(tasks=("mean",), batch_sizes=(128,), runs=1, epochs=2, dataset="KMNIST")
+    )
+    document["bsr"]["cases"].append(json.loads(json.dumps(synthetic.document(other)))["bsr"]["cases"][0])
+
+
+ALTERED = {
+    "a part that is missing": (lambda d: d.pop("bsr"), "a part `bsr`"),
+    "another kind of JSON": (lambda d: d.clear(), "got another kind of JSON"),
+    "a later schema": (set_in("bsr", "schema", value=2), "$.bsr.schema: expected 1, got 2"),
+    "text for a number": (
+        case_field("result", "run", "batch_size", value="x"),
+        "$.bsr.cases[0].result.run.batch_size: expected `int`, got `str`",
+    ),
+    "an unknown status": (case_field("result", "status", value="fine"), "$.bsr.cases[0].result.status"),
+    "a field that is missing": (lambda d: first(d)["result"]["run"].pop("seed"), "$.bsr.cases[0].result.run"),
+    "a negative error": (
+        case_field("result", "test_mse", 1, value=-1.0),
+        "$.bsr.cases[0].result.test_mse[1]",
+    ),
+    "an error beyond all measure": (
+        case_field("result", "test_mse", 1, value=1e200),
+        "test_mse[1]: expected",
+    ),
+    "a gap among the errors": (case_field("result", "test_mse", 1, value=None), "only as the last value"),
+    "more epochs than were planned": (case_field("result", "test_mse", value=[1.0] * 9), "at most 3 values"),
+    "a missing epoch of another measure": (case_field("result", "test_mae", value=[1.0]), "result.test_mae"),
+    "a batch size of zero": (
+        case_field("result", "run", "batch_size", value=0),
+        "run.batch_size: expected 1",
+    ),
+    "a batch size beyond all memory": (
+        case_field("result", "run", "batch_size", value=10**400),
+        "batch_size",
+    ),
+    "a rate too large for a float": (
+        case_field("result", "run", "learning_rate", value=10**400),
+        "learning_rate",
+    ),
+    "a key of another run": (case_field("key", value="0" * 16), "$.bsr.cases[0].key"),
+    "a case without experiment": (case_field("cases", value={}), "$.bsr.cases[0].cases"),
+    "the same case twice": (repeat_case, "$.bsr.cases[2].key"),
+    "no case at all": (set_in("bsr", "cases", value=[]), "at least one case"),
+    "a second dataset": (
+        other_dataset,
+        "run.dataset: expected one value in a study, 'MNIST', got 'KMNIST' too",
+    ),
+    "two baselines of one task": (case_field("result", "baseline_mse", value=1.0), "result.baseline_mse"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), ALTERED.values(), ids=ALTERED.keys())
+def test_an_altered_recording_is_refused_by_the_path_of_its_field(
+    tmp_path: Path, change: Callable[[Document], None], said: str
+) -> None:
+    altered = document()
+    change(altered)
+    with pytest.raises(RefusedError) as refusal:
+        load(saved(tmp_path, altered))
+    message = str(refusal.value)
+    assert said in message
+    assert str(tmp_path / "run.json") in message
+    assert "\n" not in message
+
+
+UNREADABLE = {
+    "nothing": b"",
+    "half a document": b'{"bsr": {',
+    "no UTF-8": b'{"bsr": "\xff"}',
+    "NaN": b'{"benchmarks": [NaN]}',
+    "Infinity": b'{"benchmarks": [-Infinity]}',
+    "a number too large": b'{"benchmarks": [1e999]}',
+    "a number too long": b'{"benchmarks": [' + b"1" * 5000 + b"]}",
+    "a duplicate key": b'{"benchmarks": [], "bsr": {}, "bsr": {}}',
+    "half a character": b'{"benchmarks": ["\\ud800"]}',
+    "depth": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_is_no_strict_json_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(RefusedError, match="run.json: expected") as refusal:
+        load(saved(tmp_path, content))
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 500
+
+
+def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="'schema' twice"):
+        load(saved(tmp_path, '{"benchmarks": [], "bsr": {"schema": 1, "schema": 1}}'))
+
+
+def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.load.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
+    with pytest.raises(RefusedError, match="nested at most 64 deep, got 65"):
+        load(saved(tmp_path, b"[" * 65 + b"]" * 65))
+
+
+def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, document())
+    monkeypatch.setattr(loading, "MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("reports.load.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
+    with pytest.raises(RefusedError, match="expected at most .* MiB"):
+        load(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    for path, got in (
+        (tmp_path, "a folder"),
+        (tmp_path / "none.json", "no such file"),
+        (Path("/dev/null"), "a special file"),
+    ):
+        if path.name != "null" or path.exists():
+            with pytest.raises(RefusedError, match=got):
+                load(path)
+
+
+def test_control_characters_of_a_file_name_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        load(tmp_path / "a\x1b[31m\nb.json")
+    assert str(refusal.value).isprintable()
+
+
+def test_bad_files_never_stop_the_good_ones(tmp_path: Path) -> None:
+    good = synthetic.write(tmp_path / "good.json", synthetic.study(grid=SMALL))
+    bad = saved(tmp_path, b"{", "bad.json")
+    recordings, refused = load_all([bad, good, tmp_path / "none.json", good])
+    assert [recording.path for recording in recordings] == [good, good]
+    assert ["bad.json" in str(refused[0]), "none.json" in str(refused[1])] == [True, True]
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(alphabet='[]{}",\\a'),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='[]{}"\\'), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def depth(tree: object) -> int:
+    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@given(trees)
+def test_nesting_counts_brackets_outside_strings_alone(tree: object) -> None:
+    assert nesting(json.dumps(tree).encode()) == depth(tree)
+
+
+WHOLE = json.dumps(document()).encode()
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.binary(min_size=1, max_size=3))
+def test_no_flipped_byte_ends_in_anything_but_a_recording_or_a_refusal(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bytes_: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "flipped.json"
+    path.write_bytes(WHOLE[:place] + bytes_ + WHOLE[place + len(bytes_) :])
+    _, refused = load_all([path])
+    assert not any("\n" in str(refusal) for refusal in refused)

@@ -1,0 +1,333 @@
+"""The report as a user runs it: the command line, its files, and the page in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthetic
+from bsr.experiment import EXPERIMENTS, Grid
+from chromium import Chromium, needs_chromium
+from reports.__main__ import main
+from reports.build import Output, OutputError
+from reports.text import printable, spreadsheet_cell
+
+ROOT = Path(__file__).parents[1]
+SMALL = Grid(tasks=("mean",), batch_sizes=(32,), runs=2, epochs=1)
+HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script>\x1b[31m{{ 7*7 }}'
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report with every figure, from as few runs as give them."""
+    folder = tmp_path_factory.mktemp("report")
+    grid = Grid(tasks=("mean", "median"), batch_sizes=(16, 1024), runs=2, epochs=10)
+    study = synthetic.study(tuple(EXPERIMENTS), grid, harness=synthetic.harness((16, 1024)))
+    assert main([str(synthetic.write(folder / "run.json", study))]) == 0
+    return folder / "run-report"
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> Iterator[Chromium]:
+    """The report's page in a browser."""
+    with Chromium() as browser:
+        browser.open(report / "index.html")
+        yield browser
+
+
+def small(folder: Path, name: str = "run.json", **fields: Any) -> Path:
+    return synthetic.write(folder / name, synthetic.study(grid=SMALL, **fields))
+
+
+def test_the_report_lies_beside_its_recording_and_the_last_line_says_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(small(tmp_path))]) == 0
+    page = tmp_path / "run-report" / "index.html"
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {page}"
+    assert page.is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-report", "run.json"]
+
+
+def test_every_figure_is_there_as_png_and_svg_and_every_table_as_csv(report: Path) -> None:
+    endings = {path.suffix for path in (report / "figures").iterdir()}
+    names = {path.stem for path in (report / "figures").iterdir()}
+    assert endings == {".png", ".svg"}
+    assert {"convergence", "optimiser", "label-distribution", "published"} <= names
+    assert len(list((report / "figures").iterdir())) == 2 * len(names)
+    tables = {path.name for path in (report / "tables").iterdir()}
+    assert {"findings.csv", "errors.csv", "times.csv", "runs.csv", "epochs.csv", "published.csv"} <= tables
+
+
+def test_several_recordings_are_drawn_each_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    paths = [small(tmp_path), small(tmp_path / "a")]
+    assert main([*map(str, paths), "--output", str(tmp_path / "out")]) == 0
+    assert sorted(path.parent.name for path in (tmp_path / "out").glob("*/index.html")) == ["run", "run-2"]
+
+
+def test_a_bad_file_costs_the_exit_status_and_not_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad\x1b[31m.json"
+    bad.write_text("{", encoding="utf-8")
+    assert main([str(bad), str(small(tmp_path))]) == 1
+    said = capsys.readouterr()
+    assert (tmp_path / "run-report" / "index.html").is_file()
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("error: ")
+    assert "\x1b" not in said.err + said.out
+
+
+def test_a_figure_of_an_earlier_report_does_not_outlive_its_data(tmp_path: Path) -> None:
+    path = small(tmp_path)
+    main([str(path)])
+    assert (tmp_path / "run-report/figures/seeds.png").exists()
+    synthetic.write(path, synthetic.study(grid=Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)))
+    main([str(path)])
+    assert not (tmp_path / "run-report/figures/seeds.png").exists()
+    assert (tmp_path / "run-report/figures/final-mse.png").exists()
+
+
+def test_nothing_is_written_outside_the_output_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "figures").symlink_to(elsewhere)
+    output = Output(tmp_path / "out")
+    with pytest.raises(OutputError, match="got a link out of it"):
+        output.write("figures/seeds.png", b"")
+    with pytest.raises(OutputError, match="expected a path inside"):
+        output.write("../escaped.html", b"")
+    assert list(elsewhere.iterdir()) == []
+    assert not (tmp_path / "escaped.html").exists()
+
+
+def test_a_link_in_place_of_the_page_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept", encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").symlink_to(precious)
+    Output(tmp_path / "out").write("index.html", b"page")
+    assert precious.read_text(encoding="utf-8") == "kept"
+    assert (tmp_path / "out" / "index.html").read_bytes() == b"page"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main([str(small(tmp_path)), "--output", str(tmp_path / "file" / "out")]) == 1
+    assert re.fullmatch(
+        r"error: .*expected to write here, got .*; choose --output\n", capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        ("\r=1", "'\r=1"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+        ("plain = text", "plain = text"),
+        (-1.5, -1.5),
+        (None, ""),
+    ],
+)
+def test_no_spreadsheet_runs_a_cell(cell: object, shown: object) -> None:
+    assert spreadsheet_cell(cell) == shown
+
+
+def test_a_formula_for_a_name_stays_text_in_every_file(tmp_path: Path) -> None:
+    name = "=cmd|'/c calc'!A1"
+    study = synthetic.study(grid=Grid(tasks=(name,), batch_sizes=(32, 64), runs=1, epochs=1))
+    assert main([str(synthetic.write(tmp_path / "run.json", study))]) == 0
+    for path in (tmp_path / "run-report" / "tables").iterdir():
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "@", "\t", "\r"))], path.name
+    with (tmp_path / "run-report/tables/errors.csv").open(encoding="utf-8-sig", newline="") as file:
+        (row, *_) = list(csv.DictReader(file))
+    assert row["task"] == f"'{name}"
+    assert float(row["mean MSE"]) > 0
+
+
+def test_control_characters_are_written_out() -> None:
+    assert printable("a\x1b[31m\u202eb\n") == "a\\x1b[31m\\u202eb\\n"
+    assert printable("x" * 3000).endswith("…")
+
+
+NO_TORCH = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchvision", "pytest"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+from reports.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_280_cases_take_under_15_seconds_and_no_torch(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="POSIX alone tells the processor time of a child")
+    study = synthetic.study(grid=Grid())
+    assert len(study.cases) == 280
+    path = synthetic.write(tmp_path / "paper.json", study)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-W", "error", "-c", NO_TORCH, str(path)]
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # processor seconds, on one core: what others do on this machine does not count
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
+    assert (tmp_path / "paper-report" / "index.html").is_file()
+
+
+def test_the_page_holds_its_parts_in_order(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    parts = ['id="findings"', 'id="convergence"', 'id="tables"', 'id="table-errors"', 'id="reproduce"']
+    assert sorted(parts, key=text.index) == parts
+    assert "pytest benchmarks --benchmark-json=run.json --bsr-preset paper" in text
+    assert "Synthetic CPU @ 2.00GHz" in text
+
+
+def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: Path) -> None:
+    main([str(small(tmp_path, preset="quick"))])
+    text = (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
+    missing = text[text.index('id="missing"') : text.index('id="tables"')]
+    assert "Adam against SGD" in missing
+    assert "<pre>pytest benchmarks --benchmark-json=run.json --bsr-experiments optimiser</pre>" in missing
+    assert "Final error per batch size" not in missing
+    assert 'id="optimiser"' not in text
+
+
+@needs_chromium
+def test_the_page_opens_from_disk_without_a_complaint_and_asks_for_nothing_else(
+    page: Chromium, report: Path
+) -> None:
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith("data:")] == [(report / "index.html").as_uri()]
+    assert page.evaluate("document.title").startswith("Does the batch size affect")
+    assert page.evaluate("document.querySelectorAll('figure svg').length") > 20
+    # every drawing is laid out with a size, and none is broken
+    assert page.evaluate("[...document.querySelectorAll('figure svg')].every(s => s.getBBox().width > 50)")
+
+
+@needs_chromium
+def test_every_drawing_has_words_for_who_cannot_see_it(page: Chromium) -> None:
+    words = (
+        "[...document.querySelectorAll('figure svg[role=img]')].map(s => s.getAttribute('aria-label').length)"
+    )
+    assert len(page.evaluate(words)) == page.evaluate("document.querySelectorAll('figure svg').length")
+    assert min(page.evaluate(words)) > 10
+
+
+def column(page: Chromium, table: str, index: int) -> list[str]:
+    """The cells of a column from top to bottom, as they are sorted."""
+    rows = f"[...document.querySelectorAll('#table-{table} tbody tr')]"
+    found: list[str] = page.evaluate(
+        f"{rows}.map(r => r.cells[{index}].dataset.value ?? r.cells[{index}].textContent)"
+    )
+    return found
+
+
+@needs_chromium
+def test_tables_sort_by_click_and_by_keyboard(page: Chromium) -> None:
+    heads = "document.querySelectorAll('#table-errors thead th')"
+    index = page.evaluate(f"[...{heads}].map(h => h.textContent)").index("mean MSE")
+    page.evaluate(f"{heads}[{index}].firstChild.click()")
+    rising = [float(cell) for cell in column(page, "errors", index)]
+    assert len(rising) == 4
+    assert rising == sorted(rising)
+    assert page.evaluate(f"{heads}[{index}].getAttribute('aria-sort')") == "ascending"
+    page.evaluate(f"{heads}[{index}].firstChild.focus()")
+    page.press("Enter", 13)
+    assert [float(cell) for cell in column(page, "errors", index)] == rising[::-1]
+    assert page.evaluate(f"{heads}[{index}].getAttribute('aria-sort')") == "descending"
+    assert page.evaluate(f"[...{heads}].filter(h => h.getAttribute('aria-sort') !== 'none').length") == 1
+    assert page.complaints == []
+
+
+@needs_chromium
+def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Chromium) -> None:
+    """The degenerate task has no normalised MSE."""
+    button = "document.querySelectorAll('#table-errors thead button')[9]"
+    assert page.evaluate(f"{button}.textContent") == "normalised MSE"
+    for _ in ("rising", "falling"):
+        page.evaluate(f"{button}.click()")
+        assert [bool(cell) for cell in column(page, "errors", 9)] == [True, True, False, False]
+
+
+@needs_chromium
+def test_text_sorts_by_its_letters(page: Chromium) -> None:
+    page.evaluate("document.querySelector('#table-runs details').open = true")
+    page.evaluate("document.querySelectorAll('#table-runs thead button')[0].click()")
+    tasks = column(page, "runs", 0)
+    assert tasks == sorted(tasks)
+    assert set(tasks) == {"mean", "median"}
+
+
+@needs_chromium
+def test_the_page_turns_dark_with_its_figures_and_fits_a_phone(page: Chromium) -> None:
+    paper = "getComputedStyle(document.body).backgroundColor"
+    ink = "getComputedStyle(document.querySelector('figure svg text')).fill"
+    page.prefer("light")
+    light = page.evaluate(paper), page.evaluate(ink)
+    page.prefer("dark")
+    assert (page.evaluate(paper), page.evaluate(ink)) == ("rgb(15, 17, 20)", "rgb(233, 235, 238)")
+    assert light == ("rgb(244, 245, 247)", "rgb(27, 30, 35)")
+    page.resize(360, 800, phone=True)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    widths = "[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().width)"
+    assert min(page.evaluate(widths)) > 280
+    page.prefer("light")
+    page.resize(1280, 900)
+
+
+@needs_chromium
+def test_what_is_folded_on_the_screen_is_unfolded_on_paper(page: Chromium) -> None:
+    folded = "[...document.querySelectorAll('.finding details')].filter(d => !d.open).length"
+    assert page.evaluate(folded) > 0
+    page.command("Page.printToPDF")
+    assert page.evaluate(folded) == 0
+
+
+@needs_chromium
+def test_a_hostile_recording_stays_text(tmp_path: Path) -> None:
+    study = synthetic.study(
+        grid=Grid(tasks=(HOSTILE, "mean"), batch_sizes=(32, 64), runs=1, epochs=1, dataset=HOSTILE),
+        circumstances={"engine": HOSTILE, "message": HOSTILE, "environment": HOSTILE},
+        command=HOSTILE,
+        preset=HOSTILE,
+        options={HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
+        environments={HOSTILE: {"device_name": HOSTILE, HOSTILE: HOSTILE}},
+    )
+    assert main([str(synthetic.write(tmp_path / "run.json", study))]) == 0
+    assert "\x1b" not in (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
+    for path in (tmp_path / "run-report" / "figures").glob("*.svg"):
+        assert "<script" not in path.read_text(encoding="utf-8")
+    with Chromium() as browser:
+        browser.open(tmp_path / "run-report" / "index.html")
+        assert browser.complaints == []
+        assert browser.evaluate("typeof hacked") == "undefined"
+        assert browser.evaluate("document.querySelectorAll('img, iframe').length") == 0
+        assert browser.evaluate("document.scripts.length") == 1
+        assert browser.evaluate("document.body.textContent.includes('{{ 7*7 }}')")
+        # the page's own policy would stop a script that got in all the same
+        browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"hacked=1\">')")
+        browser.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {text: 'hacked=1'}))"
+        )
+        assert browser.evaluate("typeof hacked") == "undefined"
