@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(cache.cleanup)
     os.environ["BSR_CACHE"] = cache.name
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("PYTEST_XDIST_WORKER", None)  # a session that a test starts is nobody's worker
     # what a shell starts in the background ignores Ctrl-C, and so would every session that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
