@@ -55,7 +55,7 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{mantissa}·{power_of_ten(int(power))}".replace("-", _MINUS, 1)
 
 
-def tick(value: float, plain_from: int = -3, plain_to: int = 4) -> str:
+def tick(value: float, plain_from: int = -4, plain_to: int = 4) -> str:
     """An axis tick as plain text: `0.01`, `20`, `1,000`; `10⁻⁶` and `5·10⁻⁶` outside the plain exponents."""
     if value == 0:
         return "0"

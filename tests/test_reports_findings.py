@@ -44,7 +44,7 @@ def planted(final: Callable[[Run], float], spread: float = 0.3) -> Callable[[Run
 
 
 def rising(run: Run) -> float:
-    return 0.3 * run.batch_size**0.2
+    return 0.3 * math.exp(0.2 * math.log(run.batch_size))
 
 
 def flat(_run: Run) -> float:
@@ -52,7 +52,7 @@ def flat(_run: Run) -> float:
 
 
 def valley(run: Run) -> float:
-    return 0.2 * 2.0 ** (0.5 * abs(math.log2(run.batch_size / 32)))
+    return 0.2 * math.exp2(0.5 * abs(math.log2(run.batch_size / 32)))
 
 
 def test_a_planted_rise_is_found_and_the_question_answered() -> None:

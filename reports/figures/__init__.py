@@ -43,7 +43,7 @@ FIGURES: Final = (
     Figure(_EPOCHS, "time-to-converge", "Time to converge", target.to_target, _PAPER),
     Figure(_EPOCHS, "longer", "Training for longer", longer.longer, "--bsr-experiments longer"),
     Figure("Time", "speed", "Speed", speed.speed, _SIZES),
-    Figure("Time", "harness", "The harness itself", harness.harness, ""),
+    Figure("Time", "harness", "The harness itself", harness.harness, "--bsr-experiments harness"),
     Figure(_BESIDE, "published", "Final error", published.against_published, _PAPER, "figure 9"),
     Figure(
         _BESIDE, "published-convergence", "Convergence", published_curves.published_curves, _PAPER, "figure 5"

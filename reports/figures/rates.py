@@ -76,13 +76,25 @@ def learning_rate(frame: Frame) -> Drawing | None:
         panels,
         f"Final test MSE at batch size {sizes} against the learning rate. {_CENTRE}. The star is the "
         "lowest; rings tie with it within seed noise (bootstrap); a cross at the top counts runs without a "
-        "final MSE. The second look holds the rates that are no powers of ten, and those between. "
-        "Published: one run per rate, where "
-        f"its batch size is the same. n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        "final MSE. The second look holds the rates that are no powers of ten, and those between. Published: "
+        f"one run per rate, where its batch size is the same. {_lowest(finals)} "
+        f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         "Final test MSE against learning rate, a panel per task. "
         + "; ".join(f"{task}: {_best_in_words(row)}" for task, row in finals.items())
         + ".",
     )
+
+
+def _lowest(finals: Mapping[str, Finals]) -> str:
+    """Per task the best rate, what ties with it, and whether it lies at the edge of its grid."""
+    said = []
+    for task, row in finals.items():
+        if best := stats.best(row):
+            ties = [tick(rate) for rate in best.tied if rate != best.level]
+            tied = f", tied with {listed(ties)}" if ties else ""
+            edge = ", at the edge of the grid: try rates beyond it" if best.at_edge else ""
+            said.append(f"{task} {tick(best.level)}{tied}{edge}")
+    return f"Lowest: {'; '.join(said)}." if said else ""
 
 
 def _looks(frame: Frame, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[float, float]]]:
