@@ -1,57 +1,108 @@
-"""`python -m reports RUN.json [RUN2.json ...] [--output DIR]`: draw the page of every recording."""
+"""`python -m reports RUN.json`: draw its page; with more files, compare the first with every other on it.
+
+`python -m reports merge A.json B.journal.jsonl ... --output MERGED.json` makes one file of several.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
+from bsr.stats import MARGIN
+from reports import gate, merge
 from reports.build import OutputError, build
-from reports.load import Recording, load_all
+from reports.compare import Comparison, compare
+from reports.compare.terminal import show
+from reports.load import Recording, RefusedError, load_all
 from reports.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw; returns 0, or 1 where a file was refused (the others are drawn all the same)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reports", description="Figures, tables and a page from benchmark JSON."
-    )
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="RUN.json")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: RUN-report beside each RUN.json")
-    options = parser.parse_args(arguments)
-    recordings, refused = load_all(options.recordings)
-    problems: list[Exception] = [*refused]
-    pages = []
-    for recording, folder in folders(recordings, options.output, several=len(options.recordings) > 1):
-        try:
-            pages.append(build(recording, folder))
-        except OutputError as error:
-            problems.append(error)
+    """Draw and compare; returns 0, or 1 where something was refused (a bad file does not stop the others).
+
+    With --fail-on, 1 means that a limit was exceeded, and 2 that something was refused.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["merge"]:
+        return merge.main(given[1:])
+    options = _parser().parse_args(given)
+    problems: list[Exception] = []
+    exceeded = False
+    try:
+        exceeded = _report(options, problems)
+    except (RefusedError, OutputError) as error:
+        problems.append(error)
     for problem in problems:
         print(f"error: {printable(str(problem))}", file=sys.stderr)
-    for page in pages:
-        print(f"report: {printable(str(page.resolve()))}")
-    return 1 if problems else 0
+    if problems:
+        return 2 if options.fail_on else 1
+    return 1 if exceeded else 0
 
 
-def folders(
-    recordings: Sequence[Recording], output: Path | None, *, several: bool
-) -> list[tuple[Recording, Path]]:
-    """Where each recording is drawn: beside it, in `output`, or, of several, in a folder each there."""
-    chosen: list[tuple[Recording, Path]] = []
-    for recording in recordings:
-        stem = recording.path.stem
-        if output is None:
-            folder = recording.path.with_name(f"{stem}-report")
-        else:
-            folder = output / stem if several else output
-        taken = {path for _, path in chosen}
-        again = (folder.with_name(f"{folder.name}-{count}") for count in range(2, len(taken) + 3))
-        chosen.append(
-            (recording, folder if folder not in taken else next(path for path in again if path not in taken))
-        )
-    return chosen
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description="Figures, tables and a page from benchmark JSON; of several files, their comparison.",
+        epilog="One file from several: python -m reports merge --help",
+    )
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="RUN.json")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: RUN-report beside the first RUN.json"
+    )
+    parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
+    parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
+    parser.add_argument(
+        "--margin",
+        metavar="N%",
+        help=f"how far apart errors may be and count as the same (default: {MARGIN:.0%})",
+    )
+    parser.add_argument(
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="mse:N%|time:N%",
+        help="exit 1 where a file is worse than the first by more, and statistically so; may be repeated",
+    )
+    return parser
+
+
+def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:
+    """Draw the page; files that cannot be read go to `problems`. Returns whether a limit was exceeded."""
+    limits = [gate.parse(expression) for expression in options.fail_on]
+    recordings, refused = load_all(options.recordings)
+    problems += refused
+    if not recordings:
+        return False
+    comparison = _comparison(options, recordings, alone=not refused)
+    judgements = gate.judge(comparison, limits) if comparison else []
+    if comparison:
+        show(comparison, Console(width=max(shutil.get_terminal_size((110, 24)).columns, 80)))
+    for judgement in judgements:
+        print(judgement.message)
+    first = recordings[0].path
+    page = build(recordings[0], options.output or first.with_name(f"{first.stem}-report"), comparison)
+    print(f"report: {printable(str(page.resolve()))}")
+    return any(judgement.failed for judgement in judgements)
+
+
+def _comparison(
+    options: argparse.Namespace, recordings: Sequence[Recording], *, alone: bool
+) -> Comparison | None:
+    """Of all recordings; None of a single one, unless an option asks to compare it, which is refused."""
+    asked = any((options.labels, options.same_engine, options.margin, options.fail_on))
+    if len(recordings) == 1 and not (alone and asked):
+        return None
+    labels = [name.strip() for name in options.labels.split(",")] if options.labels else []
+    if len(labels) == len(options.recordings):
+        read = {recording.path for recording in recordings}
+        labels = [name for name, path in zip(labels, options.recordings, strict=True) if path in read]
+    margin = gate.percentage("--margin", options.margin) if options.margin else MARGIN
+    return compare(recordings, labels, same_engine=options.same_engine, margin=margin)
 
 
 if __name__ == "__main__":

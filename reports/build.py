@@ -9,7 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from reports import drawing, page
+from reports.compare import Comparison
+from reports.compare.tables import NAMES as COMPARISON_TABLES
+from reports.compare.tables import tables as comparison_tables
 from reports.figures import FIGURES, Drawing, Figure
+from reports.figures.comparison import figures as comparison_figures
 from reports.findings import Finding, findings
 from reports.frame import Frame
 from reports.load import Recording
@@ -69,12 +73,15 @@ def _umask() -> int:
     return mask
 
 
-def build(recording: Recording, folder: Path) -> Path:
-    """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path."""
+def build(recording: Recording, folder: Path, comparison: Comparison | None = None) -> Path:
+    """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
+
+    `comparison` stands before what the recording says alone.
+    """
     frame = Frame(recording)
     output = Output(folder)
     drawn, missing = [], []
-    for figure in FIGURES:
+    for figure in (*comparison_figures(comparison), *FIGURES):
         made = figure.draw(frame)
         if made is None or not made.panels:
             missing.append(figure)
@@ -83,10 +90,13 @@ def build(recording: Recording, folder: Path) -> Path:
         else:
             drawn.append(draw(figure, made, output))
     found = findings(frame)
-    rows = [findings_table(found.all), *tables(frame)]
+    beside = comparison_tables(comparison) if comparison else []
+    for name in COMPARISON_TABLES:
+        output.remove(f"tables/{name}.csv")
+    rows = [*beside, findings_table(found.all), *tables(frame)]
     for table in rows:
         output.write(f"tables/{table.name}.csv", table.csv())
-    text = page.render(frame, found, drawn, missing, rows)
+    text = page.render(frame, found, drawn, missing, rows, comparison)
     return output.write("index.html", text.encode("utf-8"))
 
 

@@ -18,7 +18,8 @@ from reports.load import RefusedError
 from reports.text import listed, number, printable
 
 Measure = Literal["mse", "time"]
-_EXPRESSION: Final = re.compile(r"\s*(mse|time)\s*:\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%\s*", re.ASCII)
+_PERCENT: Final = r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%\s*"
+_EXPRESSION: Final = re.compile(rf"\s*(mse|time)\s*:{_PERCENT}", re.ASCII)
 _NAMES: Final[dict[Measure, str]] = {"mse": "final MSE", "time": "training time"}
 
 
@@ -49,6 +50,14 @@ def parse(expression: str) -> Limit:
         got = printable(expression, 60)
         raise RefusedError(f"--fail-on: expected mse:N% or time:N%, such as mse:20%, got {got!r}")
     return Limit(cast("Measure", found[1]), float(found[2]) / 100)
+
+
+def percentage(option: str, text: str) -> float:
+    """`20%` as 0.2. Raises RefusedError, in one line, for anything else and for 0."""
+    found = re.fullmatch(_PERCENT, text, re.ASCII)
+    if found is None or not float(found[1]):
+        raise RefusedError(f"{option}: expected N% above 0, such as 20%, got {printable(text, 60)!r}")
+    return float(found[1]) / 100
 
 
 def judge(comparison: Comparison, limits: Sequence[Limit]) -> list[Judgement]:

@@ -16,7 +16,10 @@ from markupsafe import Markup
 from bsr import paper
 from bsr.experiment import FINISHED
 from reports import style
+from reports.compare import Comparison
+from reports.compare.words import CAVEAT, statement
 from reports.figures import ANSWER, Drawing, Figure
+from reports.figures.comparison import SECTION as COMPARISON
 from reports.findings import Findings
 from reports.frame import Frame
 from reports.missing import command
@@ -27,6 +30,8 @@ TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_BADGES: Final = {"same": "supported", "different": "not-supported", "cannot tell": ""}
+"""Of a comparison's verdict, in the colours of the findings."""
 _MARKS: Final = {"supported": "✓", "not supported": "✗", "too little data": "?"}
 
 
@@ -47,8 +52,9 @@ def render(
     drawn: Sequence[Drawn],
     missing: Sequence[Figure],
     tables: Sequence[Table],
+    comparison: Comparison | None = None,
 ) -> str:
-    """The whole page."""
+    """The whole page; a comparison comes first, and everything else is of `frame` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     study = frame.study
     return _environment().get_template("page.html.j2").render(
@@ -58,9 +64,11 @@ def render(
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         marks=_MARKS,
+        comparison_badges=_BADGES,
         findings=findings,
         summary=summary(frame),
         unfinished=unfinished(frame),
+        comparison=comparison and _comparison(comparison, drawn),
         hero=[_figure(entry) for entry in drawn if entry.figure.section == ANSWER],
         sections=_sections(drawn),
         drawn_names={entry.figure.name for entry in drawn},
@@ -132,12 +140,22 @@ def unfinished(frame: Frame) -> str:
 def _sections(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in drawn:
-        if entry.figure.section != ANSWER:
+        if entry.figure.section not in {ANSWER, COMPARISON}:
             sections.setdefault(entry.figure.section, []).append(_figure(entry))
     return [
         {"title": title, "anchor": "part-" + title.lower().replace(" ", "-"), "figures": figures}
         for title, figures in sections.items()
     ]
+
+
+def _comparison(comparison: Comparison, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    return {
+        "files": listed(frame.recording.path.name for frame in comparison.frames),
+        "others": listed(frame.recording.path.name for frame in comparison.frames[1:]),
+        "statements": [statement(pair) for pair in comparison.pairs],
+        "notes": [*comparison.notes, CAVEAT],
+        "figures": [_figure(entry) for entry in drawn if entry.figure.section == COMPARISON],
+    }
 
 
 def _figure(entry: Drawn) -> dict[str, Any]:
@@ -197,8 +215,13 @@ def _session(frame: Frame) -> list[tuple[str, str]]:
         ("pytest-benchmark", frame.recording.pytest_benchmark),
         ("commit", f"{commit.get('id') or ''}{' (with local changes)' if commit.get('dirty') else ''}"),
     ]
-    rows += [(name, _plain(value)) for name, value in study.options.items()]
+    rows += [(_option(name), _plain(value)) for name, value in study.options.items()]
     return [(name, value) for name, value in rows if value]
+
+
+def _option(name: str) -> str:
+    """An option as it is typed: `--bsr-runs` for `bsr_runs`."""
+    return f"--{name.replace('_', '-')}" if name.startswith("bsr_") else name
 
 
 def _machines(frame: Frame) -> list[dict[str, Any]]:

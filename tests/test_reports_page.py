@@ -67,13 +67,6 @@ def test_every_figure_is_there_as_png_and_svg_and_every_table_as_csv(report: Pat
     assert {"findings.csv", "errors.csv", "times.csv", "runs.csv", "epochs.csv", "published.csv"} <= tables
 
 
-def test_several_recordings_are_drawn_each_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    paths = [small(tmp_path), small(tmp_path / "a")]
-    assert main([*map(str, paths), "--output", str(tmp_path / "out")]) == 0
-    assert sorted(path.parent.name for path in (tmp_path / "out").glob("*/index.html")) == ["run", "run-2"]
-
-
 def test_a_bad_file_costs_the_exit_status_and_not_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

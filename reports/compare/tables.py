@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from bsr import stats
 from bsr.experiment import Run
@@ -12,6 +13,9 @@ from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
 from reports.tables import Row, Table
 from reports.text import counted, printable
+
+NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
+"""Of every table that there may be."""
 
 
 def tables(comparison: Comparison) -> list[Table]:

@@ -39,7 +39,7 @@ def _series(comparison: Comparison) -> Table:
         "threads",
         "timed",
         "best images/s",
-        "",
+        "throughput",
         title="Series",
         title_style="bold",
     )
@@ -58,7 +58,7 @@ def _table(pair: Pair, title: str) -> Table:
     table = Table(title=Text(f"{title}, {pair.experiment}", style="bold"))
     headings = ("batch size", pair.first.label, pair.second.label, "times as fast", "ratio of final MSE")
     for heading in headings:
-        unit = ", s per epoch" if heading in {pair.first.label, pair.second.label} else ""
+        unit = "\ns per epoch" if heading in {pair.first.label, pair.second.label} else ""
         table.add_column(Text(heading + unit), justify="right")
     for row in _rows(pair):
         table.add_row(*map(Text, row))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bsr import stats
+from bsr.stats.comparison import Verdict
 from reports.compare.pairs import Pair
 from reports.compare.series import Series
 from reports.text import counted, listed, number
@@ -23,6 +24,10 @@ class Statement:
 
     title: str
     """`H200 against laptop`."""
+    verdict: Verdict
+    """On the final MSE."""
+    headline: str
+    """`32.2 times as fast; final MSE: same within 20%`."""
     speed: str
     error: str
     left_out: str
@@ -32,12 +37,26 @@ class Statement:
 def statement(pair: Pair) -> Statement:
     """The pair in a few sentences."""
     left_out = "; ".join(pair.left_out)
-    return Statement(title(pair), speed(pair), error(pair), f"Left out: {left_out}." if left_out else "")
+    return Statement(
+        title=title(pair),
+        verdict=pair.error.verdict,
+        headline=headline(pair),
+        speed=speed(pair),
+        error=error(pair),
+        left_out=f"Left out: {left_out}." if left_out else "",
+    )
 
 
 def title(pair: Pair) -> str:
     """`H200 against laptop`."""
     return f"{pair.second.label} against {pair.first.label}"
+
+
+def headline(pair: Pair) -> str:
+    """`32.2 times as fast; final MSE: same within 20%`."""
+    ratio, _ = faster(pair.time)
+    fast = f"{number(ratio, 3)} times as fast" if ratio else "no times to compare"
+    return f"{fast}; final MSE: {verdict(pair.error)}"
 
 
 def speed(pair: Pair) -> str:
@@ -71,8 +90,9 @@ def _ends(pair: Pair) -> str:
     """The speed-up at the smallest and the largest batch size."""
     ends = dict.fromkeys((*pair.batch_sizes[:1], *pair.batch_sizes[-1:]))
     found = {size: pair.speed_up(pair.at(size)) for size in ends}
-    said = [f"{number(up.ratio, 3)} at batch size {size}" for size, up in found.items() if up]
-    return f": {listed(said)}" if len(said) > 1 else ""
+    ratios = {size: number(up.ratio, 3) for size, up in found.items() if up}
+    said = listed(f"{ratio} at batch size {size}" for size, ratio in ratios.items())
+    return f": {said}" if len(set(ratios.values())) > 1 else ""
 
 
 def error(pair: Pair) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
@@ -17,10 +16,11 @@ from reports.compare.pairs import final_mse
 from reports.compare.series import FLAT, epoch_seconds
 from reports.compare.words import flattening, title, verdict
 from reports.drawing import Panel
-from reports.figures.spec import MSE, Drawing, legend
-from reports.frame import span
+from reports.figures.spec import MSE, Drawing, Figure, legend
+from reports.frame import Frame, span
 from reports.text import listed, number
 
+SECTION: Final = "Comparison"
 _ONE: Final[dict[str, Any]] = {"color": style.REFERENCE, "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _RING: Final[dict[str, Any]] = {"markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.5}
 _ASIDE: Final = 1.22
@@ -29,15 +29,6 @@ _ASIDE: Final = 1.22
 _Ratio = tuple[float, stats.Interval | None]
 Rows = Mapping[str, Mapping[int, list[float]]]
 """Series -> batch size -> a value per run."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonFigure:
-    """One figure of a comparison. `draw` gives None where the series lack the data."""
-
-    name: str
-    title: str
-    draw: Callable[[Comparison], Drawing | None]
 
 
 def times(comparison: Comparison) -> Drawing | None:
@@ -279,9 +270,17 @@ def _ends(rows: Rows, unit: str) -> str:
     return "; ".join(said) + "."
 
 
-FIGURES: Final = (
-    ComparisonFigure("comparison-speed", "Which is faster, and where", speed),
-    ComparisonFigure("comparison-times", "Time per epoch, task by task", times),
-    ComparisonFigure("comparison-error", "Is the error the same?", errors),
+_FIGURES: Final = (
+    ("comparison-speed", "Which is faster, and where", speed),
+    ("comparison-error", "Is the error the same?", errors),
+    ("comparison-times", "Time per epoch, task by task", times),
 )
-"""Every figure of a comparison, in the order of the page."""
+
+
+def figures(comparison: Comparison | None) -> tuple[Figure, ...]:
+    """Every figure of a comparison, in the order of the page; without one, they have nothing to draw."""
+
+    def drawn(draw: Callable[[Comparison], Drawing | None]) -> Callable[[Frame], Drawing | None]:
+        return lambda _frame: draw(comparison) if comparison else None
+
+    return tuple(Figure(SECTION, name, title_, drawn(draw), "") for name, title_, draw in _FIGURES)

@@ -1,0 +1,204 @@
+"""Several recordings on the command line: the page, the terminal, the gate's exit status, merging."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthetic
+from bsr.experiment import Grid, Result
+from chromium import Chromium, needs_chromium
+from reports import __main__ as command
+from reports.__main__ import main
+from reports.load import load
+
+SMALL = Grid(tasks=("mean", "median"), batch_sizes=(32, 64, 256), runs=3, epochs=2)
+HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script>\x1b[31m{{ 7*7 }}[red]$x^2$'
+FIGURES = {"comparison-speed", "comparison-times", "comparison-error"}
+
+
+def written(folder: Path, name: str, change: Callable[[Result], Result] = lambda r: r, **about: Any) -> str:
+    study = synthetic.study(**{"grid": SMALL} | about)
+    cases = tuple(replace(case, result=change(case.result)) for case in study.cases)
+    return str(synthetic.write(folder / f"{name}.json", replace(study, cases=cases)))
+
+
+def slower(result: Result) -> Result:
+    return replace(result, training_seconds=tuple(2 * seconds for seconds in result.training_seconds))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but the drawing, which takes seconds: what is said and returned."""
+    monkeypatch.setattr(command, "build", lambda _recording, folder, _comparison: folder / "index.html")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on two files with hostile names for everything that may be named."""
+    folder = tmp_path_factory.mktemp("compared")
+    machines = {HOSTILE: synthetic.fingerprint() | {"device_name": HOSTILE, HOSTILE: HOSTILE}}
+    circumstances = {"engine": HOSTILE, "environment": HOSTILE}
+    paths = [
+        written(folder, "a"),
+        written(folder, "b", circumstances=circumstances, environments=machines),
+    ]
+    assert main(paths) == 0
+    return folder / "a-report"
+
+
+def test_the_page_of_the_first_file_gains_the_comparison_before_all_else(compared: Path) -> None:
+    text = (compared / "index.html").read_text(encoding="utf-8")
+    parts = ['id="comparison"', 'id="comparison-speed"', 'id="findings"', 'id="table-comparison-verdicts"']
+    assert sorted(parts, key=text.index) == parts
+    assert "but for the tables of the comparison, is of a.json alone" in text
+    assert "Computed from a.json." in text
+    assert "same within 20%" in text
+
+
+def test_figures_and_tables_of_the_comparison_are_files_too(compared: Path) -> None:
+    for name in FIGURES:
+        assert (compared / "figures" / f"{name}.png").stat().st_size > 5000
+        assert "<script" not in (compared / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    with (compared / "tables" / "comparison-cells.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * (1 + 2)
+    assert all(float(row["times as fast"]) == pytest.approx(1) for row in rows)
+
+
+@needs_chromium
+def test_a_hostile_file_compared_stays_text(compared: Path) -> None:
+    with Chromium() as browser:
+        browser.open(compared / "index.html")
+        assert browser.complaints == []
+        assert browser.evaluate("typeof hacked") == "undefined"
+        assert browser.evaluate("document.querySelectorAll('img, iframe').length") == 0
+        broken = (
+            "[...document.querySelectorAll('#comparison svg')].filter(s => s.getBBox().width < 50).length"
+        )
+        assert browser.evaluate(broken) == 0
+        browser.resize(360, 800, phone=True)
+        assert browser.evaluate("document.scrollingElement.scrollWidth") <= 360
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_terminal_shows_the_comparison_and_last_where_the_page_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [written(tmp_path, "a"), written(tmp_path, "b", slower)]
+    assert main([*paths, "--output", str(tmp_path / "out"), "--labels", "laptop, desk"]) == 0
+    said = capsys.readouterr().out
+    assert "desk trains 0.500 times as fast as laptop" in said
+    assert said.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
+
+
+def test_a_page_without_comparison_keeps_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    one_cell = Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)
+    paths = [written(tmp_path, name, grid=one_cell) for name in "ab"]
+    assert main(paths) == 0
+    assert list((tmp_path / "a-report").rglob("comparison-*"))
+    assert main(paths[:1]) == 0
+    report = tmp_path / "a-report"
+    assert not list(report.rglob("comparison-*"))
+    assert 'id="comparison"' not in (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_files_that_cannot_be_compared_are_refused_in_one_line_and_nothing_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [written(tmp_path, "a"), written(tmp_path, "b", dataset_digest="feed")]
+    assert main(paths) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "error: expected recordings of the same trainings, got unlike ones: dataset digest"
+    )
+    assert error.count("\n") == 1
+    assert not (tmp_path / "a-report").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_bad_file_among_several_does_not_stop_the_comparison_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    paths = [written(tmp_path, "a"), str(tmp_path / "bad.json"), written(tmp_path, "c", slower)]
+    assert main([*paths, "--labels", "one,two,three"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "bad.json" in said.err
+    assert "three trains 0.500 times as fast as one" in said.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--labels", "x"], ["--same-engine"], ["--margin", "10%"], ["--fail-on", "mse:20%"]],
+    ids=lambda options: options[0],
+)
+def test_what_needs_two_files_is_refused_with_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert main([written(tmp_path, "a"), *options]) == (2 if "--fail-on" in options else 1)
+    assert capsys.readouterr().err == "error: expected two or more recordings to compare, got 1\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--fail-on", "time:50%"], 1, "failed time:50%: "),
+        (["--fail-on", "time:150%"], 0, "passed time:150%: "),
+        (["--fail-on", "mse:20%", "--fail-on", "time:50%"], 1, "passed mse:20%: "),
+        (["--fail-on", "mse:20%"], 0, "larger than the limit: no; statistically supported: no"),
+    ],
+)
+@pytest.mark.usefixtures("undrawn")
+def test_the_gate_exits_with_1_only_where_a_limit_is_exceeded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, said: str
+) -> None:
+    assert main([written(tmp_path, "a"), written(tmp_path, "b", slower), *options]) == code
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fail-on", "mse:lots"],
+        ["--fail-on", "mse:20%", "--margin", "0%"],
+        ["--fail-on", "mse:20%", "--labels", "x"],
+    ],
+)
+@pytest.mark.usefixtures("undrawn")
+def test_a_gate_that_could_not_judge_exits_with_2_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert main([written(tmp_path, "a"), written(tmp_path, "b"), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {options[-2]}: expected ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_gate_whose_file_cannot_be_read_does_not_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([written(tmp_path, "a"), str(tmp_path / "none.json"), "--fail-on", "mse:20%"]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_merging_is_a_command_of_its_own(tmp_path: Path) -> None:
+    shards = [
+        str(
+            synthetic.write(
+                tmp_path / f"{size}.json", synthetic.study(grid=replace(SMALL, batch_sizes=(size,)))
+            )
+        )
+        for size in SMALL.batch_sizes
+    ]
+    assert main(["merge", *shards, "--output", str(tmp_path / "all.json")]) == 0
+    assert len(load(tmp_path / "all.json").study.cases) == 18
+    assert main([str(tmp_path / "all.json"), written(tmp_path, "whole")]) == 0
