@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import synthetic
+from bsr import stats
 from bsr.document import Study
 from bsr.experiment import EXPERIMENTS, Grid, Result, Run, Status
+from reports.effects import Effects
 from reports.findings import Finding, Findings, findings
+from reports.findings.question import _part
 from reports.frame import Frame
 from reports.load import Recording
 from reports.table import Table
@@ -306,3 +309,10 @@ def test_what_did_not_end_well_is_listed_with_its_message() -> None:
     (row,) = table(study, "not-ok").rows
     assert row[0] == "diverged"
     assert row[-1] == "a synthetic diverged case"
+
+
+def test_an_effect_on_one_of_three_tasks_is_held_to_a_third_of_the_significance() -> None:
+    p = stats.PValue(0.03)
+    effect = stats.Effect(16, 64, 2.0, None, 1.3, 0.5, p)
+    assert _part(Effects("mean", effect, None), tasks=1).verdict == "supported"
+    assert _part(Effects("mean", effect, None), tasks=3).verdict == "not supported"
