@@ -607,7 +607,7 @@ def test_the_random_p_of_ten_against_ten_is_near_the_t_test() -> None:
 
 
 @pytest.mark.parametrize(("n", "paired"), [(1, False), (3, False), (5, True)])
-def test_too_few_values_give_no_p(n: int, paired: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+def test_too_few_values_give_no_p(n: int, paired: bool) -> None:
     found = stats.difference([1.0 + i for i in range(n)], [100.0 + i for i in range(n)], paired=paired)
     assert found.p.value is None
     assert found.p.reason
