@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from reports.text import printable, tick, ticks
@@ -142,6 +143,14 @@ def name(text: str, limit: int = 40) -> str:
     """A name from the data as figures can show it: no control characters, nothing the font lacks."""
     shown = printable(text, limit)
     return "".join(letter if ord(letter) in _drawable() else "?" for letter in shown)
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """Points that a line of text takes in the figures' font."""
+    return float(
+        TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans")).get_extents().width
+    )
 
 
 def batch_axis(axes: Axes, sizes: Sequence[int], least_margin: float = 1.25) -> None:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 import synthetic
 from bsr import paper
 from bsr.document import Study
-from bsr.experiment import EXPERIMENTS, Grid, Run
+from bsr.experiment import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid, Run
 from reports import drawing, style
 from reports.drawing import Panel
 from reports.figures import FIGURES, Drawing
@@ -83,6 +83,26 @@ def test_no_panel_is_empty(whole: Frame) -> None:
     for figure in FIGURES:
         for panel in drawn(figure.name, whole).panels:
             assert all(marks(axes) for axes in axes_of(panel)), f"{figure.name}: {panel.title}"
+
+
+EXTENDED = Grid(tasks=("mean",), batch_sizes=EXTENDED_BATCH_SIZES, runs=2, epochs=10)
+
+
+@pytest.mark.parametrize("grid", [SOME, EXTENDED], ids=["three batch sizes", "eleven batch sizes"])
+def test_every_legend_stays_in_its_panel_and_off_the_axes(grid: Grid) -> None:
+    some = frame(
+        synthetic.study(EVERYTHING, grid, circumstances=mixed, harness=synthetic.harness((16, 1024)))
+    )
+    for figure in FIGURES:
+        made = figure.draw(some)
+        for axes in axes_of(made.panels[0]) if made else ():
+            if legend := axes.get_legend():
+                box, whole_panel = legend.get_window_extent(), axes.figure.bbox
+                assert box.x0 >= 0, figure.name
+                assert box.x1 <= whole_panel.x1, figure.name
+                assert box.y0 >= max(other.get_window_extent().y1 for other in axes.figure.axes) - 2, (
+                    figure.name
+                )
 
 
 def test_every_caption_says_n_and_every_figure_has_words_for_who_cannot_see_it(whole: Frame) -> None:

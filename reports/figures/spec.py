@@ -14,6 +14,8 @@ from reports.frame import Frame
 
 MSE = "test MSE, squared label units (log)"
 NORMALISED = "test MSE / MSE of the best constant (log)"
+_HANDLE, _PAD, _APART = 1.0, 0.45, 0.85
+"""Of a legend, in its letters' size: a handle, the gap to its text, the gap between columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
         text = figure.text(left, style.from_top(0.515), title, size=style.SMALL, va="top", color=style.MUTED)
         left += text.get_window_extent().width / figure.bbox.width + 0.012
     labels = [handle.get_label() for handle in handles]
-    across = _columns([len(label) for label in labels], style.PANEL_SIZE[0] * 72 * (1 - left))
+    across = _columns(labels, style.PANEL_SIZE[0] * 72 * (0.99 - left))
     order = [index for column in range(across) for index in range(column, len(handles), across)]
     axes.legend(
         handles=[handles[index] for index in order],
@@ -64,19 +66,20 @@ def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
         bbox_transform=figure.transFigure,
         ncols=across,
         borderaxespad=0,
-        columnspacing=1.1,
-        handlelength=1.1,
-        handletextpad=0.45,
+        columnspacing=_APART,
+        handlelength=_HANDLE,
+        handletextpad=_PAD,
         labelspacing=0.25,
     )
     _make_room(axes, -(-len(handles) // across))
 
 
-def _columns(lengths: Sequence[int], points: float) -> int:
-    """As many columns as fit into a width, for labels of these lengths set row by row."""
-    for across in range(len(lengths), 1, -1):
-        widest = [max(lengths[column::across]) for column in range(across)]
-        if style.SMALL * sum(0.55 * letters + 2.6 for letters in widest) <= points:
+def _columns(labels: Sequence[str], points: float) -> int:
+    """As many columns as fit into a width, for labels set row by row."""
+    widths = [style.text_width(label, style.SMALL) for label in labels]
+    for across in range(len(labels), 1, -1):
+        text = sum(max(widths[column::across]) for column in range(across))
+        if text + style.SMALL * (across * (_HANDLE + _PAD) + (across - 1) * _APART) <= points:
             return across
     return 1
 
