@@ -63,13 +63,18 @@ def percentage(option: str, text: str) -> float:
 def judge(comparison: Comparison, limits: Sequence[Limit]) -> list[Judgement]:
     """Every limit on every pair of series of different files, in the main experiment.
 
-    Raises RefusedError where a limit has nothing to judge: a gate that looked at nothing must not pass.
+    Raises RefusedError where a limit has nothing to judge in a file: a gate that saw nothing must not pass.
     """
     made = []
     for limit in limits:
         pairs = [(pair, _measured(pair, limit)) for pair in comparison.pairs if not pair.within_one_file]
-        if not any(compared.ratio for _, compared in pairs):
-            raise RefusedError(f"--fail-on {limit}: expected cases in which both files have it, got none")
+        judged = {id(pair.second.frame) for pair, compared in pairs if compared.ratio}
+        for frame in comparison.frames[1:]:
+            if id(frame) not in judged:
+                name = printable(str(frame.recording.path))
+                raise RefusedError(
+                    f"--fail-on {limit}: expected cases of {name} and of the first file to compare, got none"
+                )
         made += [_judged(limit, pair, compared) for pair, compared in pairs]
     return made
 

@@ -21,7 +21,7 @@ from reports.compare.tables import cells as cell_table
 from reports.compare.tables import machines, series, tables, verdicts
 from reports.compare.terminal import show
 from reports.compare.words import statement
-from reports.figures.comparison import FIGURES
+from reports.figures.comparison import errors, speed, times
 from reports.load import Recording, RefusedError, load
 
 Change = Callable[[Result], Result]
@@ -290,6 +290,25 @@ def test_runs_without_a_final_error_are_counted_with_how_they_ended() -> None:
     assert "3 runs of b without a final MSE (1 diverged, 1 failed and 1 not run)" in pair.left_out
 
 
+def test_a_file_without_a_finished_case_of_the_first_is_named_beside_those_that_are_compared() -> None:
+    def only_64(run: Run) -> Status:
+        return "ok" if run.batch_size == 64 else "not_run"
+
+    first = studies(replace(SMALL, batch_sizes=(16, 256)))
+    third = synthetic.study(grid=SMALL, disturb=only_64)
+    found = compare(
+        [recording(name, study) for name, study in zip("abc", (first, first, third), strict=True)]
+    )
+    assert [pair.second.label for pair in found.pairs] == ["b"]
+    assert "Not compared, having no finished case of batch-size in common with a.json: c." in found.notes
+
+
+def test_experiments_of_a_later_version_are_no_reason_to_fail() -> None:
+    study = studies()
+    study = replace(study, cases=tuple(replace(c, cases={**c.cases, "steps": "x"}) for c in study.cases))
+    assert pair_of(study, study).experiment == "batch-size"
+
+
 def test_the_same_files_give_the_same_words_every_time() -> None:
     recordings = [
         recording("a", studies()),
@@ -388,12 +407,12 @@ class Simulated:
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(6)
-        self.study = synthetic.study(grid=Grid(tasks=("mean", "std", "var", "median"), runs=10))
+        self.study = synthetic.study(grid=Grid(tasks=("mean", "std", "var"), runs=10))
         known = {(cell.task, cell.batch_size): cell for cell in paper.final_mse()}
         runs = [case.result.run for case in self.study.cases]
         cells = [known[run.task, run.batch_size] for run in runs]
-        self.spread = np.array([cell.log_spread or 10.0 for cell in cells])
-        self.middle = np.array([math.log(cell.mean_mse or 1.0) for cell in cells])
+        self.spread = np.array([cell.log_spread for cell in cells])
+        self.middle = np.array([math.log(cell.mean_mse) for cell in cells])
         self.seconds = np.array([4 + 70 / run.batch_size for run in runs])
 
     def recording(self, factor: float) -> Recording:
@@ -521,8 +540,8 @@ def test_files_of_another_experiment_alone_are_compared_on_it() -> None:
 def test_every_figure_is_drawn_with_its_n_and_what_each_series_is(grid: Grid) -> None:
     gpu = changed(on_another_machine(studies(grid), device_name="H200 $x^2$", engine="graph"), slower(0.1))
     found = compare([recording("a", studies(grid)), recording("b", gpu)])
-    for figure in FIGURES:
-        made = figure.draw(found)
+    for draw in (speed, times, errors):
+        made = draw(found)
         assert made is not None
         assert "n = " in made.caption
         assert "H200 $x^2$, graph, 2 threads, alone" in made.caption
@@ -532,7 +551,7 @@ def test_every_figure_is_drawn_with_its_n_and_what_each_series_is(grid: Grid) ->
 
 def test_the_figure_of_errors_says_the_verdict_and_names_degenerate_tasks() -> None:
     found = compare([recording("a", studies()), recording("b", studies())])
-    made = next(figure for figure in FIGURES if figure.name == "comparison-error").draw(found)
+    made = errors(found)
     assert made is not None
     assert made.panels[0].measure == "ratio of final MSE (log): same within 20%"
     assert [panel.title for panel in made.panels[1:]] == [

@@ -151,5 +151,15 @@ def test_a_gate_that_has_nothing_to_judge_is_refused() -> None:
     def diverge(result: Result) -> Result:
         return replace(result, status="diverged", test_mse=(*result.test_mse[:-1], None))
 
-    with pytest.raises(RefusedError, match=r"--fail-on mse:20%: expected cases in which both files have it"):
+    with pytest.raises(RefusedError, match=r"--fail-on mse:20%: expected cases of b.json and of the first"):
         judged("mse:20%", study(diverge))
+
+
+def test_a_gate_that_has_nothing_to_judge_in_one_of_the_files_is_refused() -> None:
+    def fail_at_16(result: Result) -> Result:
+        return replace(result, training_seconds=(), test_mse=()) if result.run.batch_size == 16 else result
+
+    only_16 = study(fail_at_16, replace(GRID, batch_sizes=(16, 64)))
+    first = study(grid=replace(GRID, batch_sizes=(16, 256)))
+    with pytest.raises(RefusedError, match=r"expected cases of c.json and of the first"):
+        judged("time:20%", study(), only_16, first=first)

@@ -70,7 +70,7 @@ def compare(
         series=tuple(series),
         pairs=tuple(pairs[shared[0]]),
         others=tuple(pair for name in shared[1:] for pair in pairs[name]),
-        notes=(*notes, *_commits(series)),
+        notes=(*notes, *_alone(series, pairs[shared[0]]), *_commits(series)),
     )
 
 
@@ -96,6 +96,15 @@ def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
             f"got {printable(dropped, 80) or 'none'}; leave --same-engine out"
         )
     return kept, [f"Only engine {engine}; left out: {dropped}."] if dropped else []
+
+
+def _alone(series: Sequence[Series], pairs: Sequence[Pair]) -> list[str]:
+    """A note on the series of other files that have nothing in common with the first file."""
+    paired = {id(one) for pair in pairs for one in (pair.first, pair.second)}
+    alone = [one.label for one in series if one.frame is not series[0].frame and id(one) not in paired]
+    first = series[0].frame.recording.path.name
+    said = f"Not compared, having no finished case of {pairs[0].experiment} in common with {first}"
+    return [f"{said}: {listed(alone)}."] if alone else []
 
 
 def _commits(series: Sequence[Series]) -> list[str]:
