@@ -50,8 +50,8 @@ def effect_sizes(frame: Frame) -> Drawing | None:
         [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
         "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
         "the learning rates of the second look, where measured, at batch size 32; and one standard "
-        "deviation between seeds as a factor. The worst and best of several always differ by some noise. "
-        f"{seeds(cells)}.",
+        "deviation between seeds as a factor. Lines: 95% intervals, wide enough to allow for picking the "
+        f"worst and the best of all levels. {seeds(cells)}.",
         "Factors on the final test MSE per task. "
         + "; ".join(
             f"{task}: " + ", ".join(f"{kind} {number(row[kind][1], 3)}" for kind in _KINDS if row[kind][1])

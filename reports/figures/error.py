@@ -10,6 +10,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
+from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports import style
 from reports.drawing import Panel
 from reports.figures.marks import REFERENCE_LINE
@@ -125,8 +126,8 @@ def each_seed(frame: Frame) -> Drawing | None:
     return _per_task(
         frame,
         _each_seed,
-        "Final test MSE of each seed (dots, in rising order), beside the mean with its 95% bootstrap "
-        "interval (bias-corrected and accelerated; none below three seeds).",
+        "Final test MSE of each seed (dots, in rising order), beside the mean with its 95% bootstrap interval "
+        f"(bias-corrected and accelerated; none below {FEWEST_FOR_A_MEAN} seeds).",
         "Dots of final test MSE, one per seed, against batch size, with mean and interval beside them",
         fewest_seeds=2,
     )
@@ -135,19 +136,20 @@ def each_seed(frame: Frame) -> Drawing | None:
 def _each_seed(axes: Axes, frame: Frame, cells: Sequence[Cell]) -> None:
     colour, marker = style.task_kind(cells[0].task, frame.tasks)
     scale = style.log_axis(axes.yaxis, [value for cell in cells for value in cell.finals])
+    intervals = {cell.batch_size: stats.mean_interval(cell.finals) for cell in cells}
     for cell in cells:
         places = [cell.batch_size * 0.9 * factor for factor in style.spread(len(cell.finals), 1.12)]
         axes.plot(places, scale.place(sorted(cell.finals)), ".", color=colour, alpha=0.55, markersize=5)
         beside = cell.batch_size * 1.1
-        if interval := stats.mean_interval(cell.finals):
+        if interval := intervals[cell.batch_size]:
             low, high = scale.place([interval.low, interval.high])
             axes.vlines(beside, low, high, color=style.INK)
         axes.plot([beside], scale.place([fmean(cell.finals)]), marker, color=style.INK, markersize=5)
     style.batch_axis(axes, frame.batch_sizes())
-    one = axes.plot([], [], ".", color=colour, alpha=0.55, label="one seed")
-    look = {"linestyle": "-", "color": style.INK, "markersize": 5}
-    mean = axes.plot([], [], marker, label="mean, 95% interval", **look)  # type: ignore[arg-type]
-    legend(axes, handles=[*one, *mean])
+    line, label = ("-", "mean, 95% interval") if any(intervals.values()) else ("", "mean")
+    seed = axes.plot([], [], ".", color=colour, alpha=0.55, label="one seed")
+    mean = axes.plot([], [], marker, linestyle=line, color=style.INK, markersize=5, label=label)
+    legend(axes, handles=[*seed, *mean])
 
 
 def extremes(frame: Frame) -> Drawing | None:
