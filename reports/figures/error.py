@@ -126,7 +126,7 @@ def each_seed(frame: Frame) -> Drawing | None:
     return _per_task(
         frame,
         _each_seed,
-        "Final test MSE of each seed (dots, in rising order), beside the mean with its 95% bootstrap interval "
+        "Final test MSE of each seed (dots, in rising order), beside the mean and its 95% bootstrap interval "
         f"(bias-corrected and accelerated; none below {FEWEST_FOR_A_MEAN} seeds).",
         "Dots of final test MSE, one per seed, against batch size, with mean and interval beside them",
         fewest_seeds=2,

@@ -75,9 +75,10 @@ def learning_rate(frame: Frame) -> Drawing | None:
     return Drawing(
         panels,
         f"Final test MSE at batch size {sizes} against the learning rate. {_CENTRE}. The star is the "
-        "lowest; rings tie with it within seed noise (bootstrap); a cross at the top counts runs without a "
-        "final MSE. The second look holds the rates that are no powers of ten, and those between. Published: "
-        f"one run per rate, where its batch size is the same. {_lowest(finals)} "
+        "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
+        "at the top counts runs without a final MSE. The second look holds the rates that are no powers of "
+        "ten, and those between. Published: one run per rate, where its batch size is the same. "
+        f"{_lowest(finals)} "
         f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         "Final test MSE against learning rate, a panel per task. "
         + "; ".join(f"{task}: {_best_in_words(row)}" for task, row in finals.items())
