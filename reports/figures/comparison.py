@@ -58,7 +58,7 @@ def speed(comparison: Comparison) -> Drawing | None:
     across = "".join(
         f" {title(pair)} is across {listed(pair.across)}." for pair in comparison.pairs if pair.across
     )
-    said = listed(f"{one.label} {flattening(one, comparison.experiment)}" for one in comparison.series)
+    said = "; ".join(f"{one.label}: {flattening(one, comparison.experiment)}" for one in comparison.series)
     return Drawing(
         [
             Panel("Times as fast", _speed_ups(comparison), "speed-up of an epoch, over all tasks (log)"),
@@ -66,7 +66,7 @@ def speed(comparison: Comparison) -> Drawing | None:
         ],
         "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
         f"within each.{across} Images per second: median over runs of all tasks; a ring marks where it comes "
-        f"within {1 - FLAT:.0%} of its best and stays there: {said}. {_runs({'': seconds})}. "
+        f"within {1 - FLAT:.0%} of its best and stays there. {said}. {_runs({'': seconds})}. "
         f"{_series(comparison)}",
         "Speed-ups, and images per second, against batch size. "
         f"{_ends(seconds, 's per epoch')} Throughput: {said}.",
@@ -131,17 +131,25 @@ def _lines(rows: Rows, aside: float = _ASIDE) -> Callable[[Axes], None]:
         scale = style.log_axis(axes.yaxis, everything)
         asides = style.spread(len(rows), aside)
         for index, (label, row) in enumerate(rows.items()):
-            colour, marker = style.kind(index)
             for size, values in row.items():
                 places = [size * asides[index]] * len(values)
-                axes.plot(places, scale.place(values), ".", color=colour, alpha=0.3, markersize=4)
+                axes.plot(
+                    places, scale.place(values), ".", color=style.kind(index)[0], alpha=0.3, markersize=4
+                )
             middles = scale.place(median(values) for values in row.values())
-            places = [size * asides[index] for size in row]
-            axes.plot(places, middles, color=colour, marker=marker, label=style.name(label))
+            axes.plot(list(row), middles, **_line(index, label))
         style.batch_axis(axes, sorted({size for row in rows.values() for size in row}))
         legend(axes)
 
     return draw
+
+
+def _line(index: int, label: str) -> dict[str, Any]:
+    """How the `index`-th series is drawn; the first the broadest, so that it shows below others."""
+    colour, marker = style.kind(index)
+    size, width = max(8.5 - 2.5 * index, 4.5), max(3.0 - index, 1.3)
+    about = {"color": colour, "marker": marker, "label": style.name(label)}
+    return {**about, "markersize": size, "linewidth": width}
 
 
 def _throughput(
@@ -152,12 +160,9 @@ def _throughput(
     def draw(axes: Axes) -> None:
         scale = style.log_axis(axes.yaxis, [value for row in speeds.values() for value in row.values()])
         for index, (label, row) in enumerate(speeds.items()):
-            colour, marker = style.kind(index)
-            axes.plot(
-                list(row), scale.place(row.values()), color=colour, marker=marker, label=style.name(label)
-            )
+            axes.plot(list(row), scale.place(row.values()), **_line(index, label))
             if start := flat[label]:
-                axes.plot([start], scale.place([row[start]]), "o", color=colour, **_RING)
+                axes.plot([start], scale.place([row[start]]), "o", color=style.kind(index)[0], **_RING)
         style.batch_axis(axes, sorted({size for row in speeds.values() for size in row}))
         legend(axes)
 
