@@ -21,7 +21,8 @@ from reports.compare.tables import cells as cell_table
 from reports.compare.tables import machines, series, tables, verdicts
 from reports.compare.terminal import show
 from reports.compare.words import statement
-from reports.figures.comparison import errors, speed, times
+from reports.figures.comparison_error import errors
+from reports.figures.comparison_speed import speed, times
 from reports.load import Recording, RefusedError, load
 
 Change = Callable[[Result], Result]
