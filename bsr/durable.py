@@ -6,6 +6,7 @@ Every write, flush and rename that a promise rests on is an `os.write`, `os.fsyn
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 from pathlib import Path
@@ -33,6 +34,14 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise
     flush_folder(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a kill in the middle of `replace_file` left beside `path`, which nobody else must write."""
+    path = Path(os.path.realpath(path))
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def append(descriptor: int, content: bytes) -> None:

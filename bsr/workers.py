@@ -23,6 +23,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bsr.plain import one_line
+
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
@@ -55,13 +57,11 @@ class Workers(Executor):
         self._count = count
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._told: deque[tuple[str, int]] = deque()
-        self._ended = False
-        self._starting = threading.Lock()
-        self._processes: set[SpawnProcess] = set()
+        self._nursery = _Nursery()
         resource_tracker.ensure_running()  # here and not in a thread, where it would unblock signals
-        self._threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
+        self._attendants = [_Attendant(self._tasks, self._told, self._nursery) for _ in range(count)]
+        for attendant in self._attendants:
+            attendant.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call that can be pickled.
@@ -84,73 +84,96 @@ class Workers(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
         """End when all is done; with `cancel_futures` at once, processes killed in the middle of a call."""
         if cancel_futures:
-            with self._starting:
-                self._ended = True
+            self._nursery.close()
             with suppress(queue.Empty):
                 while (task := self._tasks.get_nowait()) is not None:
                     task.future.cancel()
-            for process in list(self._processes):
-                process.kill()
-        for _ in self._threads:
+        for _ in self._attendants:
             self._tasks.put(None)
         if wait:
-            for thread in self._threads:
-                thread.join()
+            for attendant in self._attendants:
+                attendant.join()
 
-    def _attend(self) -> None:
-        """One thread's life: calls, one after the other, in one process as long as that lives."""
-        if hasattr(
-            signal, "pthread_sigmask"
-        ):  # processes started from here inherit it: Ctrl-C is the session's
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        worker = None
-        while (task := self._tasks.get()) is not None:
-            if task.future.set_running_or_notify_cancel():
-                worker = self._answer(task, worker)
-        if worker is not None:
-            self._stop(worker)
 
-    def _answer(self, task: _Task, worker: _Worker | None) -> _Worker | None:
-        """Let a call be answered, in a new process where there is none; returns the process that did."""
-        exit_code = None
-        for _ in range(ATTEMPTS):
-            if worker is None or not worker.process.is_alive():
-                worker = self._start()
-            if worker is None:
-                break
-            try:
-                value, problem = worker.ask(task.call, self._told.append)
-            except (EOFError, OSError):
-                self._stop(worker)
-                exit_code, worker = worker.process.exitcode, None
-                continue
-            if problem:
-                task.future.set_exception(CallFailedError(problem))
-            else:
-                task.future.set_result(value)
-            return worker
-        died = f"its process died {ATTEMPTS} times, at last with exit code {exit_code}"
-        task.future.set_exception(WorkerLostError("the session ended" if self._ended else died))
-        return None
+class _Nursery:
+    """Where processes are started, until it is closed."""
 
-    def _start(self) -> _Worker | None:
-        """A new process; None once the session has ended."""
+    def __init__(self) -> None:
+        self.closed = False
+        self._lock = threading.Lock()
+        self._processes: set[SpawnProcess] = set()
+
+    def start(self) -> _Worker:
+        """A new process. Raises WorkerLostError once closed."""
         here, there = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(there,), daemon=True)
-        with self._starting:  # so that ending either sees this process or keeps it from starting
-            if self._ended:
-                return None
+        with self._lock:  # so that closing either sees this process or keeps it from starting
+            if self.closed:
+                raise WorkerLostError("the session ended")
             process.start()
             self._processes.add(process)
         there.close()
         return _Worker(process, here)
 
-    def _stop(self, worker: _Worker) -> None:
+    def stop(self, worker: _Worker) -> None:
+        """End a process, which may be dead already."""
         worker.connection.close()  # on which an idle process ends of itself
         worker.process.join(timeout=1)
         worker.process.kill()
         worker.process.join(timeout=1)
-        self._processes.discard(worker.process)
+        with self._lock:
+            self._processes.discard(worker.process)
+
+    def close(self) -> None:
+        """Kill all, and start no more."""
+        with self._lock:
+            self.closed = True
+            for process in self._processes:
+                process.kill()
+
+
+class _Attendant(threading.Thread):
+    """Hands one task after the other to one process, and to another where that dies."""
+
+    def __init__(
+        self, tasks: queue.SimpleQueue[_Task | None], told: deque[tuple[str, int]], nursery: _Nursery
+    ) -> None:
+        super().__init__(daemon=True)
+        self._tasks = tasks
+        self._told = told
+        self._nursery = nursery
+        self._worker: _Worker | None = None
+
+    def run(self) -> None:
+        """Until there are no more tasks."""
+        if hasattr(signal, "pthread_sigmask"):  # what is started here inherits it: Ctrl-C is the session's
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        while (task := self._tasks.get()) is not None:
+            if task.future.set_running_or_notify_cancel():
+                try:
+                    task.future.set_result(self._answer(task))
+                except Exception as error:  # noqa: BLE001 - whatever it is, the others wait
+                    task.future.set_exception(error)
+        self._let_go()
+
+    def _answer(self, task: _Task) -> Any:
+        for _ in range(ATTEMPTS):
+            if self._worker is None or not self._worker.process.is_alive():
+                self._let_go()
+                self._worker = self._nursery.start()
+            process = self._worker.process
+            try:
+                return self._worker.ask(task.call, self._told.append)
+            except (EOFError, OSError):  # what the pipe of a dead process gives
+                self._let_go()
+        if self._nursery.closed:
+            raise WorkerLostError("the session ended")
+        raise WorkerLostError(f"its process died {ATTEMPTS} times, at last with exit code {process.exitcode}")
+
+    def _let_go(self) -> None:
+        if self._worker is not None:
+            self._nursery.stop(self._worker)
+            self._worker = None
 
 
 class _Worker(NamedTuple):
@@ -159,15 +182,16 @@ class _Worker(NamedTuple):
     process: SpawnProcess
     connection: Connection
 
-    def ask(self, call: Callable[[], Any], tell: Callable[[tuple[str, int]], None]) -> tuple[Any, str]:
-        """The call's value, or what it raised; EOFError or OSError if the process dies meanwhile."""
+    def ask(self, call: Callable[[], Any], tell: Callable[[tuple[str, int]], None]) -> Any:
+        """The call's value. Raises CallFailedError, and EOFError or OSError if the process dies meanwhile."""
         self.connection.send(call)
         while True:
             kind, *content = self.connection.recv()
-            if kind == "epoch":
-                tell((content[0], content[1]))
-            else:
-                return content[0], content[1]
+            if kind == "value":
+                return content[0]
+            if kind == "raised":
+                raise CallFailedError(content[0])
+            tell((content[0], content[1]))
 
 
 _SESSION: list[Connection] = []
@@ -183,9 +207,9 @@ def _work(connection: Connection) -> None:
         while True:
             call = connection.recv()
             try:
-                answer = ("answer", call(), "")
+                answer = ("value", call())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on, whatever it is
-                answer = ("answer", None, f"{type(error).__name__}: {error}")
+                answer = ("raised", one_line(error))
             connection.send(answer)
 
 

@@ -24,9 +24,8 @@ from bsr.journal import journal_path, read
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 120
 """Seconds after which a session counts as hanging; a busy machine needs many times what an idle one does."""
-BUSY = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) if hasattr(os, "getloadavg") else 1.0
-"""How much longer a limit in seconds may take here, since others use the machine."""
-USUAL = ("-c", str(REPOSITORY / "pyproject.toml"), "--rootdir=.", "-p", "no:cacheprovider", "-p", "faults")
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # slow to import, and nothing to us
+USUAL = ("-c", str(REPOSITORY / "pyproject.toml"), "--rootdir=.", *WITHOUT, "-p", "faults")
 SMOKE = ("--bsr-preset", "smoke", "--bsr-threads", "1")
 ONE_CASE = (*SMOKE, "--bsr-epochs", "1", "-k", "mean-bs256")
 TWO_CASES = (*SMOKE, "--bsr-epochs", "1", "-k", "bs256 and (mean or std)")

@@ -55,6 +55,21 @@ def test_content_is_on_the_disk_before_the_name_points_to_it(
     assert done == ["write", "fsync", "replace", "fsync"]  # the last is the folder's
 
 
+def test_what_a_kill_left_beside_a_file_can_be_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (
+        ".run.json.abc12345",
+        "run.json",
+        ".run.journal.jsonl",
+        ".other.json.abc12345",
+        "run.json.old",
+    ):
+        (tmp_path / name).touch()
+    durable.remove_unfinished(tmp_path / "run.json")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "run.json", ".run.journal.jsonl", ".other.json.abc12345", "run.json.old"
+    }  # fmt: skip
+
+
 def test_the_file_behind_a_symbolic_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
     target, link = tmp_path / "elsewhere.json", tmp_path / "latest.json"
     target.write_bytes(b"old")

@@ -16,7 +16,6 @@ import pytest
 from bsr.plain import plain
 from bsr.plugin import checks, collection, ending, measuring, options, starting, writing
 from bsr.plugin.measuring import describe_labels, measure, run, time_harness
-from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State, state
 
 __all__ = ["describe_labels", "measure", "run", "time_harness"]
@@ -69,12 +68,12 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtestloop() -> Generator[None, object, object]:
-    """From the last case to the last record, no signal gets in between."""
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """However the cases end, everything is written before anyone else does anything."""
     try:
         return (yield)
     finally:
-        SIGNALS.hold()
+        ending.finish(session.config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,7 +95,7 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Write everything before the host does anything, however the session ended."""
+    """Write everything before the host does, where the session ended before its first case."""
     if not ending.finish(session.config):
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     return (yield)

@@ -6,37 +6,36 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 import pytest
 
 from bsr import durable
 from bsr.document import Study
 from bsr.experiment import FINISHED
-from bsr.journal import End
+from bsr.journal import End, JournalError
+from bsr.plain import one_line
 from bsr.plugin import resuming, writing
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
 
+REMEDY: Final = "everything measured is in the journal: run the same command with --bsr-resume"
+
 
 def finish(config: pytest.Config) -> bool:
-    """Record what is left, write the JSON, close the journal; whether all of it could be done.
+    """Record what is left, write the JSON, close the journal, once; whether all of it could be done.
 
-    Each step is tried whatever became of the one before.
+    Each step is tried whatever became of the one before, and no signal comes between them.
     """
     known = config.stash.get(STATE, None)
     if known is None:
         return True
     SIGNALS.hold()
-    with _noted(known):
-        if known.session is not None:
-            known.session.stop()
-    with _noted(known):
-        if known.display is not None:
-            known.display.stop()
-    with _noted(known):
-        _write_json(config, known)
-    with _noted(known):
-        _close_journal(known)
+    if not known.finished:
+        known.finished = True
+        for step in (_stop, _write_json, _close_journal):
+            with _noted(known):
+                step(config, known)
     SIGNALS.give_back()
     return not known.problems
 
@@ -47,7 +46,17 @@ def _noted(known: State) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a full disk, a closed terminal, another plugin's hook
-        known.problems.append(f"{type(error).__name__}: {error}")
+        text = str(error) if isinstance(error, JournalError) else f"{one_line(error)}; {REMEDY}"
+        if text not in known.problems:
+            known.problems.append(text)
+
+
+def _stop(_config: pytest.Config, known: State) -> None:
+    """Nothing is trained or drawn any more."""
+    if known.display is not None:
+        known.display.stop()
+    if known.session is not None:
+        known.session.stop()
 
 
 def _write_json(config: pytest.Config, known: State) -> None:
@@ -59,7 +68,7 @@ def _write_json(config: pytest.Config, known: State) -> None:
         durable.replace_file(path, writing.text(writing.document(config, study)))
 
 
-def _close_journal(known: State) -> None:
+def _close_journal(_config: pytest.Config, known: State) -> None:
     """Close it as complete if it is, and the JSON that exports it is there."""
     session = known.session
     if session is None:
@@ -82,7 +91,7 @@ def release(config: pytest.Config) -> None:
 def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     """The figures, then where the records are and what to do with them; what went wrong first."""
     for problem in known.problems:
-        reporter.write_line(f"bsr: {problem}; run the same command with --bsr-resume", red=True)
+        reporter.write_line(f"bsr: {problem}", red=True)
     session = known.session
     if session is None:
         if known.unselected and not reporter.stats:

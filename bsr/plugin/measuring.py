@@ -83,11 +83,11 @@ def describe_labels(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[str], LabelDistribution]:
     """`describe_labels(task)` computes a task's training labels and records how they lie."""
-    session = measured_session(request.config)
 
     def describe(task: str) -> LabelDistribution:
         from bsr.labels import label_distribution  # noqa: PLC0415 - loads torch
 
+        session = measured_session(request.config)
         arguments = (session.options.grid.dataset, session.header.execution.data, task, "train")
         described: LabelDistribution = benchmark.pedantic(
             label_distribution, args=arguments, rounds=1, iterations=1
@@ -104,15 +104,17 @@ def time_harness(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[], list[HarnessTiming]]:
     """`time_harness()` times every loop of bsr.harness in turn, and records the seconds."""
-    session = measured_session(request.config)
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    capture = request.getfixturevalue("capfd")
 
     def tell(text: str) -> None:
-        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            request.config.pluginmanager.getplugin("terminalreporter").write_line(f"  {text}")
+        with capture.disabled():
+            reporter.write_line(f"  {text}")
 
     def timed() -> list[HarnessTiming]:
         from bsr.harness import Harness  # noqa: PLC0415 - loads torch
 
+        session = measured_session(request.config)
         harness = Harness(session.options.grid.train_images)
         timings: list[HarnessTiming] = benchmark.pedantic(
             harness.measure, kwargs={"tell": tell}, rounds=1, iterations=1

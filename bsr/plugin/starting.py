@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bsr import durable
 from bsr.experiment import Run
 from bsr.journal import Header, JournalError, journal_path
 from bsr.plugin import checks, places, resuming, writing
@@ -30,6 +31,8 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     runs, ids = planned(cases)
     path = _journal_path(config, known.options)
     known.lock = checks.locked(path)
+    if known.options.json is not None:
+        durable.remove_unfinished(known.options.json)
     try:
         known.session = _session(config, known.options, path, runs, ids)
     except JournalError as error:
@@ -80,6 +83,8 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     from bsr.plugin.progress import Display  # noqa: PLC0415
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:
+        return
     estimate = Estimate(session.header.workers)
     if session.runs and session.options.dask is None:  # probing here says nothing of other machines
         estimate.probe(session.header.execution, session.header.planned[0])

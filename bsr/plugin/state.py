@@ -31,6 +31,8 @@ class State:
     """Fingerprints in the files that --benchmark-compare read."""
     shown: set[str] = field(default_factory=set)
     """Node ids of the cases that have a line of their own."""
+    finished: bool = False
+    """Whether everything was written, as far as it could be."""
     problems: list[str] = field(default_factory=list)
     """What could not be written at the end."""
 
