@@ -253,12 +253,12 @@ def _cache_folder() -> str:
 
 
 def session_environment() -> dict[str, str]:
-    """Variables of every session, beside those of the tests themselves."""
+    """All variables of a session: the tests' own, but those by which pytest-xdist knows its workers."""
     paths = (str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", ""))
-    return {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return inherited | {
         "BSR_CACHE": _cache_folder(),
         "OMP_NUM_THREADS": "1",
-        "PYTEST_ADDOPTS": "",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "TERM": "dumb",
     }
@@ -271,7 +271,7 @@ def _in_a_new_interpreter(
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *line],
             cwd=folder,
-            env=os.environ | environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -298,7 +298,7 @@ def _server() -> subprocess.Popen[str]:
     """See session_server; one for all tests of this process."""
     server = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "tests" / "session_server.py")],
-        env=os.environ | session_environment(),
+        env=session_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -68,6 +68,7 @@ def _session(request: dict[str, Any]) -> int:
     os.setsid()
     os.chdir(request["folder"])
     sys.path.insert(0, request["folder"])  # as `python -m pytest` does
+    os.environ.clear()
     os.environ.update(request["environment"])
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -93,7 +93,7 @@ def test_a_session_whose_output_nobody_reads_any_more_writes_its_json(suite: Sui
     session = subprocess.Popen(
         [sys.executable, "-m", "pytest", *USUAL, f"{REPOSITORY}/benchmarks", *SMOKE, JSON],
         cwd=suite.folder,
-        env=os.environ | session_environment() | {"PYTHONUNBUFFERED": "1"},
+        env=session_environment() | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -63,7 +63,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     session = subprocess.Popen(
         [sys.executable, "-m", "pytest", *line],
         cwd=tmp_path_factory.mktemp("terminal"),
-        env=os.environ | session_environment() | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        env=session_environment() | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
         stdin=subprocess.DEVNULL,
         stdout=its_end,
         stderr=its_end,
