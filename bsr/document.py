@@ -6,7 +6,7 @@ pytest-benchmark's own document holds the cases that have a measured time; this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bsr.experiment import SCHEMA, Result
@@ -84,3 +84,26 @@ class Study:
     cases: tuple[Case, ...]
     labels: tuple[LabelDistribution, ...] = ()
     harness: tuple[HarnessTiming, ...] = ()
+
+
+def extra_info(result: Result, *, resumed: bool) -> dict[str, Any]:
+    """A case's `extra_info` in pytest-benchmark: the figures first, flat, then the whole record."""
+    return {
+        "final_mse": result.final_mse,
+        "normalised_mse": result.normalised_mse,
+        "training_seconds": result.total_training_seconds,
+        "seed": result.run.seed,
+        "status": result.status,
+        "key": result.run.key,
+        "images_per_second": result.images_per_second,
+        "degenerate": result.degenerate,
+        "engine": result.engine,
+        "timing": result.timing,
+        "resumed": resumed,
+        "result": asdict(result),
+    }
+
+
+def group(result: Result) -> str:
+    """pytest-benchmark's group: times of other tasks, engines or circumstances never share a table."""
+    return f"{result.run.task}, {result.engine}, timed {result.timing}"

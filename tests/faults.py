@@ -18,6 +18,9 @@ from bsr import durable
 from bsr.engines import ENGINES
 from bsr.plugin import estimate
 
+MARK = Path("fault-happened")
+"""In the session's folder."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault", metavar="CALL:N", help="let the Nth call of os.CALL in bsr.durable fail")
@@ -29,15 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
     ENGINES["faulty"] = "faulty_engine:FaultyLearner"
     if fault := config.getoption("--fault"):
         name, number = fault.split(":")
-        setattr(durable, "os", FailingOs(name, int(number)))  # noqa: B010 - as the type checker wants it
+        setattr(durable, "os", FailingOs(name, int(number), MARK))  # noqa: B010 - as the type checker wants it
 
 
 class FailingOs:
     """`os`, but one call of it fails as on a full disk, having written half of what it should."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, number: int, mark: Path | None = None) -> None:
+        """`mark` is made when the call fails, for who cannot see it."""
         self._name = name
         self._left = number
+        self._mark = mark
 
     def __getattr__(self, name: str) -> Any:
         return self._counted if name == self._name else getattr(os, name)
@@ -47,7 +52,8 @@ class FailingOs:
         call: Callable[..., Any] = getattr(os, self._name)
         if self._left:
             return call(*arguments)
-        Path("fault-happened").touch()
+        if self._mark is not None:
+            self._mark.touch()
         if self._name == "write":
             call(arguments[0], arguments[1][: len(arguments[1]) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -15,8 +15,7 @@ from pytest_benchmark.stats import Stats
 import synthetic
 from bsr import journal
 from bsr.document import Case, Study
-from bsr.experiment import PRESETS, Execution, Grid, Result, Run, Status, plan
-from bsr.plugin.measuring import extra_info
+from bsr.experiment import PRESETS, Execution, Grid, Run, Status, plan
 from reports.load import RefusedError, load
 from reports.merge import Source, main, merge, merged
 from reports.merge.entries import entry, one_round
@@ -376,13 +375,6 @@ def test_statistics_of_one_round_are_those_of_pytest_benchmark() -> None:
     stats = Stats()
     stats.update(1.25)
     assert one_round(1.25) == {**stats.as_dict(), "data": [1.25], "iterations": 1}
-
-
-@given(seed=st.integers(0, 9), resumed=st.booleans())
-def test_extra_info_is_what_the_plugin_writes(*, seed: int, resumed: bool) -> None:
-    result: Result = synthetic.result(Run(task="mean", batch_size=16, seed=seed, learning_rate=0.0015))
-    case = Case(key=result.run.key, cases={"batch-size": "x"}, result=result, resumed=resumed)
-    assert entry(case, "batch-size")["extra_info"] == extra_info(result, resumed=resumed)
 
 
 def test_commits_that_differ_are_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from bsr.document import extra_info, group
 from bsr.experiment import FINISHED, Result, Run
 from bsr.journal import JournalError
 from bsr.plain import one_line
@@ -63,7 +64,7 @@ def _measure(config: pytest.Config, benchmark: BenchmarkFixture, run: Run) -> Re
     if result.status not in FINISHED:
         pytest.fail(f"{result.status}: {result.message}", pytrace=False)
     if benchmark.stats is not None:
-        benchmark.stats.group = f"{run.task}, {result.engine}, timed {result.timing}"
+        benchmark.stats.group = group(result)
     if session.options.strict and result.status != "ok":
         pytest.fail(f"{result.status}: {result.message} (--bsr-strict)", pytrace=False)
     return result
@@ -152,21 +153,3 @@ def _account(session: Session, run: Run, error: BaseException) -> None:
             session.note(run, "not_run", one_line(error))
     elif measured is None or measured.status == "ok":
         session.note(run, "failed", one_line(error))
-
-
-def extra_info(result: Result, *, resumed: bool) -> dict[str, Any]:
-    """What a case carries in pytest-benchmark's JSON: the figures first, flat, then the whole record."""
-    return {
-        "final_mse": result.final_mse,
-        "normalised_mse": result.normalised_mse,
-        "training_seconds": result.total_training_seconds,
-        "seed": result.run.seed,
-        "status": result.status,
-        "key": result.run.key,
-        "images_per_second": result.images_per_second,
-        "degenerate": result.degenerate,
-        "engine": result.engine,
-        "timing": result.timing,
-        "resumed": resumed,
-        "result": asdict(result),
-    }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
-from bsr.document import Case
-from bsr.experiment import EXPERIMENTS, Result
+from bsr.document import Case, extra_info, group
+from bsr.experiment import EXPERIMENTS
 
 _OPTIONS: Final = {
     "disable_gc": False,
@@ -28,7 +27,7 @@ def entry(case: Case, experiment: str) -> dict[str, Any]:
     name = f"{function}[{case_id}]"
     varied = ("task", "batch_size", "seed", *EXPERIMENTS[experiment].varies)
     return {
-        "group": f"{run.task}, {case.result.engine}, timed {case.result.timing}",
+        "group": group(case.result),
         "name": name,
         "fullname": f"benchmarks/{function}.py::{name}",
         "params": {field: getattr(run, field) for field in varied},
@@ -36,24 +35,6 @@ def entry(case: Case, experiment: str) -> dict[str, Any]:
         "extra_info": extra_info(case.result, resumed=case.resumed),
         "options": _OPTIONS,
         "stats": one_round(case.result.total_training_seconds),
-    }
-
-
-def extra_info(result: Result, *, resumed: bool) -> dict[str, Any]:
-    """The figures first, flat, then the whole record."""
-    return {
-        "final_mse": result.final_mse,
-        "normalised_mse": result.normalised_mse,
-        "training_seconds": result.total_training_seconds,
-        "seed": result.run.seed,
-        "status": result.status,
-        "key": result.run.key,
-        "images_per_second": result.images_per_second,
-        "degenerate": result.degenerate,
-        "engine": result.engine,
-        "timing": result.timing,
-        "resumed": resumed,
-        "result": asdict(result),
     }
 
 
