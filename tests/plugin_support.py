@@ -51,6 +51,7 @@ class Started:
     pid: int
     _output: Path
     _code: Callable[[], int | None]
+    patience: float = PATIENCE
 
     def runs(self) -> bool:
         """Whether it has not ended."""
@@ -62,7 +63,7 @@ class Started:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until something is so."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not condition():
             assert self._code() is None, f"ended before {what}:\n{self.output()}"
             assert time.monotonic() < deadline, f"never: {what}:\n{self.output()}"
@@ -79,7 +80,7 @@ class Started:
 
     def wait(self) -> Ended:
         """Until it has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while (code := self._code()) is None:
             if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
@@ -97,7 +98,9 @@ class Suite:
     """Given to every session, before its own."""
     _count: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
-    def start(self, *arguments: str, fresh: bool = False, **environment: str) -> Started:
+    def start(
+        self, *arguments: str, fresh: bool = False, patience: float = PATIENCE, **environment: str
+    ) -> Started:
         """`pytest benchmarks ARGUMENTS`; `fresh` takes a new interpreter, as a shell would."""
         output = self.folder / f"session-{next(self._count)}.out"
         where = (
@@ -105,7 +108,9 @@ class Suite:
         )
         line = [*USUAL, *where, *self.arguments, *arguments]
         start = _in_a_new_interpreter if fresh or not hasattr(os, "fork") else _in_a_fork
-        return start(line, self.folder, output, session_environment() | environment)
+        started = start(line, self.folder, output, session_environment() | environment)
+        started.patience = patience
+        return started
 
     def run(self, *arguments: str, fresh: bool = False, **environment: str) -> Ended:
         """The same, to its end."""

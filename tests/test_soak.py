@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import random
 import signal
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from bsr import machine
 from bsr.journal import journal_path
-from plugin_support import Suite, assert_resumed_to_the_whole, interrupt, suite, timeless, uninterrupted
+from plugin_support import (
+    SMOKE,
+    Suite,
+    assert_resumed_to_the_whole,
+    interrupt,
+    suite,
+    timeless,
+    uninterrupted,
+)
 
 __all__ = ["suite"]
 pytestmark = pytest.mark.soak
@@ -64,3 +75,43 @@ def test_what_compares_two_sessions_sees_a_difference() -> None:
     other = uninterrupted().json()
     other["bsr"]["cases"][3]["result"]["wall_seconds"] += 1
     assert timeless(document) == timeless(other)
+
+
+SEEDS = 250
+"""Of each of the eight smoke cells: 2,000 Runs."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the memory")
+@pytest.mark.parametrize("where", [("--bsr-dask", "local"), ("--bsr-workers", "2")], ids=["dask", "workers"])
+def test_of_two_thousand_runs_each_costs_little_time_and_next_to_no_memory(
+    suite: Suite, where: tuple[str, str]
+) -> None:
+    """What a Run costs beside its own seconds, on all cores, from the first result to the last."""
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    session = suite.start(
+        *SMOKE, "--bsr-runs", str(SEEDS), *where, "--benchmark-json=run.json", fresh=True, patience=1200
+    )
+    session.until(lambda: suite.journal_lines() > SEEDS, f"{SEEDS} Runs were recorded")
+    early = resident_bytes(session.pid)
+    session.until(lambda: suite.journal_lines() > 7 * SEEDS, f"{7 * SEEDS} Runs were recorded")
+    late = resident_bytes(session.pid)
+    ended = session.wait()
+    assert ended.code == 0, ended.output
+    results = [case["result"] for case in suite.cases()]
+    assert len(results) == 8 * SEEDS
+    assert {result["status"] for result in results} == {"ok"}
+    times = sorted(datetime.fromisoformat(result["finished_at"]).timestamp() for result in results)
+    working = sum(result["wall_seconds"] for result in results) / machine.usable_cores()
+    overhead = (times[-1] - times[0] - working) / len(results)
+    growth = (late - early) / (6 * SEEDS)
+    print(f"{where}: {overhead * 1e3:.1f} ms and {growth / 1e3:.1f} kB per Run")
+    assert overhead < 0.050
+    assert growth < 20_000  # a Result, its record for pytest and pytest-benchmark's
+
+
+def resident_bytes(process: int) -> int:
+    """What a process holds in memory now."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return 1024 * int(line.split()[1])
+    raise AssertionError(f"no process {process}")
