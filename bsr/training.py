@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -68,13 +68,18 @@ class Overtime(Exception):  # noqa: N818 - it is a limit that was reached, not a
     """The Run's time limit passed between two steps."""
 
 
+PIECE: Final = 128
+"""Images that a CPU takes at once: of 32, 64, 128, 256 and all, the fastest on one core and on two."""
+
+
 class EagerLearner:
     """Plain PyTorch, the fastest loop it gives: images on the device once, a batch is an index.
 
     Any device. On two AVX-512 cores channels_last is 1.2, 1.5, 1.5 and 1.8 times as fast as the contiguous
-    format at batch sizes 16, 64, 256 and 1024, and the fused Adam at most a fifth faster than foreach. Within
-    a few percent, and so not worth a line: float images, batches converted ahead, one flat parameter,
-    in-place ReLUs, large batches in pieces, losses in a list.
+    format at batch sizes 16, 64, 256 and 1024, and the fused Adam at most a fifth faster than foreach. A
+    large batch goes through in pieces that stay in the CPU's caches, their gradients added up: 1.1 and 1.5
+    times as fast at batch sizes 256 and 1024. Within a few percent, and so not worth a line: float images,
+    batches converted ahead, one flat parameter, in-place ReLUs, losses in a list.
     """
 
     warmup_seconds = 0.0
@@ -90,25 +95,32 @@ class EagerLearner:
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(run, self.model)
         self.loss = LOSSES[run.loss]
+        self.piece = PIECE if device.type == "cpu" else run.batch_size
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bfloat16")
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See Learner."""
         batches = order.to(self.device).split(self.run.batch_size)
-        losses = torch.empty(len(batches), device=self.device)
+        losses = torch.zeros(len(batches), device=self.device)
         self.model.train()
-        for step, index in enumerate(batches):
+        for step, batch in enumerate(batches):
             if time.monotonic() > deadline:
                 raise Overtime
-            images = self.images.index_select(0, index).float()
-            with self.autocast:
-                prediction = self.model(images)
-            loss = self.loss(prediction.float(), self.labels.index_select(0, index))
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            for piece in batch.split(self.piece):
+                share = torch.full((), len(piece) / len(batch), device=self.device)
+                loss = self._loss(piece)
+                loss.backward(share)
+                losses[step] += share * loss.detach()
             self.optimiser.step()
-            losses[step] = loss.detach()
         return losses.cpu()
+
+    def _loss(self, index: Tensor) -> Tensor:
+        """The mean loss over the training images `index`, int64 [n] on the device."""
+        images = self.images.index_select(0, index).float()
+        with self.autocast:
+            prediction = self.model(images)
+        return self.loss(prediction.float(), self.labels.index_select(0, index))
 
     def evaluate(self) -> Evaluation:
         """See Learner."""

@@ -114,7 +114,7 @@ class Suite:
 
     def run(self, *arguments: str, fresh: bool = False, **environment: str) -> Ended:
         """The same, to its end."""
-        return self.start(*arguments, fresh=fresh, **environment).wait()
+        return self.start(*arguments, fresh=fresh, patience=PATIENCE, **environment).wait()
 
     def json(self, name: str = "run.json") -> dict[str, Any]:
         """A document that a session wrote, read strictly."""

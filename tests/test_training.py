@@ -22,6 +22,7 @@ from bsr.experiment import Execution, Result, Run
 from bsr.model import RegressionCNN
 from bsr.tasks import TASKS
 from bsr.training import (
+    PIECE,
     EagerLearner,
     Evaluation,
     Overtime,
@@ -202,6 +203,20 @@ def test_weights_and_errors_are_those_of_the_textbook_loop(optimiser: Any, rate:
     sizes = [16] * 5 + [10]
     per_epoch = [np.average(part, weights=sizes) for part in (losses[:6], losses[6:])]
     assert result.training_loss == pytest.approx(per_epoch, rel=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_a_batch_that_goes_through_in_pieces_is_one_step_all_the_same(loss: Any) -> None:
+    run = replace(RUN, train_images=3 * PIECE, batch_size=2 * PIECE + 50, loss=loss, epochs=1)
+    weights, test_mse, losses = textbook(run, made_split(run))
+    ours: dict[str, Tensor] = {}
+    result = trained(run, keep=ours.update)
+    torch.testing.assert_close(ours, weights, rtol=1e-4, atol=1e-6)
+    assert result.steps == 2
+    assert result.test_mse[1:] == pytest.approx(test_mse, rel=1e-4)
+    assert result.training_loss == pytest.approx(
+        [np.average(losses, weights=[2 * PIECE + 50, PIECE - 50])], rel=1e-5
+    )
 
 
 def test_the_mean_task_at_batch_size_1024_gives_the_published_error() -> None:
