@@ -181,6 +181,18 @@ def test_less_time_is_judged_within_each_way_of_timing() -> None:
     assert less.verdict == "supported"
 
 
+def test_a_difference_in_time_that_drift_explains_is_none() -> None:
+    def drifting(run: Run) -> dict[str, Any]:
+        return {"training_seconds": (1 - 0.002 * math.log2(run.batch_size),) * run.epochs}
+
+    grid = Grid(tasks=("mean", "std"), runs=4, epochs=4)
+    less = one(of(synthetic.study(grid=grid, circumstances=drifting)), "less-time")
+    assert less.verdict == "not supported"
+    assert "1.01 times as fast at 1024 as at 16" in less.sentence
+    assert "p = 0.0001" in less.statistics[0]
+    assert less.statistics[0].endswith("less than 1.05-fold is no more than a machine drifts in an hour")
+
+
 def test_slower_convergence_in_epochs_is_found_and_steps_are_not_claimed() -> None:
     def later(run: Run) -> dict[str, Any]:
         reached = 2 + int(math.log2(run.batch_size)) // 3

@@ -131,5 +131,5 @@ def _never(axes: Axes, place: float, height: float, count: int, colour: str, mar
     axes.plot([place], [height], marker, color=colour, markerfacecolor=style.PAPER, clip_on=False)
     axes.annotate(
         str(count), (place, height), (0, 5), textcoords="offset points", ha="center", va="bottom",
-        fontsize=8.5, color=colour,
+        fontsize=7.5, color=colour,
     )  # fmt: skip
