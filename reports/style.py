@@ -47,6 +47,8 @@ SMALL: Final = 9.5
 """Points: legends, ticks and units."""
 PANEL_SIZE: Final = (4.8, 3.7)
 """Inches; small, so that its text can still be read on a phone."""
+LEAST_RANGE: Final = 2.0
+"""From the lowest to the highest value that a log axis shows."""
 PARAMETERS: Final[dict[str, Any]] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
@@ -197,6 +199,9 @@ class LogScale:
         above = [value for value in found if value >= smallest]
         below = [value for value in found if value < smallest]
         low, high = (min(above), max(above)) if above else (0.1, 1.0)
+        if high < LEAST_RANGE * low:  # what hardly differs shall not look as if it did
+            middle = math.sqrt(low * high)
+            low, high = middle / math.sqrt(LEAST_RANGE), middle * math.sqrt(LEAST_RANGE)
         decades = max(math.log10(high / low), 0.3)
         if not below:
             pad = 10 ** (0.06 * decades)

@@ -68,7 +68,8 @@ def tick(value: float, plain_from: int = -4, plain_to: int = 4) -> str:
 
 def ticks(low: float, high: float) -> Callable[[float, object], str]:
     """A formatter for ticks: powers of ten early where the axis reaches far, so that styles do not mix."""
-    plain_to = 3 if high >= 1e5 else 4
+    near = high <= 30 * low and high < 1e6
+    plain_to = 5 if near else 3 if high >= 1e5 else 4
     plain_from = -2 if low < 1e-4 else -4
     return lambda value, _position: tick(value, plain_from, plain_to)
 

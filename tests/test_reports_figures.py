@@ -386,6 +386,14 @@ def test_ticks_are_plain_numbers_or_powers_of_ten() -> None:
     ]  # fmt: skip
     far = ticks(1e3, 1e7)
     assert [far(value, 0) for value in (1e3, 1e4, 1e5)] == ["1,000", "10⁴", "10⁵"]
+    near = ticks(8e4, 1.6e5)
+    assert [near(value, 0) for value in (9.5e4, 1e5)] == ["95,000", "100,000"]
+
+
+def test_what_hardly_differs_is_not_drawn_as_if_it_did() -> None:
+    scale = style.LogScale.of([0.64, 0.66])
+    assert scale.high > 2 * scale.low
+    assert scale.low < 0.64 < 0.66 < scale.high
 
 
 def test_a_result_without_times_is_in_no_timed_figure() -> None:
