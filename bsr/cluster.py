@@ -17,10 +17,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import bsr
-from bsr import machine
+from bsr import engines, machine
 from bsr.data import DataError, load_images
 from bsr.executors import Computed, compute
 from bsr.experiment import Execution, Run
+from bsr.plain import one_line
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -48,7 +49,7 @@ class Identity(NamedTuple):
 class Cluster(Executor):
     """An executor over the workers of a Dask cluster, through `Client.get_executor()`."""
 
-    def __init__(self, address: str, execution: Execution, dataset: str) -> None:
+    def __init__(self, address: str, execution: Execution, dataset: str, precision: str = "float32") -> None:
         """Connect to the scheduler at `address`, or start a cluster on this machine for `local`.
 
         On a CUDA device each Run takes one unit of the resource `GPU`. Raises ClusterError.
@@ -56,7 +57,7 @@ class Cluster(Executor):
         self._client, self._started = connect(address)
         self._ended = f"bsr-ended-{uuid.uuid4().hex}"
         try:
-            self.identities: dict[str, Identity] = self._client.run(identify, execution, dataset)
+            self.identities = self._identities(execution, dataset, precision)
             first = check(self.identities)
         except BaseException:
             self.close()
@@ -68,6 +69,16 @@ class Cluster(Executor):
         self._hosts = Counter(identity.host for identity in self.identities.values())
         gpu = self.execution.device.startswith("cuda")
         self._executor = self._client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpu else {}))
+
+    def _identities(self, execution: Execution, dataset: str, precision: str) -> dict[str, Identity]:
+        """Of every worker, by address. Raises ClusterError where one has no bsr that could say."""
+        try:
+            found: dict[str, Identity] = self._client.run(identify, execution, dataset, precision)
+        except Exception as error:
+            raise ClusterError(
+                f"expected workers with bsr {bsr.__version__}, got {one_line(error)}; install the same there"
+            ) from error
+        return found
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call on the cluster."""
@@ -109,7 +120,7 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         from distributed import Client, LocalCluster  # noqa: PLC0415 - the optional extra
     except ImportError as error:
         raise ClusterError(
-            f"expected dask.distributed, got {error}; install it with: pip install 'bsr[dask]'"
+            f"expected dask.distributed, got {error}; install it with: pip install distributed"
         ) from error
     try:
         if address != "local":
@@ -125,14 +136,18 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         ) from error
 
 
-def identify(execution: Execution, dataset: str) -> Identity:
+def identify(execution: Execution, dataset: str, precision: str) -> Identity:
     """On a worker: what it is, or why it cannot train."""
     host = socket.gethostname()
     try:
         device = machine.resolve_device(execution.device)
+        machine.check_precision(precision, device)
+        engines.check_suited(execution.engine, device, precision)
+        if reason := engines.unbuilt(execution.engine):
+            return Identity(bsr.__version__, "", host, {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
         return Identity(bsr.__version__, digest, host, machine.fingerprint(replace(execution, device=device)))
-    except (machine.DeviceError, DataError) as error:
+    except (machine.DeviceError, engines.EngineError, DataError) as error:
         return Identity(bsr.__version__, "", host, {}, str(error))
 
 
@@ -187,7 +202,7 @@ def compute_on_worker(
             raise AbandonedError
 
     with _ONE_AT_A_TIME:
-        mine = identify(execution, run.dataset)
+        mine = identify(execution, run.dataset, run.precision)
         if mine.problem or (mine.version, mine.digest) != expected:
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
             raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")

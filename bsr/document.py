@@ -71,7 +71,7 @@ class Study:
     options: dict[str, Any] = field(default_factory=dict)
     """The options as given, by name."""
     dataset_digest: str
-    """SHA-256 over the raw files read, 16 hexadecimal digits."""
+    """SHA-256 over the pixels read, 16 hexadecimal digits."""
     started_at: str
     finished_at: str
     """UTC, ISO 8601."""

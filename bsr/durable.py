@@ -10,6 +10,10 @@ import glob
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+UNFINISHED: Final = ".unfinished"
+"""How the name of a file ends that is not whole yet."""
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -19,7 +23,7 @@ def replace_file(path: Path, content: bytes) -> None:
     the file that it points to is replaced.
     """
     path = Path(os.path.realpath(path))
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     temporary = Path(name)
     try:
         try:
@@ -39,7 +43,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def remove_unfinished(path: Path) -> None:
     """Remove what a kill in the middle of `replace_file` left beside `path`, which nobody else must write."""
     path = Path(os.path.realpath(path))
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
         with contextlib.suppress(OSError):
             left.unlink()
 

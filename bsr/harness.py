@@ -46,17 +46,19 @@ def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
     dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate)
+    all_threads = Execution(threads=machine.usable_cores())
 
     def epoch() -> float:
-        began = time.perf_counter()
-        total = 0.0
-        for images, labels in loader:
-            optimiser.zero_grad()
-            loss = functional.mse_loss(model(images), labels)
-            loss.backward()
-            optimiser.step()
-            total += loss.item()
-        return time.perf_counter() - began
+        with machine.configured(run.precision, all_threads):
+            began = time.perf_counter()
+            total = 0.0
+            for images, labels in loader:
+                optimiser.zero_grad()
+                loss = functional.mse_loss(model(images), labels)
+                loss.backward()
+                optimiser.step()
+                total += loss.item()
+            return time.perf_counter() - began
 
     return epoch
 
@@ -94,6 +96,9 @@ class Harness:
     """The loops to compare, and the seconds they took."""
 
     train_images: int = 60_000
+    dataset: str = "MNIST"
+    folder: str | None = None
+    """See bsr.data.load_split."""
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     peaks: list[float] = field(default_factory=list)
@@ -122,9 +127,10 @@ class Harness:
             batch_size=size,
             seed=size,
             learning_rate=TUNED_LEARNING_RATE["mean"],
+            dataset=self.dataset,
             train_images=self.train_images,
         )
-        split = load_split(run)
+        split = load_split(run, self.folder)
         cores = machine.usable_cores()
         loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
         if not engines.unbuilt("native"):

@@ -50,6 +50,12 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def check_precision(precision: str, device: str) -> None:
+    """Raises DeviceError where a device cannot compute in a precision."""
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise DeviceError(f"expected a CUDA device for tf32, got {device}; use float32")
+
+
 def synchronise(device: str) -> None:
     """Wait until the device has done everything asked of it. Raises DeviceError for an unknown kind."""
     kind = torch.device(device).type

@@ -224,7 +224,8 @@ def train(
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not machine.is_out_of_memory(error):
             raise
-        status, message = "out_of_memory", f"batch size {run.batch_size}: {str(error).splitlines()[0]}"
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        status, message = "out_of_memory", f"batch size {run.batch_size}: {said}"
     return Result(
         run=run,
         status=status,

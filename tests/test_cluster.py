@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import bsr
-from bsr.cluster import Cluster, ClusterError, Identity, UnlikeWorkerError, check, compute_on_worker
+from bsr.cluster import Cluster, ClusterError, Identity, UnlikeWorkerError, check, compute_on_worker, identify
 from bsr.executors import compute
 from bsr.experiment import PRESETS, Execution, Run, batch_size
 
@@ -82,6 +82,19 @@ def test_a_worker_with_other_data_is_refused_with_both_digests() -> None:
 def test_a_worker_that_cannot_train_says_why() -> None:
     with pytest.raises(ClusterError, match="worker tcp://a: no such device"):
         check({"tcp://a": identity(problem="no such device")})
+
+
+@pytest.mark.parametrize(
+    ("execution", "precision", "problem"),
+    [
+        (replace(HERE, engine="graph"), "float32", "the device is cpu, not CUDA"),
+        (replace(HERE, engine="native"), "bfloat16", "the precision is bfloat16, not float32"),
+        (HERE, "tf32", "expected a CUDA device for tf32, got cpu"),
+        (replace(HERE, device="cuda:99"), "float32", "CUDA devices of this machine"),
+    ],
+)
+def test_a_worker_knows_what_it_cannot_train(execution: Execution, precision: str, problem: str) -> None:
+    assert problem in identify(execution, "MNIST", precision).problem
 
 
 def test_a_cluster_without_workers_is_refused_with_the_command_that_starts_one() -> None:

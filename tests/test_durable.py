@@ -57,16 +57,17 @@ def test_content_is_on_the_disk_before_the_name_points_to_it(
 
 def test_what_a_kill_left_beside_a_file_can_be_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (
-        ".run.json.abc12345",
+        ".run.json.abc12345.unfinished",
+        ".run.json.swp",
         "run.json",
         ".run.journal.jsonl",
-        ".other.json.abc12345",
+        ".other.json.abc12345.unfinished",
         "run.json.old",
     ):
         (tmp_path / name).touch()
     durable.remove_unfinished(tmp_path / "run.json")
     assert {file.name for file in tmp_path.iterdir()} == {
-        "run.json", ".run.journal.jsonl", ".other.json.abc12345", "run.json.old"
+        ".run.json.swp", "run.json", ".run.journal.jsonl", ".other.json.abc12345.unfinished", "run.json.old"
     }  # fmt: skip
 
 

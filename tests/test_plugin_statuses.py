@@ -63,6 +63,22 @@ def test_only_cases_with_a_whole_time_stand_in_the_benchmarks(folder: Suite, end
     assert timed == {name: status for name, status in FATES.items() if status in {"ok", "diverged", "dead"}}
 
 
+def test_a_plugin_that_stops_a_training_fails_that_case_alone(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "test_stopped.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.experiment('batch-size')\n"
+        "def test_it(run, measure, monkeypatch):\n"
+        "    if run.task == 'std':\n"
+        "        stop = lambda *_: pytest.fail('took too long')\n"
+        "        monkeypatch.setattr('bsr.training.EagerLearner.train_epoch', stop)\n"
+        "    measure(run)\n"
+    )
+    ended = suite.run("test_stopped.py", *TWO_CASES, "--benchmark-json=run.json")
+    assert ended.code == 1, ended.output
+    assert suite.statuses() == {"mean-bs256-seed256": "ok", "std-bs256-seed256": "failed"}
+    assert "--bsr-resume" not in ended.output  # there is nothing to go on with
+
+
 def test_out_of_memory_names_the_batch_size_and_the_allocators_words(results: dict[str, Any]) -> None:
     message = results["mean-bs256-seed256"]["message"]
     assert message == "batch size 256: CUDA out of memory. Tried to allocate 20 GiB"

@@ -520,9 +520,10 @@ def test_epochs_before_the_time_limit_are_kept() -> None:
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nGPU 0 has ..."),
         MemoryError("no room"),
+        MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=repr,
 )
 def test_running_out_of_memory_is_a_result_with_the_batch_size(where: str, error: Exception) -> None:
     def fail(*_arguments: object) -> None:
@@ -530,7 +531,7 @@ def test_running_out_of_memory_is_a_result_with_the_batch_size(where: str, error
 
     result = trained(RUN, learner=puppet(**{where: fail}))
     assert result.status == "out_of_memory"
-    assert result.message == f"batch size 16: {str(error).splitlines()[0]}"
+    assert result.message == f"batch size 16: {(str(error) or 'MemoryError').splitlines()[0]}"
     assert len(result.test_mse) == (1 if where == "train_epoch" else 0)
 
 

@@ -58,9 +58,14 @@ def resolve(engine: str, device: str, precision: str) -> str:
     if engine == "auto":
         suited = [name for name in reversed(ENGINES) if not unsuited(name, device, precision)]
         return next(name for name in suited if not unbuilt(name))
+    check_suited(engine, device, precision)
+    return "eager" if unbuilt(engine) else engine
+
+
+def check_suited(engine: str, device: str, precision: str) -> None:
+    """Raises EngineError for an engine that is not for a device or precision."""
     if reason := unsuited(engine, device, precision):
         raise EngineError(f"expected a Run that {engine!r} is for, got one where {reason}; use eager or auto")
-    return "eager" if unbuilt(engine) else engine
 
 
 def instead(engine: str, device: str, precision: str) -> str:

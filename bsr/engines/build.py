@@ -24,7 +24,8 @@ from bsr.data import cache_folder
 
 SOURCE: Final = Path(__file__).with_name("kernel.cpp")
 INCLUDED: Final = (Path(__file__).with_name("network.h"), Path(__file__).with_name("lanes.h"))
-COMPILERS: Final = ("c++", "g++", "clang++")
+COMPILERS: Final = ("c++", "g++", "clang++") if os.name == "posix" else ()
+"""Looked for in this order; on Windows only $CXX counts: what is on the path there is seldom meant."""
 FLAGS: Final = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
 """Without -fno-math-errno Adam's square root is not vectorised. -ffast-math is out: it would lose NaN."""
 _X86: Final = ("-march=native", "-mprefer-vector-width=512")  # without the second Clang halves the vectors
@@ -71,10 +72,10 @@ def compiler() -> tuple[str, ...]:
     """The compiler's command: $CXX, else the first of COMPILERS on the path. Raises KernelError."""
     named = os.environ.get("CXX")
     for command in [named] if named else COMPILERS:
-        words = shlex.split(command)
+        words = shlex.split(command, posix=os.name == "posix")
         if words and shutil.which(words[0]):
             return tuple(words)
-    wanted = f"CXX={named}" if named else f"one of {', '.join(COMPILERS)}"
+    wanted = f"CXX={named}" if named else f"one of {', '.join(COMPILERS) or 'what CXX names'}"
     raise KernelError(f"no C++ compiler: expected {wanted} on the path; install GCC or Clang, or set CXX")
 
 

@@ -55,9 +55,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     collection.assign_runs(config, items)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Before the first case, after deselection: check everything, open the journal, say what is coming."""
-    starting.start(session.config, session.items)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Before the first case, after deselection: check everything, open the journal, say what is coming.
+
+    Not where the collection failed: then nothing is measured, and what was recorded before stays.
+    """
+    collected = yield
+    if not session.testsfailed or session.config.option.continue_on_collection_errors:
+        starting.start(session.config, session.items)
+    return collected
 
 
 @pytest.hookimpl(optionalhook=True)

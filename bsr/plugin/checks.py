@@ -115,26 +115,31 @@ def execution(options: Options) -> tuple[Execution, int]:
         device = machine.resolve_device(asked.device)
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-device: {error}") from error
-    if options.grid.precision == "tf32" and not device.startswith("cuda"):
-        raise pytest.UsageError(
-            f"--bsr-precision: expected a CUDA device for tf32, got {device}; use float32"
-        )
+    try:
+        machine.check_precision(options.grid.precision, device)
+    except machine.DeviceError as error:
+        raise pytest.UsageError(f"--bsr-precision: {error}") from error
     try:
         engine = engines.resolve(asked.engine, device, options.grid.precision)
     except engines.EngineError as error:
         raise pytest.UsageError(f"--bsr-engine: {error}") from error
-    if asked.save_models:
-        writable(Path(asked.save_models), f"--bsr-save-models={asked.save_models}", make=True)
+    wherever(replace(asked, engine=engine))
     workers = options.workers
     if workers is None:  # the native engine trains one Run per core
         workers = machine.usable_cores() if engine == "native" else 0
-    if engine == "native" and (asked.threads or 1) > 1:
-        raise pytest.UsageError(
-            f"--bsr-threads: expected 1 with the native engine, got {asked.threads}; "
-            "use --bsr-workers for more cores"
-        )
     threads = asked.threads or (1 if workers or engine == "native" else None)
     return replace(asked, device=device, engine=engine, threads=threads), workers
+
+
+def wherever(execution: Execution) -> None:
+    """What can be refused without knowing the machine that will train."""
+    if execution.save_models:
+        writable(Path(execution.save_models), f"--bsr-save-models={execution.save_models}", make=True)
+    if execution.engine == "native" and (execution.threads or 1) > 1:
+        raise pytest.UsageError(
+            f"--bsr-threads: expected 1 with the native engine, got {execution.threads}; "
+            "use --bsr-workers for more cores"
+        )
 
 
 def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:

@@ -58,17 +58,21 @@ class Estimate:
 
     def _probe(self, execution: Execution, run: Run) -> float:
         """Seconds per step; also notes the seconds of an evaluation per image."""
-        run = replace(run, test_images=min(PROBE_TEST_IMAGES, run.test_images))
+        run = replace(
+            run,
+            train_images=min(run.batch_size * PROBE_STEPS, run.train_images),
+            test_images=min(PROBE_TEST_IMAGES, run.test_images),
+        )
         split = load_split(run, execution.data)
-        order = torch.arange(run.batch_size * PROBE_STEPS) % run.train_images
+        order = torch.arange(run.train_images)
         with machine.configured(run.precision, execution):
             learner = engines.learner(execution.engine)(
                 training.initial_model(run.seed)[0], run, split, execution
             )
-            learner.train_epoch(order[: run.batch_size], math.inf)
+            learner.train_epoch(order, math.inf)
             seconds = _timed(lambda: learner.train_epoch(order, math.inf), execution.device)
             self._evaluation = _timed(learner.evaluate, execution.device) / run.test_images
-        return seconds / PROBE_STEPS
+        return seconds / (run.train_images / run.batch_size)
 
     def run(self, run: Run) -> float:
         """Seconds of one Run: training and evaluation."""

@@ -116,7 +116,8 @@ def time_harness(
         from bsr.harness import Harness  # noqa: PLC0415 - loads torch
 
         session = measured_session(request.config)
-        harness = Harness(session.options.grid.train_images)
+        grid = session.options.grid
+        harness = Harness(grid.train_images, grid.dataset, session.header.execution.data)
         timings: list[HarnessTiming] = benchmark.pedantic(
             harness.measure, kwargs={"tell": tell}, rounds=1, iterations=1
         )

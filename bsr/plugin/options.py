@@ -18,7 +18,6 @@ from bsr.refinement import EXPERIMENT as REFINED
 from bsr.refinement import RefinementError, best_rates
 
 T = TypeVar("T", int, float)
-DATASETS: Final = ("MNIST", "FashionMNIST", "KMNIST")
 DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
 PRECISIONS: Final = ("float32", "tf32", "bfloat16")
 MOST_THREADS: Final = 1024
@@ -68,7 +67,7 @@ def add(parser: pytest.Parser) -> None:
     option("runs", "N", "seeds per cell by the study's rule: batch size + run index")
     option("seeds", "N,N", "the same seeds for every batch size, for paired comparisons")
     option("epochs", "N", "epochs per run")
-    option("dataset", "NAME", f"one of {', '.join(DATASETS)}")
+    option("dataset", "NAME", "a data set of bsr.data.MD5: MNIST, FashionMNIST, KMNIST")
     option("data", "DIR", "folder that holds NAME/raw/ (default: bundled MNIST, from the cache folder)")
     option("device", "NAME", f"one of {DEVICES}. Default: auto")
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
@@ -172,7 +171,7 @@ def _grid(config: pytest.Config, grid: Grid) -> Grid:
         "runs": _number(config, "runs", int, at_least=1),
         "seeds": _numbers(config, "seeds", at_least=0, at_most=LARGEST_SEED),
         "epochs": _number(config, "epochs", int, at_least=1),
-        "dataset": _choice(config, "dataset", DATASETS),
+        "dataset": _choice(config, "dataset", _dataset_names(config)),
         "precision": _choice(config, "precision", PRECISIONS),
     }
     refined = _value(config, "refine")
@@ -209,6 +208,14 @@ def _task_names(config: pytest.Config) -> tuple[str, ...]:
     from bsr.tasks import TASKS  # noqa: PLC0415
 
     return tuple(TASKS)
+
+
+def _dataset_names(config: pytest.Config) -> tuple[str, ...]:
+    if _value(config, "dataset") is None:
+        return ()
+    from bsr.data import MD5  # noqa: PLC0415
+
+    return tuple(MD5)
 
 
 def _engine_names(config: pytest.Config) -> tuple[str, ...]:

@@ -60,8 +60,9 @@ def _cluster(options: Options, address: str) -> Place:
     from bsr.cluster import Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
+    checks.wherever(asked)
     try:
-        cluster = Cluster(address, asked, options.grid.dataset)
+        cluster = Cluster(address, asked, options.grid.dataset, options.grid.precision)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
     return Place(cluster.execution, 0, cluster.digest, cluster.environment, lambda _observe: cluster)

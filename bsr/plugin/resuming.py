@@ -48,9 +48,13 @@ def _check(path: Path, before: Header, now: Header, *, elsewhere: bool) -> None:
         remedy = (
             "add --bsr-resume-elsewhere to allow it"
             if only_machine
-            else f"resume it as it was started: {before.command}"
+            else f"resume it as it was started: {_resuming(before.command)}"
         )
         raise JournalError(f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; {remedy}")
+
+
+def _resuming(command: str) -> str:
+    return command if "--bsr-resume" in command.split() else f"{command} --bsr-resume"
 
 
 def _set_aside(path: Path) -> None:

@@ -87,6 +87,7 @@ class Session:
         assert self.executor is not None
         while run.key not in self._computed:
             self._submit_from(run, self.executor)
+            self._begun.add(run.key)
             done, _ = wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
             self._take(done)
             for key, epoch in self.executor.epochs():
@@ -167,7 +168,7 @@ class Session:
             self._take([future for future in self._pending if future.done()])
         finally:
             executor.shutdown(cancel_futures=True)
-        for key in self._begun - self._computed:
+        for key in self._begun - self._computed - self.results.keys():
             self.note(self.runs[key], "interrupted", "the session ended while it trained")
 
     @property
