@@ -83,7 +83,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:
     if comparison:
         show(comparison, Console(width=max(shutil.get_terminal_size((110, 24)).columns, 80)))
     for judgement in judgements:
-        print(judgement.message)
+        print(printable(judgement.message, limit=10_000))
     first = recordings[0].path
     page = build(recordings[0], options.output or first.with_name(f"{first.stem}-report"), comparison)
     print(f"report: {printable(str(page.resolve()))}")

@@ -58,7 +58,12 @@ class Output:
         path = self.folder / name
         if path.parent.is_dir():
             self._stay_inside(path)
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: expected to remove an older report's, got {error}; choose --output"
+                ) from error
 
     def _stay_inside(self, path: Path) -> None:
         if not path.parent.resolve().is_relative_to(self.folder.resolve()):
@@ -93,7 +98,12 @@ def build(recording: Recording, folder: Path, comparison: Comparison | None = No
     beside = comparison_tables(comparison) if comparison else []
     for name in COMPARISON_TABLES:
         output.remove(f"tables/{name}.csv")
-    rows = [*beside, findings_table(found.all), *tables(frame)]
+    rows = [*beside, findings_table(found.all)]
+    for table in tables(frame):
+        if table.rows:
+            rows.append(table)
+        else:
+            output.remove(f"tables/{table.name}.csv")
     for table in rows:
         output.write(f"tables/{table.name}.csv", table.csv())
     text = page.render(frame, found, drawn, missing, rows, comparison)

@@ -87,6 +87,10 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         ):
             if (length := len(getattr(result, name))) != exactly:
                 yield f"result.{name}", f"{exactly} values, since it has a final MSE", f"{length} values"
+        if result.baseline_mse is None:
+            yield "result.baseline_mse", "a number, since it has a final MSE", None
+        if result.test_mae[-1:] == (None,):
+            yield "result.test_mae", "a last number, since it has a final MSE", None
     if len(result.test_mse) > trained + 1:
         yield (
             "result.test_mse",
@@ -98,8 +102,8 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
 def _value_complaints(result: Result) -> Iterator[Complaint]:
     for name in ("test_mse", "test_mae", "training_loss", "training_seconds", "evaluation_seconds"):
         for index, value in enumerate(getattr(result, name)):
-            if value is not None and not 0 <= value <= LARGEST:
-                yield f"result.{name}[{index}]", f"0 to {LARGEST:g}", value
+            if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
+                yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
             if value is None and index < len(getattr(result, name)) - 1:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     for name in ("baseline_mse", "prediction_spread", "cohort_seconds", "peak_memory_bytes", "wall_seconds"):
@@ -126,8 +130,12 @@ def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:
     for name, smaller, larger in zip(names[1:], values, values[1:], strict=False):
         if not smaller <= larger:
             yield name, f"at least {smaller:g}", f"{larger:g}"
-    if labels.count < 1:
-        yield "count", "1 or more", labels.count
+    for name in (*names, "mean"):
+        if not abs(getattr(labels, name)) <= LARGEST:
+            yield name, f"at most {LARGEST:g}", getattr(labels, name)
+    for name, least in (("count", 1), ("outliers_below", 0), ("outliers_above", 0)):
+        if not least <= getattr(labels, name) <= 2**63:
+            yield name, f"{least} to 2^63", "another number"
 
 
 def _harness_complaints(timing: HarnessTiming) -> Iterator[Complaint]:
@@ -161,6 +169,20 @@ def _check_one_grid(study: Study) -> None:
             cases = [case for case in study.cases if name in case.cases and case.result.run.task == task]
             fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
             _check_same(cases, fixed, f"task {task!r} of experiment {name}")
+    _check_epochs(study.cases)
+
+
+def _check_epochs(cases: Sequence[Case]) -> None:
+    """The main experiment has one number of epochs, and the longer one has more."""
+    usual, longer = ([case for case in cases if name in case.cases] for name in ("batch-size", "longer"))
+    _check_same(usual, ("epochs",), "experiment batch-size")
+    _check_same(longer, ("epochs",), "experiment longer")
+    few, many = (one[0].result.run.epochs if one else None for one in (usual, longer))
+    if few is not None and many is not None and many <= few:
+        raise FaultError(
+            f"$.bsr.cases: expected experiment longer to train for more epochs than batch-size, {few}, "
+            f"got {many}; draw them from separate files"
+        )
 
 
 def _check_few(what: str, values: set[Any], most: int) -> None:

@@ -112,7 +112,12 @@ def parse(content: bytes) -> _Document:
             f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no benchmark JSON; {_RECORD}"
         )
     try:
-        raw = json.loads(content, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite)
+        raw = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+        )
         _refuse_lone_surrogates(content, raw)
         _refuse_foreign(raw)
         return msgspec.convert(raw, _Document)

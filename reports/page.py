@@ -238,7 +238,7 @@ def _machines(frame: Frame) -> list[dict[str, Any]]:
 
 def _about(name: str, value: object) -> tuple[str, str]:
     """A line of a fingerprint; bytes in GiB."""
-    if name.endswith("_bytes") and isinstance(value, int):
+    if name.endswith("_bytes") and isinstance(value, int) and abs(value) < 2**63:
         return name.removesuffix("_bytes").replace("_", " "), f"{value / 2**30:.1f} GiB"
     return name.replace("_", " "), _plain(value)
 

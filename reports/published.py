@@ -35,6 +35,11 @@ class Beside:
         return self.published.overlaps(min(self.measured), max(self.measured))
 
 
+def provenance(source: paper.Source) -> str:
+    """Where published numbers stand, which runs they are of, and what may be compared with them."""
+    return f"published ({source.figure} of the study): {source.runs}. Compare {source.compare}."
+
+
 def comparable(frame: Frame) -> bool:
     """Whether the study trained on what the published numbers were trained on."""
     runs = [result.run for result in frame.all_results]

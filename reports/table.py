@@ -29,6 +29,6 @@ class Table:
         """UTF-8 with a byte order mark, as spreadsheets expect; text like a formula is disarmed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.header)
+        writer.writerow([spreadsheet_cell(name) for name in self.header])
         writer.writerows([spreadsheet_cell(cell) for cell in row] for row in self.rows)
         return text.getvalue().encode("utf-8-sig")

@@ -15,8 +15,8 @@ __all__ = ["Row", "Table", "tables"]
 
 
 def tables(frame: Frame) -> list[Table]:
-    """Every table that has a row."""
-    made = (
+    """Every table, in the order of the page; some have no rows."""
+    return [
         errors(frame),
         times(frame),
         convergence(frame),
@@ -28,8 +28,7 @@ def tables(frame: Frame) -> list[Table]:
         troubles(frame),
         runs(frame),
         epochs(frame),
-    )
-    return [table for table in made if table.rows]
+    ]
 
 
 def errors(frame: Frame) -> Table:
@@ -64,7 +63,8 @@ def errors(frame: Frame) -> Table:
 def times(frame: Frame) -> Table:
     """Training time of every cell, by the circumstances of timing."""
     rows: list[Row] = []
-    for timing, timed in frame.timings(frame.results()).items():
+    whole = [result for result in frame.results() if result.final_mse is not None]
+    for timing, timed in frame.timings(whole).items():
         cells = group(timed, lambda result: (result.run.task, result.run.batch_size))
         for (task, size), results in sorted(
             cells.items(), key=lambda item: (frame.tasks.index(item[0][0]), item[0][1])

@@ -108,6 +108,18 @@ def test_a_page_without_comparison_keeps_nothing_of_an_earlier_one(tmp_path: Pat
     assert 'id="comparison"' not in (report / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_no_name_of_a_file_gives_orders_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    title = "\x1b]0;owned\x07\x1b[2J"
+    second = written(tmp_path, "b", lambda result: replace(slower(result), engine=title))
+    assert main([written(tmp_path, "a"), second, "--fail-on", "time:20%"]) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert r"\x1b]0;owned" in said.out
+
+
 def test_files_that_cannot_be_compared_are_refused_in_one_line_and_nothing_is_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

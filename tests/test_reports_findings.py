@@ -68,6 +68,24 @@ def test_a_planted_rise_is_found_and_the_question_answered() -> None:
     assert "n = 8 seeds per batch size" in higher.sentence
 
 
+def test_no_turning_point_is_named_where_the_error_only_rises() -> None:
+    higher = one(of(synthetic.study(grid=GRID, circumstances=planted(rising))), "higher-error")
+    assert all("no turning point shown (p = " in line for line in higher.statistics[1:])
+
+
+def test_a_run_that_was_cut_short_does_not_keep_the_others_from_being_ordered() -> None:
+    def one_too_long(run: Run) -> Status:
+        return "timed_out" if (run.task, run.batch_size, run.seed) == ("mean", 32, 33) else "ok"
+
+    def later(run: Run) -> dict[str, Any]:
+        curve = tuple(0.5 if epoch > math.log2(run.batch_size) // 3 else 100.0 for epoch in range(5))
+        cut = 3 if one_too_long(run) == "timed_out" else 5
+        return {"test_mse": curve[:cut], "test_mae": curve[:cut]}
+
+    found = of(synthetic.study(grid=GRID, disturb=one_too_long, circumstances=later))
+    assert one(found, "slower-convergence-epochs").verdict == "supported"
+
+
 def test_what_does_not_follow_the_batch_size_is_not_claimed_and_not_denied() -> None:
     found = of(synthetic.study(grid=GRID, circumstances=planted(flat)))
     assert found.answer.verdict == "not supported"

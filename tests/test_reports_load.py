@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,13 @@ def case_field(*path: str | int, value: object) -> Callable[[Document], None]:
     return set_in("bsr", "cases", 0, *path, value=value)
 
 
+def label_field(name: str, value: object) -> Callable[[Document], None]:
+    def change(document: Document) -> None:
+        document["bsr"]["labels"] = [asdict(synthetic.labels(("mean",))[0]) | {name: value}]
+
+    return change
+
+
 def repeat_case(document: Document) -> None:
     document["bsr"]["cases"].append(first(document))
 
@@ -119,6 +127,27 @@ ALTERED = {
         other_dataset,
         "run.dataset: expected one value in a study, 'MNIST', got 'KMNIST' too",
     ),
+    "an error smaller than any": (
+        case_field("result", "test_mse", 1, value=1e-300),
+        "test_mse[1]: expected 0, or 1e-100 to 1e+100",
+    ),
+    "an error without its baseline": (
+        case_field("result", "baseline_mse", value=None),
+        "result.baseline_mse: expected a number, since it has a final MSE",
+    ),
+    "an error on one measure alone": (
+        case_field("result", "test_mae", -1, value=None),
+        "result.test_mae: expected a last number",
+    ),
+    "a label beyond all measure": (
+        label_field("maximum", 1e308),
+        "$.bsr.labels[0].maximum",
+    ),
+    "more labels than can be": (label_field("count", 10**400), "labels[0].count"),
+    "a longer experiment that is no longer": (
+        case_field("cases", value={"batch-size": "x", "longer": "x"}),
+        "expected experiment longer to train for more epochs than batch-size, 2, got 2",
+    ),
     "two baselines of one task": (case_field("result", "baseline_mse", value=1.0), "result.baseline_mse"),
 }
 
@@ -147,6 +176,8 @@ UNREADABLE = {
     "a number too long": b'{"benchmarks": [' + b"1" * 5000 + b"]}",
     "a duplicate key": b'{"benchmarks": [], "bsr": {}, "bsr": {}}',
     "half a character": b'{"benchmarks": ["\\ud800"]}',
+    "another encoding": '{"benchmarks": []}'.encode("utf-16"),
+    "half a character in its bytes": b'{"benchmarks": ["\xed\xa0\x80"]}',
     "depth": b"[" * 100_000 + b"]" * 100_000,
 }
 

@@ -18,6 +18,7 @@ from bsr.experiment import EXPERIMENTS, Grid
 from chromium import Chromium, needs_chromium
 from reports.__main__ import main
 from reports.build import Output, OutputError
+from reports.table import Table
 from reports.text import printable, spreadsheet_cell
 
 ROOT = Path(__file__).parents[1]
@@ -155,6 +156,12 @@ def test_a_formula_for_a_name_stays_text_in_every_file(tmp_path: Path) -> None:
         (row, *_) = list(csv.DictReader(file))
     assert row["task"] == f"'{name}"
     assert float(row["mean MSE"]) > 0
+
+
+def test_a_formula_for_the_name_of_a_column_stays_text() -> None:
+    assert Table("machines", "Machines", ("field", "=cmd|' /c calc'!A1"), []).csv().decode("utf-8-sig") == (
+        "field,'=cmd|' /c calc'!A1\n"
+    )
 
 
 def test_control_characters_are_written_out() -> None:

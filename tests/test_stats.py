@@ -80,16 +80,7 @@ def test_the_geometric_mean_is_that_of_the_standard_library() -> None:
 
 def test_zero_has_no_geometric_mean() -> None:
     assert stats.geometric_mean([1.0, 0.0]) is None
-    assert stats.geometric_mean_interval([0.0] * 9 + [1.0]) is None
     assert stats.geometric_mean([]) is None
-
-
-def test_the_interval_of_a_geometric_mean_is_that_of_the_logs() -> None:
-    values = noisy([1.0])[16]
-    logs, interval = stats.mean_interval([math.log(v) for v in values]), stats.geometric_mean_interval(values)
-    assert logs is not None
-    assert interval is not None
-    assert math.log(interval.low) == pytest.approx(logs.low)
 
 
 def test_a_value_that_is_not_finite_is_refused_with_the_remedy() -> None:
@@ -477,27 +468,6 @@ def test_the_swing_leaves_out_the_untrained_network() -> None:
 
 
 # Spread and effect
-
-
-def test_brown_forsythe_is_an_analysis_of_absolute_deviations_from_the_medians() -> None:
-    cells = {16: noisy([1], spread=0.2)[16], 32: noisy([2], seeds=8, spread=0.7)[16]}
-    deviations = [np.abs(np.log(values) - np.median(np.log(values))) for values in cells.values()]
-    found = stats.spread_trend(cells)
-    assert found.differ.value == pytest.approx(scipy.stats.f_oneway(*deviations).pvalue)
-    oracle = scipy.stats.spearmanr([16] * 10 + [32] * 8, np.concatenate(deviations)).statistic
-    assert found.trend.rho == pytest.approx(oracle)
-    assert found.factors[16] == pytest.approx(math.exp(statistics.stdev(np.log(cells[16]).tolist())))
-
-
-def test_four_seeds_do_not_show_their_spread() -> None:
-    found = stats.spread_trend(noisy([1, 1], seeds=4))
-    assert found.differ.value is None
-    assert found.trend.p.value is None
-    assert "five seeds" in found.differ.reason
-
-
-def test_seeds_that_do_not_differ_give_no_p() -> None:
-    assert stats.spread_trend({16: [1.0] * 5, 32: [2.0] * 5}).differ.value is None
 
 
 def test_seven_cells_that_all_reach_further_up_have_p_2_in_128() -> None:

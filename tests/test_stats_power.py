@@ -214,23 +214,6 @@ def test_other_growth_is_hardly_ever_called_exponential(simulator: Simulator, ta
 # Spread and effect
 
 
-def test_equal_spreads_are_called_different_in_at_most_five_percent(simulator: Simulator) -> None:
-    found = [
-        stats.spread_trend(
-            {2**i: simulator.rng.lognormal(0, 0.4, 10).tolist() for i in range(7)}, resamples=199
-        )
-        for _ in range(SIMULATIONS)
-    ]
-    assert np.mean([spread.differ.significant for spread in found]) <= at_most(0.05)
-    assert np.mean([spread.trend.p.significant for spread in found]) <= at_most(0.05)
-
-
-@pytest.mark.parametrize("task", LEARNABLE)
-def test_the_published_differences_in_spread_are_found(simulator: Simulator, task: str) -> None:
-    found = rate(lambda: stats.spread_trend(simulator.cells(task), resamples=99).differ.significant, 100)
-    assert found >= 0.75
-
-
 def test_seeds_alone_are_called_an_effect_in_at_most_five_percent(simulator: Simulator) -> None:
     found = [
         stats.effect({2**i: simulator.rng.lognormal(0, 0.4, 10).tolist() for i in range(7)}, resamples=199)

@@ -7,7 +7,7 @@ reason stands beside it; a test whose smallest attainable p is above 0.05 gives 
 seeded: the same values give the same statistic.
 
     basis         Interval, PValue
-                  mean_interval(values), geometric_mean(values), geometric_mean_interval(values)
+                  mean_interval(values), geometric_mean(values)
     trend         rank_trend(*cells)      does it rise or fall: rho and p, pooled over tasks
                   slope(cells)            by which factor per doubling, with its interval
                   best(cells)             where it is lowest, and what ties with that within seed noise
@@ -16,8 +16,7 @@ seeded: the same values give the same statistic.
     convergence   first_epoch(curve, target), reached(curve, target, per_epoch)
                   later_with_batch_size(cells of reached)   censored runs counted for what they are
                   fluctuation(curve), swing(curve), log_changes(curve)
-    spread        spread_trend(cells)     do seeds spread more at some batch sizes
-                  asymmetry(spreads)      maximum - mean against mean - minimum
+    spread        asymmetry(spreads)      maximum - mean against mean - minimum
                   effect(cells)           size of a factor's effect against the noise of seeds
     difference    difference(first, second, paired=...)     two settings: ratio, interval, p
     comparison    compare(first, second, margin)            two series: same, different, cannot tell
@@ -30,7 +29,6 @@ from bsr.stats.basis import (
     Interval,
     PValue,
     geometric_mean,
-    geometric_mean_interval,
     mean_interval,
 )
 from bsr.stats.comparison import MARGIN, Comparison, compare, needed_replicates
@@ -47,7 +45,7 @@ from bsr.stats.convergence import (
 from bsr.stats.difference import Difference, difference
 from bsr.stats.growth import GrowthShape, growth_shape
 from bsr.stats.speed import SpeedUp, speed_up
-from bsr.stats.spread import Asymmetry, Effect, SpreadTrend, asymmetry, effect, spread_trend
+from bsr.stats.spread import Asymmetry, Effect, asymmetry, effect
 from bsr.stats.trend import (
     Best,
     RankTrend,
@@ -75,7 +73,6 @@ __all__ = [
     "Reached",
     "Slope",
     "SpeedUp",
-    "SpreadTrend",
     "TurningPoint",
     "asymmetry",
     "best",
@@ -85,7 +82,6 @@ __all__ = [
     "first_epoch",
     "fluctuation",
     "geometric_mean",
-    "geometric_mean_interval",
     "growth_shape",
     "later_with_batch_size",
     "log_changes",
@@ -95,7 +91,6 @@ __all__ = [
     "reached",
     "slope",
     "speed_up",
-    "spread_trend",
     "swing",
     "turning_point",
 ]

@@ -184,18 +184,17 @@ def mean_interval(
 def geometric_mean(values: Sequence[float]) -> float | None:
     """The exponential of the mean logarithm; None where a value is not positive, or there is none."""
     logs = logarithms(values)
-    return None if logs is None or not len(logs) else math.exp(float(logs.mean()))
-
-
-def geometric_mean_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Bootstrap interval of the geometric mean; None below five values or where one is not positive."""
-    logs = logarithms(values)
-    return None if logs is None else exponential(mean_interval(logs.tolist(), level))
+    return None if logs is None or not len(logs) else finite_exp(float(logs.mean()))
 
 
 def exponential(interval: Interval | None) -> Interval | None:
     """An interval of logarithms as one of the values themselves."""
-    return interval and Interval(math.exp(interval.low), math.exp(interval.high), interval.level)
+    return interval and Interval(finite_exp(interval.low), finite_exp(interval.high), interval.level)
+
+
+def finite_exp(logarithm: float) -> float:
+    """The exponential, at most 1e304 and at least its inverse: neither it nor its inverse is infinite."""
+    return math.exp(min(max(logarithm, -700.0), 700.0))
 
 
 Statistic: TypeAlias = Callable[[Array], Array]

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import numpy as np
 from scipy import stats
 
-from bsr.stats.basis import SIGNIFICANCE, Interval, PValue, logarithms
+from bsr.stats.basis import SIGNIFICANCE, Interval, PValue, finite_exp, logarithms
 from bsr.stats.difference import Contrast, combined, contrast
 
 MARGIN: Final = 0.2
@@ -100,7 +100,7 @@ def compare(
     wide, narrow = pooled.interval(0.95), pooled.interval(0.90)
     return Comparison(
         verdict=_verdict(wide, narrow, margin, spread=pooled.variance > 0),
-        ratio=math.exp(pooled.estimate),
+        ratio=finite_exp(pooled.estimate),
         interval=wide,
         equivalence=narrow,
         p=PValue(pooled.p, "" if pooled.p is not None else "the replicates carry no spread"),
@@ -119,7 +119,7 @@ def _needed(pooled: Contrast, replicates: float, margin: float) -> int | None:
     needed = needed_replicates(pooled.variance, replicates, margin)
     if needed > replicates:
         return needed
-    return needed_replicates(pooled.variance, replicates, margin, math.exp(pooled.estimate))
+    return needed_replicates(pooled.variance, replicates, margin, finite_exp(pooled.estimate))
 
 
 def _per_cell(

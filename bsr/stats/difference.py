@@ -17,6 +17,7 @@ from bsr.stats.basis import (
     Interval,
     PValue,
     exponential,
+    finite_exp,
     generator,
     logarithms,
 )
@@ -55,7 +56,7 @@ def difference(
         return Difference(None, None, PValue(None, reason), len(first), len(second), paired)
     found = contrast(b - a if paired else b, None if paired else a)
     p = _signs_p(b - a) if paired else _deal_p(a, b)
-    return Difference(math.exp(found.estimate), found.interval(level), p, len(a), len(b), paired)
+    return Difference(finite_exp(found.estimate), found.interval(level), p, len(a), len(b), paired)
 
 
 @dataclass(frozen=True, slots=True)

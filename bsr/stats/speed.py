@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bsr.stats.basis import Array, Interval, as_array, exponential, generator, percentiles
+from bsr.stats.basis import Array, Interval, as_array, exponential, finite_exp, generator, percentiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ def speed_up(
     lone = [len(side) == 1 for side in sides]
     over = "runs and their epochs" if not any(lone) else "the epochs of a single run on a side"
     if any(len(side[0]) < 3 for side, alone in zip(sides, lone, strict=True) if alone):
-        return SpeedUp(math.exp(a - b), None, "too few epochs of a single run for an interval")
+        return SpeedUp(finite_exp(a - b), None, "too few epochs of a single run for an interval")
     sample = _resampled_log_seconds(sides[0], rng) - _resampled_log_seconds(sides[1], rng)
-    return SpeedUp(math.exp(a - b), exponential(percentiles(sample, level)), over)
+    return SpeedUp(finite_exp(a - b), exponential(percentiles(sample, level)), over)
 
 
 def _resampled_log_seconds(runs: Sequence[Array], rng: np.random.Generator, resamples: int = 1_999) -> Array:

@@ -18,6 +18,7 @@ from bsr.stats.basis import (
     PValue,
     by_level,
     exponential,
+    finite_exp,
     generator,
     log_cells,
     percentiles,
@@ -127,7 +128,7 @@ def slope(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Slop
         return Slope(None, None, "fewer than two batch sizes")
     groups = [values for _, values in logs]
     weights = _slope_weights(logs)
-    estimate = math.exp(float(weights @ [values.mean() for values in groups]))
+    estimate = finite_exp(float(weights @ [values.mean() for values in groups]))
     if min(len(values) for values in groups) < FEWEST_FOR_AN_INTERVAL:
         return Slope(estimate, None, ONE_SEED)
     sample = resampled_means(groups, resamples, generator()) @ weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,10 @@ from bsr import stats
 from reports.compare import Comparison
 from reports.compare.pairs import Pair
 from reports.compare.words import CAVEAT, flattening, statement
-from reports.text import number
+from reports.text import number, printable
+
+LONGEST: Final = 10_000
+"""Characters of a line, longer than any of ours."""
 
 
 def show(comparison: Comparison, console: Console) -> None:
@@ -22,9 +26,14 @@ def show(comparison: Comparison, console: Console) -> None:
         said = statement(pair)
         _print(console, _table(pair, said.title))
         for line in filter(None, (said.speed, said.error, said.left_out)):
-            _print(console, Text(line))
+            _print(console, _text(line))
     for note in (*comparison.notes, CAVEAT):
-        _print(console, Text(note, style="dim"))
+        _print(console, _text(note, style="dim"))
+
+
+def _text(said: str, style: str = "") -> Text:
+    """As a terminal may show it: names in it come from other people's files."""
+    return Text(printable(said, LONGEST), style=style)
 
 
 def _print(console: Console, what: Table | Text) -> None:
@@ -49,19 +58,19 @@ def _series(comparison: Comparison) -> Table:
             one.label, one.frame.recording.path.name, one.timing.engine, f"{one.timing.threads}",
             one.timing.mode, number(best, 3), flattening(one, comparison.experiment),
         )  # fmt: skip
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(_text, cells))
     return table
 
 
 def _table(pair: Pair, title: str) -> Table:
     """Per batch size, over all tasks: seconds, speed-up, ratio of errors."""
-    table = Table(title=Text(f"{title}, {pair.experiment}", style="bold"))
+    table = Table(title=_text(f"{title}, {pair.experiment}", style="bold"))
     headings = ("batch size", pair.first.label, pair.second.label, "times as fast", "ratio of final MSE")
     for heading in headings:
         unit = "\ns per epoch" if heading in {pair.first.label, pair.second.label} else ""
-        table.add_column(Text(heading + unit), justify="right")
+        table.add_column(_text(heading).append(unit), justify="right")
     for row in _rows(pair):
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_text, row))
     return table
 
 

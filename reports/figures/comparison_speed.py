@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 
+from bsr import stats
 from reports import style
 from reports.compare import Comparison
 from reports.compare.series import FLAT, epoch_seconds
@@ -41,11 +42,16 @@ def speed(comparison: Comparison) -> Drawing | None:
         f" {title(pair)} is across {listed(pair.across)}." for pair in comparison.pairs if pair.across
     )
     said = "; ".join(f"{one.label}: {flattening(one, comparison.experiment)}" for one in comparison.series)
+    panels = [Panel("Images per second", _throughput(speeds, flat), "training images per second (log)")]
+    ups = [
+        {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
+        for pair in comparison.pairs
+    ]
+    if any(ups):
+        said_of = "speed-up of an epoch, over all tasks (log)"
+        panels.insert(0, Panel("Times as fast", _speed_ups(comparison, ups), said_of))
     return Drawing(
-        [
-            Panel("Times as fast", _speed_ups(comparison), "speed-up of an epoch, over all tasks (log)"),
-            Panel("Images per second", _throughput(speeds, flat), "training images per second (log)"),
-        ],
+        panels,
         "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
         f"within each.{across} Images per second: median over runs of all tasks; a ring marks where it comes "
         f"within {1 - FLAT:.0%} of its best and stays there. {said}. {runs_of({'': seconds})}. "
@@ -89,11 +95,8 @@ def _throughput(
     return draw
 
 
-def _speed_ups(comparison: Comparison) -> Callable[[Axes], None]:
-    rows = {
-        title(pair): {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
-        for pair in comparison.pairs
-    }
+def _speed_ups(comparison: Comparison, ups: Sequence[Mapping[int, stats.SpeedUp]]) -> Callable[[Axes], None]:
+    rows = {title(pair): row for pair, row in zip(comparison.pairs, ups, strict=True)}
 
     def draw(axes: Axes) -> None:
         ends = [

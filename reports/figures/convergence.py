@@ -122,7 +122,7 @@ def against_seconds(frame: Frame) -> Drawing | None:
         panels,
         "Test MSE after each epoch against the training seconds until then, mean over seeds; loading, "
         f"evaluation and compilation are not counted. Timed as: {listed(map(frame.timing_label, timings))}. "
-        f"{seeds(cell for row in cells.values() for cell in row)}.",
+        f"{seeds(cell for tasks in timed.values() for row in tasks.values() for cell in row)}.",
         "Curves of test MSE against training seconds, a panel per task, a curve per batch size. "
         f"{_falls(cells)}",
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 
-from bsr import stats
+from bsr import paper, stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports import style
 from reports.drawing import Panel
@@ -103,8 +103,8 @@ def final_mse(frame: Frame) -> Drawing | None:
     return _per_task(
         frame,
         _final_mse,
-        f"Mean over seeds after the last of {frame.epochs} epochs. The study's figures 7 and 8 draw the "
-        "minimum over the epochs (dashed here), which picks the luckiest epoch of each run.",
+        f"Mean over seeds after the last of {frame.epochs} epochs. "
+        f"{paper.MINIMUM_OVER_EPOCHS} The minimum (dashed here) picks the luckiest epoch of each run.",
         "Lines of final test MSE against batch size",
     )
 

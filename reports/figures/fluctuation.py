@@ -33,8 +33,9 @@ def std_at_001(frame: Frame) -> Drawing | None:
     )
     return Drawing(
         panels,
-        'The rate behind the study\'s "difference of 1300" beside the tuned one. Mean over seeds; on the '
-        f"last panel dots are seeds. {seeds(untuned)} at the untuned rate. "
+        f'The rate behind the study\'s "difference of 1300"{" beside the tuned one" * (len(series) > 1)}. '
+        f"Mean over seeds{'; on the last panel dots are seeds' * (len(untuned) > 1)}. "
+        f"{seeds(untuned)} at the untuned rate. "
         f"{statuses(frame.results('std-at-0.01'))}".strip(),
         f"Curves of the std task's test MSE at {listed(series)}, and the final values against batch size. "
         f"{'; '.join(said)}.",

@@ -38,8 +38,8 @@ def longer(frame: Frame) -> Drawing | None:
         panels,
         "Mean over seeds (line) with minimum and maximum (band). The training loss is the mean over each "
         "epoch, while the weights still change; the test MSE is taken after it. The vertical line marks "
-        f"the study's {usual} epochs. A test MSE that rises while the training loss falls would be "
-        "overfitting. "
+        f"the {usual} epochs of the main experiment. A test MSE that rises while the training loss falls "
+        "would be overfitting. "
         f"{seeds(cells)}. {statuses(frame.results('longer'))}".strip(),
         "Training loss and test MSE against epoch, a panel per task and batch size. Test MSE of "
         + "; ".join(said)

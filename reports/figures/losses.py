@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
@@ -13,7 +13,7 @@ from reports.drawing import Panel
 from reports.figures.marks import mean_curves
 from reports.figures.spec import Drawing, legend, stacked, titled
 from reports.frame import Cell, Frame, group, span, statuses
-from reports.published import comparable
+from reports.published import comparable, provenance
 from reports.text import number
 
 _TRAINED_ON: Final = {"mse": "trained on MSE", "mae": "trained on MAE"}
@@ -40,13 +40,17 @@ def loss(frame: Frame) -> Drawing | None:
         panels,
         f"Trained on the mean squared or on the mean absolute error at batch size {size} and the tuned "
         "rate, from epoch 1 on; both networks are evaluated on both measures, so that like is compared "
-        "with like. Mean over seeds with minimum and maximum (band). Dashed: one published run, known only "
-        "in the loss it was trained on, at rate 0.0015. "
+        f"with like. Mean over seeds with minimum and maximum (band). {_dashed(frame, cells)}"
         f"n = {span(counts, 'seed')} per loss. {statuses(frame.results('loss'))}".strip(),
         "Test MSE and test MAE per epoch for networks trained on either, a panel per task. "
         + "; ".join(said)
         + ".",
     )
+
+
+def _dashed(frame: Frame, tasks: Iterable[str]) -> str:
+    """What the dashed lines are, where there are any."""
+    return f"Dashed: {provenance(paper.LOSS)} " if any(_published(frame, task) for task in tasks) else ""
 
 
 def _cells(frame: Frame, task: str) -> dict[str, Cell]:

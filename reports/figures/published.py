@@ -7,12 +7,13 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from bsr import paper
 from reports import style
 from reports.drawing import Panel
 from reports.figures.marks import REFERENCE_LINE
 from reports.figures.spec import MSE, Drawing, legend, titled
 from reports.frame import Frame, span
-from reports.published import Beside, beside
+from reports.published import Beside, beside, provenance
 from reports.text import counted, listed, number
 
 Range = Callable[[Beside], tuple[float, float, float]]
@@ -41,7 +42,7 @@ def against_published(frame: Frame) -> Drawing | None:
         f"means; bars: minimum to maximum over seeds. The ranges overlap in {overlap}; in the first panel "
         "an open symbol is a cell where they do not. n = "
         f"{span((len(cell.measured) for cell in flat), 'seed')} measured, {flat[0].published.runs} "
-        "published.",
+        f"published. As {provenance(paper.SPREAD)}",
         "Ratios of measured to published mean test MSE against batch size, and both ranges per task. "
         f"{'; '.join(_in_words(task, row) for task, row in ratios.items())}. Ranges overlap in {overlap}.",
     )

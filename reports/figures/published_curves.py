@@ -15,7 +15,7 @@ from reports.drawing import Panel
 from reports.figures.marks import DASHED, REFERENCE_LINE, band, by_epoch, epoch_axis
 from reports.figures.spec import MSE, Drawing, legend, titled
 from reports.frame import Cell, Frame, group, span
-from reports.published import comparable
+from reports.published import comparable, provenance
 from reports.text import listed, number
 
 Pair = tuple[Cell, paper.PublishedCurve]
@@ -47,8 +47,7 @@ def published_curves(frame: Frame) -> Drawing | None:
         panels,
         "Test MSE after each epoch: measured mean over seeds with minimum and maximum (band), and the "
         "published curve (dashed), at the smallest, a middle and the largest batch size that both have. "
-        "The published curves are one run each from one random stream, so they are compared as curves, not "
-        f"run by run. n = {span(counts, 'seed')} measured, 1 published.",
+        f"n = {span(counts, 'seed')} measured, 1 published. As {provenance(paper.CONVERGENCE)}",
         "Measured and published curves of test MSE against epoch for "
         f"{listed(panel.title for panel in panels)}.",
     )
@@ -110,7 +109,8 @@ def published_seconds(frame: Frame) -> Drawing | None:
         ],
         "Median over runs of the seconds of an epoch with its evaluation, beside the published median of "
         f"one session on {paper.MACHINE}. Different machines and programs: the shape is comparable, the "
-        f"height is not. n = {span((len(runs) for runs in timings.values()), 'run')} per series.",
+        f"height is not. n = {span((len(runs) for runs in timings.values()), 'run')} per series. "
+        f"As {provenance(paper.SECONDS)}",
         f"Seconds per epoch against batch size, measured and published. {'; '.join(said)}.",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from reports.drawing import Panel
 from reports.figures.marks import dots, mean_curves
 from reports.figures.spec import MSE, Drawing, legend, titled
 from reports.frame import Cell, Frame, group, span, statuses
-from reports.published import comparable
+from reports.published import comparable, provenance
 from reports.text import listed, number, tick
 
 Rates = Mapping[float, Sequence[Result]]
@@ -77,13 +77,18 @@ def learning_rate(frame: Frame) -> Drawing | None:
         f"Final test MSE at batch size {sizes} against the learning rate. {_CENTRE}. The star is the "
         "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
         "at the top counts runs without a final MSE. The second look holds the rates that are no powers of "
-        "ten, and those between. Published: one run per rate, where its batch size is the same. "
-        f"{_lowest(finals)} "
+        f"ten, and those between. {_crosses(tasks, rates, frame)}{_lowest(finals)} "
         f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         "Final test MSE against learning rate, a panel per task. "
         + "; ".join(f"{task}: {_best_in_words(row)}" for task, row in finals.items())
         + ".",
     )
+
+
+def _crosses(tasks: Iterable[str], rates: Mapping[str, Rates], frame: Frame) -> str:
+    """What the published points are, where there are any."""
+    shown = any(published for task in tasks for _, _, published in _looks(frame, rates[task]))
+    return f"As {provenance(paper.LEARNING_RATE)} " if shown else ""
 
 
 def _lowest(finals: Mapping[str, Finals]) -> str:

@@ -55,10 +55,10 @@ def _shape(task: str, row: dict[int, list[float]]) -> str:
         if slope.per_doubling
         else slope.reason
     )
-    turning = (
-        f"falls up to {turn.level:g} and rises from it on" if turn.level else "no turning point shown"
-    ) + f" ({p_text(turn.p)})"
-    return f"{task}: {trend_text(stats.rank_trend(row))}; {per}; {turning}"
+    turning = "no turning point shown"
+    if turn.found and turn.level:
+        turning = f"falls up to {turn.level:g} and rises from it on"
+    return f"{task}: {trend_text(stats.rank_trend(row))}; {per}; {turning} ({p_text(turn.p)})"
 
 
 def _n(frame: Frame) -> str:
@@ -119,7 +119,8 @@ def _growth(task: str, cells: dict[int, list[float]]) -> Part:
     fits = f"; even that law does not fit ({p_text(shape.fits)})" if shape.fits.significant else ""
     verdict: Verdict = "too little data"
     if shape.exponential is not None:
-        verdict = "supported" if shape.exponential else "not supported"
+        fits_too = shape.exponential and not shape.fits.significant
+        verdict = "supported" if fits_too else "not supported"
     return Part(task, verdict, f"{task}: best described as {shape.best}; Akaike weights: {weights}{fits}")
 
 

@@ -92,10 +92,7 @@ def slower_convergence(frame: Frame, unit: Unit) -> Finding:
 
 def _convergence(frame: Frame, task: str, unit: Unit) -> Part:
     order = stats.later_with_batch_size(
-        {
-            cell.batch_size: [reached(r, unit) for r in cell.results if len(r.test_mse) > 1]
-            for cell in frame.cells(task)
-        }
+        {cell.batch_size: [reached(r, unit) for r in cell.finished] for cell in frame.cells(task)}
     )
     return Part(task, _verdict(order, unit), f"{task}: {_order_text(order)}")
 

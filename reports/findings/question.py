@@ -31,7 +31,7 @@ def question(frame: Frame) -> Finding:
     verdict = _any(parts)
     trend = stats.rank_trend(*(finals_by_size(frame, task) for task in frame.learnable()))
     statistics = (f"All tasks: {trend_text(trend)}", *lines(parts))
-    if verdict != "supported" and trend.p.significant and trend.rho:
+    if verdict == "too little data" and trend.p.significant and trend.rho:
         direction = "rises" if trend.rho > 0 else "falls"
         sentence = (
             f"Yes, as far as so few seeds can tell: the error {direction} with the batch size "

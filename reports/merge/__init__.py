@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = printable(str(options.output))
     print(f"merged: {path}, {study.finished:,} of {counted(study.planned, 'case')} finished")
     for note in notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     print(f"draw it with: python -m reports {path}")
     return 0
 

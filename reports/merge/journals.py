@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
@@ -111,7 +112,8 @@ def _preset(command: str) -> Preset:
 
 def _batch_sizes(command: str) -> tuple[int, ...]:
     named = (_option(command, "batch-sizes") or "").split(",")
-    return tuple(int(size) for size in named if size.strip().isdigit()) or _preset(command).grid.batch_sizes
+    sizes = tuple(int(size) for size in named if re.fullmatch(r" *[0-9]{1,9} *", size))
+    return sizes or _preset(command).grid.batch_sizes
 
 
 def _option(command: str, name: str) -> str | None:

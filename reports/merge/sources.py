@@ -50,4 +50,4 @@ def read(path: Path) -> Source:
     if path.suffix == ".jsonl":
         return Source(path, journals.read(path), {})
     study = load(path).study
-    return Source(path, study, json.loads(read_bounded(path)))
+    return Source(path, study, json.loads(read_bounded(path).decode("utf-8")))
