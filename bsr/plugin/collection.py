@@ -64,13 +64,15 @@ def _values(run: Run, axes: tuple[str, ...]) -> tuple[Any, ...]:
 def assign_runs(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every case its Run, and the training clock to be timed by."""
     plan = state(config).options.plan
+    timed = config.pluginmanager.hasplugin("pytest-benchmark")  # without it the session is refused later
     runs = {name: {_values(run, _axes(name)): run for run in plan[name].values()} for name in plan}
     for item in items:
         name = experiment_of(item)
         if name is not None and EXPERIMENTS[name].trains:
             parameters = item.callspec.params  # type: ignore[attr-defined]
             item.stash[RUN] = runs[name][tuple(parameters[axis] for axis in _axes(name))]
-            item.add_marker(pytest.mark.benchmark(timer=CLOCK))
+            if timed:
+                item.add_marker(pytest.mark.benchmark(timer=CLOCK))
 
 
 def planned(items: list[pytest.Item]) -> tuple[tuple[Run, ...], dict[str, dict[str, str]]]:
