@@ -178,7 +178,18 @@ def test_two_results_of_one_run_are_refused_by_name_and_by_what_differs() -> Non
 
 def test_a_run_measured_twice_is_two_results_even_where_the_errors_agree() -> None:
     whole = synthetic.study(grid=SMALL)
-    assert "unlike in training_seconds" in refused(whole, changed(whole, training_seconds=(1.0, 2.0)))
+    message = refused(whole, changed(whole, training_seconds=(1.0, 2.0)))
+    assert "unlike in training_seconds" in message
+    assert message.endswith("leave one of the files out, or add --keep-first")
+
+
+def test_of_a_run_trained_twice_to_the_same_end_the_first_times_can_be_kept() -> None:
+    whole = synthetic.study(grid=SMALL)
+    again = changed(whole, training_seconds=(1.0, 2.0))
+    assert merged(of(whole, again), keep_first=True).cases == whole.cases
+    with pytest.raises(RefusedError, match="unlike in test_mse") as other:
+        merged(of(whole, changed(whole, test_mse=(1.0, 2.0, 3.0))), keep_first=True)
+    assert str(other.value).endswith("leave one of the files out")
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="RUN.json|RUN.journal.jsonl")
     parser.add_argument("--output", required=True, type=Path, metavar="MERGED.json")
+    parser.add_argument(
+        "--keep-first",
+        action="store_true",
+        help="of a run that several files trained to the same end, keep the first file's times",
+    )
     options = parser.parse_args(arguments)
     try:
-        study, notes = merge(options.sources, options.output)
+        study, notes = merge(options.sources, options.output, keep_first=options.keep_first)
     except (RefusedError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -47,15 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def merge(paths: Sequence[Path], output: Path) -> tuple[Study, list[str]]:
+def merge(paths: Sequence[Path], output: Path, *, keep_first: bool = False) -> tuple[Study, list[str]]:
     """Write `output` whole or not at all; returns the study in it, and what should be known of it.
 
+    `keep_first` as in reports.merge.study.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
     if output.resolve() in {path.resolve() for path in paths}:
         raise RefusedError(f"--output: expected another file than the sources, got {output}")
     sources = [read(path) for path in paths]
-    study = merged(sources)
+    study = merged(sources, keep_first=keep_first)
     content = msgspec.json.encode(document(sources, study))
     durable.replace_file(output, msgspec.json.format(content, indent=1) + b"\n")
     return study, list(_notes(sources))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Final
 
 from bsr.document import Case, Study
 from bsr.experiment import FINISHED, Result
@@ -15,13 +15,29 @@ from reports.load import Recording, RefusedError
 from reports.merge.sources import Source
 from reports.text import listed, printable
 
+_OF_THE_SESSION: Final = frozenset(
+    (
+        "training_seconds",
+        "evaluation_seconds",
+        "setup_seconds",
+        "warmup_seconds",
+        "wall_seconds",
+        "finished_at",
+        "peak_memory_bytes",
+    )
+)
+"""What differs between two results of one Run that was trained twice to the same end."""
 
-def merged(sources: Sequence[Source]) -> Study:
-    """One study of all. Raises RefusedError where they are of different trainings, machines or results."""
+
+def merged(sources: Sequence[Source], *, keep_first: bool = False) -> Study:
+    """One study of all. Raises RefusedError where they are of different trainings, machines or results.
+
+    With `keep_first`, of a Run that several files trained to the same end, the first one's times are kept.
+    """
     for other in sources[1:]:
         _check_mergeable(sources[0], other)
     studies = [source.study for source in sources]
-    cases = _cases(sources)
+    cases = _cases(sources, keep_first=keep_first)
     study = Study(
         preset=studies[0].preset,
         experiments=tuple(dict.fromkeys(name for study in studies for name in study.experiments)),
@@ -76,7 +92,7 @@ def _short(value: object) -> str:
     return printable(str(value), 60)
 
 
-def _cases(sources: Sequence[Source]) -> tuple[Case, ...]:
+def _cases(sources: Sequence[Source], *, keep_first: bool) -> tuple[Case, ...]:
     """Every planned case once, with the best that any source says of it; experiments of all."""
     found: dict[str, tuple[Source, Case]] = {}
     for source in sources:
@@ -86,21 +102,27 @@ def _cases(sources: Sequence[Source]) -> tuple[Case, ...]:
                 found[case.key] = source, case
                 continue
             named = {**held[1].cases, **case.cases}
-            holder, chosen = _better(held, (source, case))
+            holder, chosen = _better(held, (source, case), keep_first=keep_first)
             found[case.key] = holder, replace(chosen, cases=named)
     return tuple(case for _, case in found.values())
 
 
-def _better(held: tuple[Source, Case], other: tuple[Source, Case]) -> tuple[Source, Case]:
+def _better(
+    held: tuple[Source, Case], other: tuple[Source, Case], *, keep_first: bool
+) -> tuple[Source, Case]:
     """What is finished over what is not. Raises RefusedError for two different results of one Run."""
     one, its = held[1].result, other[1].result
     if one.status in FINISHED and its.status in FINISHED and one != its:
         names = (field.name for field in fields(Result))
         unlike = [name for name in names if getattr(one, name) != getattr(its, name)]
+        trained_alike = _OF_THE_SESSION.issuperset(unlike)
+        if keep_first and trained_alike:
+            return held
         more = f" and {len(unlike) - 4} more" if len(unlike) > 4 else ""
+        remedy = "leave one of the files out" + ", or add --keep-first" * trained_alike
         raise RefusedError(
             f"{one.run.label} ({one.run.key}): expected one result, got one in {held[0].name} and another in "
-            f"{other[0].name}, unlike in {', '.join(unlike[:4])}{more}; leave one of the files out"
+            f"{other[0].name}, unlike in {', '.join(unlike[:4])}{more}; {remedy}"
         )
     return other if _worth(its) > _worth(one) else held
 
