@@ -19,10 +19,11 @@ from matplotlib.lines import Line2D
 import synthetic
 from bsr import paper
 from bsr.document import Study
-from bsr.experiment import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid, Run
+from bsr.experiment import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid, Run, Status
 from reports import drawing, style
 from reports.drawing import Panel
 from reports.figures import FIGURES, Drawing
+from reports.figures.rates import best_rate, by_rate, contenders, rate_finals
 from reports.frame import Frame
 from reports.load import Recording
 from reports.missing import command
@@ -388,6 +389,18 @@ def test_ticks_are_plain_numbers_or_powers_of_ten() -> None:
     assert [far(value, 0) for value in (1e3, 1e4, 1e5)] == ["1,000", "10⁴", "10⁵"]
     near = ticks(8e4, 1.6e5)
     assert [near(value, 0) for value in (9.5e4, 1e5)] == ["95,000", "100,000"]
+
+
+def test_a_rate_at_which_runs_were_lost_is_neither_the_best_nor_tied_with_it() -> None:
+    def lost(run: Run) -> Status:
+        return "diverged" if run.learning_rate == 1e-4 and run.seed == 32 else "ok"
+
+    grid = Grid(tasks=("mean",), batch_sizes=(32,), runs=4, epochs=2)
+    study = synthetic.study(grid=grid, experiments=("learning-rate",), disturb=lost)
+    rates = by_rate(frame(study).results("learning-rate"))
+    assert len(rate_finals(rates)[1e-4]) == 3
+    assert 1e-4 not in contenders(rates)
+    assert best_rate(rates) in contenders(rates)
 
 
 def test_what_hardly_differs_is_not_drawn_as_if_it_did() -> None:

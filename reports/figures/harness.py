@@ -15,27 +15,28 @@ from reports.figures.spec import Drawing, legend
 from reports.frame import Frame, span
 from reports.text import listed, number
 
-REFERENCE = "eager"
-"""The loop that others are compared with."""
+REFERENCE = "textbook"
+"""The loop that others are compared with: what one would otherwise write."""
+_SHARE = "Share of the peak"
 Cells = Mapping[tuple[str, int], HarnessTiming]
 """Loop and batch size -> what was measured there."""
 Measure = Callable[[Cells, HarnessTiming], float | None]
 
 
 def harness(frame: Frame) -> Drawing | None:
-    """The harness's own benchmark: time per epoch of every loop, beside eager's, and of the peak."""
+    """The harness's own benchmark: time per epoch of every loop, beside the textbook's, and of the peak."""
     timings = frame.study.harness
     if not timings:
         return None
     cells = {(timing.loop, timing.batch_size): timing for timing in timings}
     measures: dict[str, tuple[str, Measure]] = {
         "Seconds per epoch": ("training s per epoch (log)", _seconds),
-        "Times as fast as eager": ("eager's time / the loop's time (log)", _against_reference),
-        "Share of the peak": ("% of the cores' multiply-add peak (log)", _share_of_peak),
+        "Times as fast as the textbook loop": ("its time / the loop's time (log)", _against_reference),
+        _SHARE: ("% of the cores' multiply-add peak", _share_of_peak),
     }
     return Drawing(
         [
-            Panel(title, partial(_draw, cells=cells, measure=measure), unit)
+            Panel(title, partial(_draw, cells=cells, measure=measure, share=title == _SHARE), unit)
             for title, (unit, measure) in measures.items()
             if any(measure(cells, timing) for timing in timings)
         ],
@@ -50,7 +51,7 @@ def _loops(cells: Cells) -> list[str]:
     return list(dict.fromkeys(loop for loop, _ in cells))
 
 
-def _draw(axes: Axes, cells: Cells, measure: Measure) -> None:
+def _draw(axes: Axes, cells: Cells, measure: Measure, *, share: bool) -> None:
     sizes = sorted({size for _, size in cells})
     rows = {
         loop: {size: cells[loop, size] for size in sizes if (loop, size) in cells} for loop in _loops(cells)
@@ -59,8 +60,13 @@ def _draw(axes: Axes, cells: Cells, measure: Measure) -> None:
         loop: {size: value for size, timing in row.items() if (value := measure(cells, timing))}
         for loop, row in rows.items()
     }
-    scale = style.log_axis(axes.yaxis, [value for row in values.values() for value in row.values()])
+    everything = [value for row in values.values() for value in row.values()]
+    if share:
+        style.linear_axis(axes.yaxis, max(100.0, *everything))
+    scale = style.LogScale.of(everything) if share else style.log_axis(axes.yaxis, everything)
     for index, (loop, row) in enumerate(values.items()):
+        if not row:
+            continue
         colour, marker = style.kind(index)
         threads = sorted({timing.threads for timing in rows[loop].values()})
         label = f"{style.name(loop)} ({listed(threads)} {'thread' if threads == [1] else 'threads'})"

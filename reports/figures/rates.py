@@ -52,6 +52,12 @@ def rate_finals(rates: Rates) -> dict[float, list[float]]:
     return {rate: values for rate, values in found.items() if values}
 
 
+def contenders(rates: Rates) -> dict[float, list[float]]:
+    """The finals among which the best rate is sought: of rates that lost no run, where there are any."""
+    whole = {rate: runs for rate, runs in rates.items() if all(r.final_mse is not None for r in runs)}
+    return rate_finals(whole or rates)
+
+
 def centre(values: Sequence[float]) -> float:
     """Geometric mean; arithmetic where a value is zero."""
     return stats.geometric_mean(values) or fmean(values)
@@ -76,11 +82,12 @@ def learning_rate(frame: Frame) -> Drawing | None:
         panels,
         f"Final test MSE at batch size {sizes} against the learning rate. {_CENTRE}. The star is the "
         "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
-        "at the top counts runs without a final MSE. The second look holds the rates that are no powers of "
-        f"ten, and those between. {_crosses(tasks, rates, frame)}{_lowest(finals)} "
+        "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
+        f"holds the rates that are no powers of ten, and those between. {_crosses(tasks, rates, frame)}"
+        f"{_lowest(rates)} "
         f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         "Final test MSE against learning rate, a panel per task. "
-        + "; ".join(f"{task}: {_best_in_words(row)}" for task, row in finals.items())
+        + "; ".join(f"{task}: {_best_in_words(rates[task])}" for task in finals)
         + ".",
     )
 
@@ -91,16 +98,20 @@ def _crosses(tasks: Iterable[str], rates: Mapping[str, Rates], frame: Frame) -> 
     return f"As {provenance(paper.LEARNING_RATE)} " if shown else ""
 
 
-def _lowest(finals: Mapping[str, Finals]) -> str:
+def _lowest(rates: Mapping[str, Rates]) -> str:
     """Per task the best rate, what ties with it, and whether it lies at the edge of its grid."""
     said = []
-    for task, row in finals.items():
-        if best := stats.best(row):
+    for task, row in rates.items():
+        if best := stats.best(contenders(row)):
             ties = [tick(rate) for rate in best.tied if rate != best.level]
             tied = f", tied with {listed(ties)}" if ties else ""
-            edge = ", at the edge of the grid: try rates beyond it" if best.at_edge else ""
+            edge = ", at the edge of the grid: try rates beyond it" if _at_edge(best.level, row) else ""
             said.append(f"{task} {tick(best.level)}{tied}{edge}")
     return f"Lowest: {'; '.join(said)}." if said else ""
+
+
+def _at_edge(rate: float, rates: Rates) -> bool:
+    return rate in {min(rates), max(rates)}
 
 
 def _looks(frame: Frame, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[float, float]]]:
@@ -120,12 +131,19 @@ def _looks(frame: Frame, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[flo
         yield ", second look", closer, published
 
 
-def _best_in_words(values: Finals) -> str:
+def _best_in_words(rates: Rates) -> str:
+    values = contenders(rates)
     best = stats.best(values)
     if best is None:
         return "no best rate, since some MSE is zero"
-    edge = ", at the edge of the grid" if best.at_edge else ""
+    edge = ", at the edge of the grid" if _at_edge(best.level, rates) else ""
     return f"lowest at {tick(best.level)} ({number(centre(values[best.level]), 3)}){edge}"
+
+
+def best_rate(rates: Rates) -> float:
+    """The rate with the lowest centre among the contenders."""
+    values = contenders(rates)
+    return min(values, key=lambda rate: centre(values[rate]))
 
 
 def optimiser(frame: Frame) -> Drawing | None:
@@ -136,7 +154,7 @@ def optimiser(frame: Frame) -> Drawing | None:
     finals = {name: row for name, rates in series.items() if (row := rate_finals(rates))}
     if not finals:
         return None
-    best = {name: min(row, key=lambda rate: centre(row[rate])) for name, row in finals.items()}
+    best = {name: best_rate(series[name]) for name in finals}
     curves = {f"{name}, rate {tick(rate)}": Cell.of(series[name][rate]) for name, rate in best.items()}
     task, size = results[0].run.task, results[0].run.batch_size
     counts = [len(values) for row in finals.values() for values in row.values()]
@@ -150,7 +168,7 @@ def optimiser(frame: Frame) -> Drawing | None:
         "cross counts runs without a final MSE: on raw pixels SGD soon diverges. "
         f"n = {span(counts, 'seed')} per rate. {statuses(results)}".strip(),
         "Final test MSE against learning rate for Adam and SGD, and their curves at the best rate of each. "
-        + "; ".join(f"{name}: {_best_in_words(row)}" for name, row in finals.items())
+        + "; ".join(f"{name}: {_best_in_words(series[name])}" for name in finals)
         + ".",
     )
 
@@ -172,10 +190,10 @@ class _Panel:
         scale = style.log_axis(axes.yaxis, [*measured, *self.published.values()])
         top = scale.high * (scale.high / scale.low) ** 0.1
         axes.set_ylim(scale.low, top)
-        for index, (name, row) in enumerate(self.finals.items()):
+        for index, name in enumerate(self.finals):
             is_task = name in self.frame.tasks
             look = style.task_kind(name, self.frame.tasks) if is_task else style.kind(index)
-            _line(axes, scale, row, look, "" if is_task else name)
+            _line(axes, scale, self.series[name], look, "" if is_task else name)
             _lost(axes, self.series[name], (scale.high * top) ** 0.5, look[0])
         if self.published:
             heights = scale.place(self.published.values())
@@ -193,10 +211,10 @@ class _Panel:
         axes.set_xlabel("learning rate (log)")
 
 
-def _line(axes: Axes, scale: style.LogScale, row: Finals, look: tuple[str, str], name: str) -> None:
+def _line(axes: Axes, scale: style.LogScale, rates: Rates, look: tuple[str, str], name: str) -> None:
     """Seeds, their centre, and the best rate with its ties; `name` is empty where the panel has one line."""
     colour, marker = look
-    best = stats.best(row)
+    row, best = rate_finals(rates), stats.best(contenders(rates))
     middles = {rate: scale.place([centre(values)])[0] for rate, values in row.items()}
     for rate, values in row.items():
         dots(axes, rate, scale.place(values), colour)

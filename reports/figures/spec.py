@@ -49,6 +49,7 @@ def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
     """The legend as a strip above the axes: `title`, then an entry per labelled artist, in few rows."""
     figure = axes.figure
     handles = handles or axes.get_legend_handles_labels()[0]
+    handles = list({handle.get_label(): handle for handle in handles}.values())
     if not handles:
         return
     left = 0.014

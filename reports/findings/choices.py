@@ -8,7 +8,7 @@ from statistics import fmean
 from bsr import paper, stats
 from bsr.experiment import Result
 from reports.figures.longer import usual_epochs
-from reports.figures.rates import by_rate, centre, rate_finals
+from reports.figures.rates import best_rate, by_rate, rate_finals
 from reports.findings.basis import (
     Finding,
     Part,
@@ -78,7 +78,7 @@ def adam(frame: Frame) -> Finding | None:
     if not all(finals.values()):
         sentence = "Adam and SGD cannot be compared: one of them has no run with a final MSE."
         return Finding("adam", paper.CLAIMS["adam"], "too little data", sentence, (without,), "optimiser")
-    best = {name: min(row, key=lambda rate: centre(row[rate])) for name, row in finals.items()}
+    best = {name: best_rate(row) for name, row in rates.items()}
     ratio = paired(rates["adam"][best["adam"]], rates["sgd"][best["sgd"]])
     verdict = judged(ratio.p, agrees=(ratio.ratio or 0) > 1)
     said = (
