@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from bsr.stats.basis import (
-    FEWEST_FOR_AN_INTERVAL,
+    FEWEST_FOR_A_MEAN,
     RESAMPLES,
     SIGNIFICANCE,
     Array,
@@ -73,7 +73,8 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
     """How much a factor (batch size, learning rate) changes a measure; None where a value is not positive.
 
     The interval of the ratio is Welch's at a level divided by the number of pairs of levels (Bonferroni): the
-    extremes of many equal levels differ by chance, and only so does it not call that an effect. The share is
+    extremes of many equal levels differ by chance, and only so does it not call that an effect; of fewer than
+    five seeds per level it would span decades, so there is none. The share is
     omega squared (Hays 1963, Statistics for Psychologists), not below 0; F is permuted (Manly 2007,
     Randomization, Bootstrap and Monte Carlo Methods in Biology, chapter 7). Call it for batch sizes and for
     learning rates, and compare the two ratios with each other and with the seed factor.
@@ -89,7 +90,7 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
     if freedom < len(groups) or within == 0:
         return Effect(lowest, highest, ratio, None, None, None, PValue(None, ONE_SEED))
     interval = None
-    if min(len(values) for values in groups) >= FEWEST_FOR_AN_INTERVAL:
+    if min(len(values) for values in groups) >= FEWEST_FOR_A_MEAN:
         pairs = math.comb(len(groups), 2)
         interval = _ratio_interval(groups[low], groups[high], 1 - (1 - level) / pairs, level)
     noise = within / freedom

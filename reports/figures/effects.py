@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports import style
 from reports.drawing import Panel
 from reports.effects import Effects, effects
@@ -51,7 +52,7 @@ def effect_sizes(frame: Frame) -> Drawing | None:
         "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
         "the learning rates of the second look, where measured, at batch size 32; and one standard "
         "deviation between seeds as a factor. Lines: 95% intervals, wide enough to allow for picking the "
-        f"worst and the best of all levels. {seeds(cells)}.",
+        f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level. {seeds(cells)}.",
         "Factors on the final test MSE per task. "
         + "; ".join(
             f"{task}: " + ", ".join(f"{kind} {number(row[kind][1], 3)}" for kind in _KINDS if row[kind][1])
