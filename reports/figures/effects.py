@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports import style
 from reports.drawing import Panel
-from reports.effects import Effects, effects
+from reports.effects import Effects, effects, second_look
 from reports.figures.spec import Drawing, legend
-from reports.frame import Frame, seeds
+from reports.frame import Frame, seeds, span
 from reports.text import number
 
 _KINDS = ("batch size", "learning rate", "noise of one seed")
@@ -47,12 +47,15 @@ def effect_sizes(frame: Frame) -> Drawing | None:
         legend(axes)
 
     cells = [cell for entry in found for cell in frame.cells(entry.task)]
+    counts = [len(values) for entry in found for values in second_look(frame, entry.task).values()]
+    per_rate = f", {span(counts, 'seed')} per learning rate" if counts else ""
     return Drawing(
         [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
         "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
         "the learning rates of the second look, where measured, at batch size 32; and one standard "
         "deviation between seeds as a factor. Lines: 95% intervals, wide enough to allow for picking the "
-        f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level. {seeds(cells)}.",
+        f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level. "
+        f"{seeds(cells)}{per_rate}.",
         "Factors on the final test MSE per task. "
         + "; ".join(
             f"{task}: " + ", ".join(f"{kind} {number(row[kind][1], 3)}" for kind in _KINDS if row[kind][1])
