@@ -14,6 +14,12 @@ from plugin_support import Suite, suite
 __all__ = ["suite"]
 
 
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two OpenMP threads on the cores of a busy machine take tens of times as long as one."""
+    monkeypatch.setattr("bsr.machine.usable_cores", lambda: 1)
+
+
 def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:
     """Multiply-adds: forward, the gradient for weights, and for inputs everywhere but at the images."""
     first, second = 10 * 24 * 24 * 25, 20 * 8 * 8 * 10 * 25
@@ -21,6 +27,7 @@ def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:
     assert 2 * first + 3 * (second + linear) == MULTIPLY_ADDS_PER_IMAGE
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
 def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     told: list[str] = []
@@ -33,6 +40,7 @@ def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     assert all(timing.peak_gflops and timing.peak_gflops > 1 for timing in native)
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
 def test_the_table_gives_medians_ratios_and_shares_of_the_peak() -> None:
     timings = Harness(train_images=256, batch_sizes=(16,)).measure(rounds=1)
