@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bsr.document import HarnessTiming
+from bsr.schema import HarnessTiming
 
 
 @pytest.mark.experiment("harness")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bsr.document import LabelDistribution
+from bsr.schema import LabelDistribution
 
 
 @pytest.mark.experiment("label-distribution")

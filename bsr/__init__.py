@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from bsr.data import Split, load_split
     from bsr.engines import train
-    from bsr.experiment import EXPERIMENTS, PRESETS, Execution, Result, Run
+    from bsr.experiments import EXPERIMENTS, PRESETS
     from bsr.model import RegressionCNN
+    from bsr.run import Execution, Result, Run
     from bsr.tasks import TASKS
 
 __version__ = "0.1.0"
@@ -30,13 +31,13 @@ __all__ = [
 ]
 
 _HOME: Final = {
-    "EXPERIMENTS": "bsr.experiment",
-    "PRESETS": "bsr.experiment",
+    "EXPERIMENTS": "bsr.experiments",
+    "PRESETS": "bsr.experiments",
     "TASKS": "bsr.tasks",
-    "Execution": "bsr.experiment",
+    "Execution": "bsr.run",
     "RegressionCNN": "bsr.model",
-    "Result": "bsr.experiment",
-    "Run": "bsr.experiment",
+    "Result": "bsr.run",
+    "Run": "bsr.run",
     "Split": "bsr.data",
     "load_split": "bsr.data",
     "train": "bsr.engines",

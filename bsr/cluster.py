@@ -20,8 +20,8 @@ import bsr
 from bsr import engines, machine
 from bsr.data import DataError, load_images
 from bsr.executors import Computed, compute
-from bsr.experiment import Execution, Run
-from bsr.plain import one_line
+from bsr.run import Execution, Run
+from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -143,7 +143,7 @@ def identify(execution: Execution, dataset: str, precision: str) -> Identity:
         device = machine.resolve_device(execution.device)
         machine.check_precision(precision, device)
         engines.check_suited(execution.engine, device, precision)
-        if reason := engines.unbuilt(execution.engine):
+        if reason := engines.unavailable_reason(execution.engine):
             return Identity(bsr.__version__, "", host, {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
         return Identity(bsr.__version__, digest, host, machine.fingerprint(replace(execution, device=device)))
@@ -197,7 +197,7 @@ def compute_on_worker(
 
     client = get_client()
 
-    def observe(_epoch: int) -> None:
+    def on_epoch(_epoch: int) -> None:
         if Event(ended, client=client).is_set():
             raise AbandonedError
 
@@ -206,6 +206,6 @@ def compute_on_worker(
         if mine.problem or (mine.version, mine.digest) != expected:
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
             raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")
-        computed = compute(run, execution, observe)
+        computed = compute(run, execution, on_epoch)
     beside = max(0, hosts.get(socket.gethostname(), 1) - 1)
     return Computed(replace(computed.result, beside=beside), computed.environment)

@@ -21,8 +21,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from bsr.experiment import Run
-from bsr.supply import RAW_FILES, DataError, Place, alone_in, reason, supply
+from bsr.raw_files import RAW_FILES, DataError, DatasetFolder, alone_in, reason, supply
+from bsr.run import Run
 from bsr.tasks import TASKS
 
 __all__ = [
@@ -117,7 +117,9 @@ def _images(dataset: str, folder: str | None) -> Images:
     if dataset not in MD5:
         raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}")
     reader = getattr(_torchvision_datasets(), dataset)
-    place = Place(dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None)
+    place = DatasetFolder(
+        dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None
+    )
     try:
         return _read(place, reader)
     except DataError:
@@ -159,7 +161,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BSR_CACHE") or platformdirs.user_cache_path("bsr"))
 
 
-def _read(place: Place, reader: Any) -> Images:
+def _read(place: DatasetFolder, reader: Any) -> Images:
     """Both splits through torchvision, then verified as they lie in memory."""
     if all(path.is_file() for path in place.legacy):
         raise DataError(
@@ -191,7 +193,7 @@ def _idx_md5(values: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _archived_md5(place: Place, reader: Any) -> tuple[str, ...]:
+def _archived_md5(place: DatasetFolder, reader: Any) -> tuple[str, ...]:
     """MD5 of each raw file, as it lies in an archive that has the MD5 torchvision publishes."""
     found = []
     for archive, want in reader.resources:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from bsr import durable, engines, machine
 from bsr.data import load_split
-from bsr.experiment import Execution, Result, Run
-from bsr.plain import one_line
+from bsr.run import Execution, Result, Run
+from bsr.strict_json import one_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,7 +31,9 @@ class Computed(NamedTuple):
     environment: dict[str, Any]
 
 
-def compute(run: Run, execution: Execution, observe: Callable[[int], None] = lambda _epoch: None) -> Computed:
+def compute(
+    run: Run, execution: Execution, on_epoch: Callable[[int], None] = lambda _epoch: None
+) -> Computed:
     """Load the data, train, keep the weights if asked to. An exception is a Result with status `failed`.
 
     `observe` is called with the number of finished epochs.
@@ -39,7 +41,7 @@ def compute(run: Run, execution: Execution, observe: Callable[[int], None] = lam
     environment = machine.fingerprint(execution)
     try:
         split = load_split(run, execution.data)
-        result = engines.train(run, split, execution, observe, _keeper(run, execution.save_models))
+        result = engines.train(run, split, execution, on_epoch, _weights_writer(run, execution.save_models))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the next Run goes on
         result = Result(
             run=run,
@@ -58,28 +60,28 @@ def weights_path(folder: str, run: Run) -> Path:
     return Path(folder) / f"{run.key}.safetensors"
 
 
-def _keeper(run: Run, folder: str | None) -> Callable[[dict[str, Tensor]], None] | None:
+def _weights_writer(run: Run, folder: str | None) -> Callable[[dict[str, Tensor]], None] | None:
     """Writes the trained weights, with the Run in the file's own header."""
     if folder is None:
         return None
 
-    def keep(weights: dict[str, Tensor]) -> None:
+    def on_weights(weights: dict[str, Tensor]) -> None:
         from safetensors.torch import save  # noqa: PLC0415 - only where weights are kept
 
         about = {name: str(value) for name, value in asdict(run).items()}
         durable.replace_file(weights_path(folder, run), save(weights, about))
 
-    return keep
+    return on_weights
 
 
-class Here(Executor):
+class InProcess(Executor):
     """In this process: a submitted call is done when `submit` returns."""
 
     capacity = 1
 
-    def __init__(self, observe: Callable[[Run, int], None] = lambda _run, _epoch: None) -> None:
+    def __init__(self, on_epoch: Callable[[Run, int], None] = lambda _run, _epoch: None) -> None:
         """`observe` is called with a Run and the number of its finished epochs."""
-        self._observe = observe
+        self._on_epoch = on_epoch
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call at once. What ends a session passes through; other exceptions lie in the future."""
@@ -92,8 +94,8 @@ class Here(Executor):
 
     def compute(self, run: Run, execution: Execution) -> Future[Computed]:
         """Train a Run."""
-        self._observe(run, 0)
-        return self.submit(compute, run, execution, lambda epoch: self._observe(run, epoch))
+        self._on_epoch(run, 0)
+        return self.submit(compute, run, execution, lambda epoch: self._on_epoch(run, epoch))
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """Nothing: the training tells its observer itself."""

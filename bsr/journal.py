@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bsr import durable
-from bsr.experiment import RUN_FIELDS, SCHEMA, Execution, Result, Run
-from bsr.plain import plain
+from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run
+from bsr.strict_json import plain
 
 
 class JournalError(Exception):
@@ -41,7 +41,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class ResultLine:
     """One Result, under its Run's key."""
 
     kind: Literal["result"] = "result"
@@ -81,7 +81,12 @@ class History:
     """Length up to the last whole line; what follows is torn."""
 
 
-_KINDS: Final[dict[str, Any]] = {"header": Header, "result": Record, "environment": Environment, "end": End}
+_KINDS: Final[dict[str, Any]] = {
+    "header": Header,
+    "result": ResultLine,
+    "environment": Environment,
+    "end": End,
+}
 _BEGINNING: Final = b'{"kind":"header",'
 """Of every journal, so that a file of another kind is not taken for a torn one."""
 
@@ -132,7 +137,7 @@ def _take(history: History, line: bytes) -> None:
     if isinstance(entry, Header):
         history.header, history.ended = entry, False
         history.environments[str(entry.environment["id"])] = entry.environment
-    elif isinstance(entry, Record):
+    elif isinstance(entry, ResultLine):
         if entry.key != entry.result.run.key:
             raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
         history.results[entry.key] = entry.result
@@ -163,7 +168,7 @@ class Journal:
             ) from error
         durable.flush_folder(path.parent)
 
-    def append(self, entry: Header | Record | Environment | End) -> None:
+    def append(self, entry: Header | ResultLine | Environment | End) -> None:
         """One line, fsynced."""
         if self._failure is not None:
             raise self._failure
@@ -178,7 +183,7 @@ class Journal:
 
     def record(self, result: Result) -> None:
         """Append a Result."""
-        self.append(Record(key=result.run.key, result=result))
+        self.append(ResultLine(key=result.run.key, result=result))
 
     def close(self) -> None:
         """Close the file; nothing is pending."""

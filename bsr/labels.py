@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bsr import data
-from bsr.document import LabelDistribution
+from bsr.schema import LabelDistribution
 
 WHISKER = 1.5
 """Whiskers reach the last label within this many interquartile ranges of the box."""

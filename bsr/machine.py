@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from bsr.experiment import Execution
+from bsr.run import Execution
 
 
 class DeviceError(Exception):

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from bsr.document import Study
-from bsr.experiment import LOG_GRID
+from bsr.experiments import LOG_GRID
+from bsr.schema import SessionRecord
 
 EXPERIMENT: Final = "learning-rate"
 
@@ -21,7 +21,7 @@ class RefinementError(Exception):
 
 
 class _Recording(msgspec.Struct):
-    bsr: Study
+    bsr: SessionRecord
 
 
 def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
@@ -31,13 +31,13 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
     """
     remedy = f"record one with: pytest benchmarks --bsr-experiments {EXPERIMENT} --benchmark-json={path}"
     try:
-        study = msgspec.json.decode(path.read_bytes(), type=_Recording).bsr
+        session = msgspec.json.decode(path.read_bytes(), type=_Recording).bsr
     except (OSError, msgspec.MsgspecError) as error:
         raise RefinementError(
             f"{path}: expected a benchmark JSON of this suite, got {error}; {remedy}"
         ) from error
     errors: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for case in study.cases:
+    for case in session.cases:
         run = case.result.run
         if EXPERIMENT in case.cases and run.learning_rate in LOG_GRID:
             final = case.result.final_mse

@@ -21,16 +21,16 @@ from torch.nn import functional
 
 from bsr import machine
 from bsr.data import Split
-from bsr.experiment import Execution, Result, Run
 from bsr.model import RegressionCNN
-from bsr.record import Evaluation, Record, evaluation
+from bsr.run import Execution, Result, Run
+from bsr.training_log import Evaluation, TrainingLog, evaluation
 
 __all__ = [
     "LOSSES",
     "EagerLearner",
     "Evaluation",
     "Learner",
-    "Overtime",
+    "TimeLimitReached",
     "baseline_mse",
     "data_order",
     "evaluation",
@@ -54,7 +54,7 @@ class Learner(Protocol):
         """One step per `run.batch_size` indices of `order`, int64 [n] on the CPU; the last batch is the rest.
 
         Returns the loss of every step, float32 [steps], on the CPU: each the mean over its batch, before the
-        step. Raises Overtime once `time.monotonic()` passes `deadline`.
+        step. Raises TimeLimitReached once `time.monotonic()` passes `deadline`.
         """
 
     def evaluate(self) -> Evaluation:
@@ -64,7 +64,7 @@ class Learner(Protocol):
         """A copy of the weights on the CPU, named as in RegressionCNN.state_dict()."""
 
 
-class Overtime(Exception):  # noqa: N818 - it is a limit that was reached, not an error of the program
+class TimeLimitReached(Exception):  # noqa: N818 - it is a limit that was reached, not an error of the program
     """The Run's time limit passed between two steps."""
 
 
@@ -105,7 +105,7 @@ class EagerLearner:
         self.model.train()
         for step, batch in enumerate(batches):
             if time.monotonic() > deadline:
-                raise Overtime
+                raise TimeLimitReached
             self.optimiser.zero_grad(set_to_none=True)
             for piece in batch.split(self.piece):
                 share = torch.full((), len(piece) / len(batch), device=self.device)
@@ -185,8 +185,8 @@ def train(
     split: Split,
     execution: Execution | None = None,
     learner: type[Learner] = EagerLearner,
-    observe: Callable[[int], None] = lambda _epoch: None,
-    keep: Callable[[dict[str, Tensor]], None] | None = None,
+    on_epoch: Callable[[int], None] = lambda _epoch: None,
+    on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
     """Train one Run from scratch and say what came out.
 
@@ -205,7 +205,7 @@ def train(
             f"got {len(split.train_images)} and {len(split.test_images)}; use load_split(run)"
         )
     began = time.perf_counter()
-    record = Record()
+    record = TrainingLog()
     baseline = baseline_mse(split)
     try:
         with machine.configured(run.precision, execution):
@@ -215,11 +215,11 @@ def train(
             machine.synchronise(execution.device)
             record.warmup_seconds = worker.warmup_seconds
             record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
-            _epochs(run, worker, generator, execution, record, observe)
-            if keep is not None:
-                keep(worker.weights())
+            _epochs(run, worker, generator, execution, record, on_epoch)
+            if on_weights is not None:
+                on_weights(worker.weights())
         status, message = record.verdict(baseline)
-    except Overtime:
+    except TimeLimitReached:
         status, message = "timed_out", f"stopped after {execution.timeout_seconds:g} s"
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not machine.is_out_of_memory(error):
@@ -245,8 +245,8 @@ def _epochs(
     learner: Learner,
     generator: torch.Generator,
     execution: Execution,
-    record: Record,
-    observe: Callable[[int], None],
+    record: TrainingLog,
+    on_epoch: Callable[[int], None],
 ) -> None:
     """Evaluate, then train and evaluate each epoch, until the last or the first that is not finite."""
     limit = execution.timeout_seconds
@@ -259,8 +259,8 @@ def _epochs(
         losses, seconds = _timed(partial(learner.train_epoch, order, deadline), execution.device)
         record.trained(losses, run, seconds)
         record.evaluated(*_timed(learner.evaluate, execution.device))
-        observe(epoch)
-        if not record.goes_on:
+        on_epoch(epoch)
+        if not record.finite:
             return
 
 

@@ -23,13 +23,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bsr.plain import one_line
+from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
     from bsr.executors import Computed
-    from bsr.experiment import Execution, Run
+    from bsr.run import Execution, Run
 
 ATTEMPTS: Final = 2
 """How often a call is handed to a process before the death of another one is taken for its own doing."""
@@ -57,11 +57,11 @@ class Workers(Executor):
         self._count = count
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._told: deque[tuple[str, int]] = deque()
-        self._nursery = _Nursery()
+        self._starter = _ProcessStarter()
         resource_tracker.ensure_running()  # here and not in a thread, where it would unblock signals
-        self._attendants = [_Attendant(self._tasks, self._told, self._nursery) for _ in range(count)]
-        for attendant in self._attendants:
-            attendant.start()
+        self._threads = [_WorkerThread(self._tasks, self._told, self._starter) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call that can be pickled.
@@ -84,18 +84,18 @@ class Workers(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
         """End when all is done; with `cancel_futures` at once, processes killed in the middle of a call."""
         if cancel_futures:
-            self._nursery.close()
+            self._starter.close()
             with suppress(queue.Empty):
                 while (task := self._tasks.get_nowait()) is not None:
                     task.future.cancel()
-        for _ in self._attendants:
+        for _ in self._threads:
             self._tasks.put(None)
         if wait:
-            for attendant in self._attendants:
-                attendant.join()
+            for thread in self._threads:
+                thread.join()
 
 
-class _Nursery:
+class _ProcessStarter:
     """Where processes are started, until it is closed."""
 
     def __init__(self) -> None:
@@ -132,16 +132,16 @@ class _Nursery:
                 process.kill()
 
 
-class _Attendant(threading.Thread):
+class _WorkerThread(threading.Thread):
     """Hands one task after the other to one process, and to another where that dies."""
 
     def __init__(
-        self, tasks: queue.SimpleQueue[_Task | None], told: deque[tuple[str, int]], nursery: _Nursery
+        self, tasks: queue.SimpleQueue[_Task | None], told: deque[tuple[str, int]], starter: _ProcessStarter
     ) -> None:
         super().__init__(daemon=True)
         self._tasks = tasks
         self._told = told
-        self._nursery = nursery
+        self._starter = starter
         self._worker: _Worker | None = None
 
     def run(self) -> None:
@@ -160,19 +160,19 @@ class _Attendant(threading.Thread):
         for _ in range(ATTEMPTS):
             if self._worker is None or not self._worker.process.is_alive():
                 self._let_go()
-                self._worker = self._nursery.start()
+                self._worker = self._starter.start()
             process = self._worker.process
             try:
                 return self._worker.ask(task.call, self._told.append)
             except (EOFError, OSError):  # what the pipe of a dead process gives
                 self._let_go()
-        if self._nursery.closed:
+        if self._starter.closed:
             raise WorkerLostError("the session ended")
         raise WorkerLostError(f"its process died {ATTEMPTS} times, at last with exit code {process.exitcode}")
 
     def _let_go(self) -> None:
         if self._worker is not None:
-            self._nursery.stop(self._worker)
+            self._starter.stop(self._worker)
             self._worker = None
 
 
@@ -229,9 +229,9 @@ def train(run: Run, execution: Execution, beside: int) -> Computed:
 
     torch.set_num_threads(execution.threads or 1)  # also while it loads, beside the others
 
-    def observe(epoch: int) -> None:
+    def on_epoch(epoch: int) -> None:
         _SESSION[0].send(("epoch", run.key, epoch))
 
-    observe(0)
-    computed = compute(run, execution, observe)
+    on_epoch(0)
+    computed = compute(run, execution, on_epoch)
     return computed._replace(result=replace(computed.result, beside=beside))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from bsr.document import Case, HarnessTiming, LabelDistribution, Study
-from bsr.experiment import EXPERIMENTS, RUN_FIELDS, Result
+from bsr.experiments import EXPERIMENTS
+from bsr.run import RUN_FIELDS, Result
+from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 
 MAX_BATCH_SIZE: Final = 2**31
 LARGEST: Final = 1e100
@@ -28,17 +29,17 @@ Complaint = tuple[str, str, object]
 """Field below the record's path, what was expected, what was found."""
 
 
-def check(study: Study) -> None:
+def check(session: SessionRecord) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
-    if not study.cases and not study.labels and not study.harness:
+    if not session.cases and not session.labels and not session.harness:
         raise FaultError(
             "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
-    _each("cases", study.cases, _case_complaints)
-    _each("labels", study.labels, _label_complaints)
-    _each("harness", study.harness, _harness_complaints)
-    _check_unique(study.cases)
-    _check_one_grid(study)
+    _each("cases", session.cases, _case_complaints)
+    _each("labels", session.labels, _label_complaints)
+    _each("harness", session.harness, _harness_complaints)
+    _check_unique(session.cases)
+    _check_one_grid(session)
 
 
 def _each(name: str, records: Sequence[Any], complaints: Callable[[Any], Iterator[Complaint]]) -> None:
@@ -156,20 +157,20 @@ def _check_unique(cases: Sequence[Case]) -> None:
         first[case.key] = index
 
 
-def _check_one_grid(study: Study) -> None:
+def _check_one_grid(session: SessionRecord) -> None:
     """Within an experiment and a task, runs differ by batch size, seed and the axis it varies."""
-    runs = [case.result.run for case in study.cases]
-    _check_same_baseline(study.cases)
+    runs = [case.result.run for case in session.cases]
+    _check_same_baseline(session.cases)
     _check_few("tasks", {run.task for run in runs}, MAX_TASKS)
     _check_few("batch sizes", {run.batch_size for run in runs}, MAX_BATCH_SIZES)
-    _check_same(study.cases, ("dataset", "train_images", "test_images", "precision"), "a study")
+    _check_same(session.cases, ("dataset", "train_images", "test_images", "precision"), "a study")
     for name, experiment in EXPERIMENTS.items():
         free = {"task", "batch_size", "seed", *experiment.varies}
         for task in sorted({run.task for run in runs}):
-            cases = [case for case in study.cases if name in case.cases and case.result.run.task == task]
+            cases = [case for case in session.cases if name in case.cases and case.result.run.task == task]
             fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
             _check_same(cases, fixed, f"task {task!r} of experiment {name}")
-    _check_epochs(study.cases)
+    _check_epochs(session.cases)
 
 
 def _check_epochs(cases: Sequence[Case]) -> None:

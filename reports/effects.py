@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bsr import stats
-from bsr.experiment import LOG_GRID
+from bsr.experiments import LOG_GRID
 from reports.frame import Frame, group
 
 

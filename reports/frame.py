@@ -9,8 +9,9 @@ from functools import cached_property
 from statistics import fmean
 from typing import TypeVar
 
-from bsr.document import Study
-from bsr.experiment import STUDY_TASKS, Result, Status
+from bsr.experiments import STUDY_TASKS
+from bsr.run import Result, Status
+from bsr.schema import SessionRecord
 from reports.load import Recording
 from reports.text import counted, listed, shortened
 
@@ -86,14 +87,16 @@ class Frame:
     recording: Recording
 
     @property
-    def study(self) -> Study:
+    def session(self) -> SessionRecord:
         """The recorded session."""
-        return self.recording.study
+        return self.recording.session
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Every task, the study's order first, degenerate tasks last."""
-        named = {result.run.task for result in self.all_results} | {label.task for label in self.study.labels}
+        named = {result.run.task for result in self.all_results} | {
+            label.task for label in self.session.labels
+        }
         known = {task: position for position, task in enumerate(STUDY_TASKS)}
         return tuple(
             sorted(named, key=lambda task: (task in self.degenerate, known.get(task, len(known)), task))
@@ -102,7 +105,7 @@ class Frame:
     @cached_property
     def all_results(self) -> tuple[Result, ...]:
         """Every planned case's result."""
-        return tuple(case.result for case in self.study.cases)
+        return tuple(case.result for case in self.session.cases)
 
     @cached_property
     def degenerate(self) -> frozenset[str]:
@@ -122,7 +125,7 @@ class Frame:
         """Results of the cases that an experiment names, of one task if given."""
         return tuple(
             case.result
-            for case in self.study.cases
+            for case in self.session.cases
             if experiment in case.cases and task in {None, case.result.run.task}
         )
 
@@ -164,7 +167,7 @@ class Frame:
     def machine_name(self, environment: str) -> str:
         """The device's name in a fingerprint, or its identity."""
         return str(
-            self.study.environments.get(environment, {}).get("device_name") or environment or "unnamed"
+            self.session.environments.get(environment, {}).get("device_name") or environment or "unnamed"
         )
 
     def baseline(self, task: str) -> float | None:

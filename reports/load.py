@@ -1,7 +1,7 @@
 """Reading benchmark JSON that may come from anybody: bounded, strict, checked, and refused in one line.
 
 A file is a regular file of bounded size and nesting depth; strict JSON in UTF-8 without NaN, Infinity,
-numbers too large for a float, or duplicate keys; of the schema of bsr.document, checked with the path of the
+numbers too large for a float, or duplicate keys; of the schema of bsr.schema, checked with the path of the
 offending field; and consistent, so that everything drawn from it means what its label says.
 """
 
@@ -17,8 +17,8 @@ from typing import Any, Final, NoReturn
 import msgspec
 import numpy as np
 
-from bsr.document import Study
-from bsr.experiment import SCHEMA
+from bsr.run import SCHEMA
+from bsr.schema import SessionRecord
 from reports.check import FaultError, check
 from reports.text import printable
 
@@ -38,7 +38,7 @@ class Recording:
     """One benchmark JSON as read."""
 
     path: Path
-    study: Study
+    session: SessionRecord
     machine: dict[str, Any] = field(default_factory=dict)
     """machine_info of pytest-benchmark, without its `bsr` part."""
     commit: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Recording:
 class _Document(msgspec.Struct):
     """The parts of a pytest-benchmark document that the report reads."""
 
-    bsr: Study
+    bsr: SessionRecord
     machine_info: dict[str, Any] = {}
     commit_info: dict[str, Any] = {}
     version: str = ""
@@ -76,7 +76,7 @@ def load(path: Path) -> Recording:
     machine = {name: value for name, value in document.machine_info.items() if name != "bsr"}
     return Recording(
         path=path,
-        study=document.bsr,
+        session=document.bsr,
         machine=machine,
         commit=document.commit_info,
         pytest_benchmark=document.version,

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import paper
-from bsr.experiment import FINISHED
+from bsr.run import FINISHED
 from reports import style
 from reports.compare import Comparison
 from reports.compare.words import CAVEAT, statement
@@ -56,7 +56,7 @@ def render(
 ) -> str:
     """The whole page; a comparison comes first, and everything else is of `frame` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    study = frame.study
+    session = frame.session
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
         source=frame.recording.path.name,
@@ -78,7 +78,7 @@ def render(
             if figure.options
         ],
         tables=[_table(table) for table in tables if table.on_page],
-        command=study.command or "(none recorded)",
+        command=session.command or "(none recorded)",
         session=_session(frame),
         machines=_machines(frame),
         citation=paper.CITATION,
@@ -109,11 +109,11 @@ def colours() -> str:
 
 def summary(frame: Frame) -> str:
     """What was measured, in a line."""
-    study = frame.study
+    session = frame.session
     runs = [result.run for result in frame.all_results]
     parts = [
-        f"{study.finished:,} of {counted(study.planned, 'planned run')} finished",
-        f"preset {study.preset}",
+        f"{session.finished:,} of {counted(session.planned, 'planned run')} finished",
+        f"preset {session.preset}",
     ]
     if runs:
         images = f"{runs[0].train_images:,} training and {runs[0].test_images:,} test images"
@@ -122,7 +122,7 @@ def summary(frame: Frame) -> str:
         parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
     machines = {frame.machine_name(result.environment) for result in frame.all_results if result.environment}
     parts += [listed(sorted(machines))] if machines else []
-    parts.append(study.finished_at[:10])
+    parts.append(session.finished_at[:10])
     return " · ".join(part for part in parts if part)
 
 
@@ -205,17 +205,17 @@ def _cell(cell: object) -> dict[str, Any]:
 
 
 def _session(frame: Frame) -> list[tuple[str, str]]:
-    study, commit = frame.study, frame.recording.commit
+    session, commit = frame.session, frame.recording.commit
     rows = [
-        ("started", study.started_at),
-        ("finished", study.finished_at),
-        ("wall time", f"{number(study.wall_seconds)} s"),
-        ("experiments", ", ".join(study.experiments)),
-        ("dataset digest", study.dataset_digest),
+        ("started", session.started_at),
+        ("finished", session.finished_at),
+        ("wall time", f"{number(session.wall_seconds)} s"),
+        ("experiments", ", ".join(session.experiments)),
+        ("dataset digest", session.dataset_digest),
         ("pytest-benchmark", frame.recording.pytest_benchmark),
         ("commit", f"{commit.get('id') or ''}{' (with local changes)' if commit.get('dirty') else ''}"),
     ]
-    rows += [(_option(name), _plain(value)) for name, value in study.options.items()]
+    rows += [(_option(name), _plain(value)) for name, value in session.options.items()]
     return [(name, value) for name, value in rows if value]
 
 
@@ -226,7 +226,7 @@ def _option(name: str) -> str:
 
 def _machines(frame: Frame) -> list[dict[str, Any]]:
     """Every fingerprint; without any, what pytest-benchmark itself says of the machine."""
-    known = frame.study.environments or {"": frame.recording.machine}
+    known = frame.session.environments or {"": frame.recording.machine}
     return [
         {
             "title": frame.machine_name(identity) if identity else "Machine",

@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Final
 
 from bsr import stats
-from bsr.experiment import Result
+from bsr.run import Result
 from reports.figures.rates import rate_finals
 from reports.frame import Frame, group
 from reports.table import Row, Table
@@ -92,7 +92,7 @@ def labels(frame: Frame) -> Table:
         "dataset", "task", "split", "count", "minimum", "lower_whisker", "lower_quartile", "median",
         "upper_quartile", "upper_whisker", "maximum", "mean", "outliers_below", "outliers_above",
     )  # fmt: skip
-    rows = [tuple(getattr(label, name) for name in names) for label in frame.study.labels]
+    rows = [tuple(getattr(label, name) for name in names) for label in frame.session.labels]
     return Table(
         "labels", "Label distributions", tuple(name.replace("_", " ") for name in names), rows, "Label units."
     )
@@ -101,7 +101,7 @@ def labels(frame: Frame) -> Table:
 def harness(frame: Frame) -> Table:
     """The harness's own benchmark."""
     rows: list[Row] = []
-    for timing in frame.study.harness:
+    for timing in frame.session.harness:
         middle = median(timing.seconds)
         speed = timing.gflop_per_epoch / middle
         spread = (len(timing.seconds), middle, min(timing.seconds), max(timing.seconds))
@@ -131,7 +131,7 @@ def troubles(frame: Frame) -> Table:
             result.diverged_at_step,
             result.message,
         )
-        for case in frame.study.cases
+        for case in frame.session.cases
         if (result := case.result).status != "ok"
     ]
     header = ("status", *_IDENTITY, "experiments", "final MSE", "diverged at step", "message")
@@ -153,7 +153,7 @@ def runs(frame: Frame) -> Table:
         (*_identity(result), result.status.replace("_", " "), result.final_mse, result.normalised_mse,
          result.total_training_seconds or None, result.images_per_second, result.engine, result.threads,
          result.timing, "yes" if case.resumed else "no", ", ".join(case.cases), case.key)
-        for case in frame.study.cases
+        for case in frame.session.cases
         for result in [case.result]
     ]  # fmt: skip
     header = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bsr.training import EagerLearner, Evaluation, Overtime
+from bsr.training import EagerLearner, Evaluation, TimeLimitReached
 
 
 class FaultyLearner(EagerLearner):
@@ -40,7 +40,7 @@ class FaultyLearner(EagerLearner):
         if self._fate == "too slow" and self._slowed():
             while time.monotonic() < deadline:
                 time.sleep(0.01)
-            raise Overtime
+            raise TimeLimitReached
         return losses
 
     def _slowed(self) -> bool:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.experiment import FINISHED
 from bsr.journal import journal_path, read
+from bsr.run import FINISHED
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 120

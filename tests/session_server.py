@@ -35,7 +35,7 @@ def _warm_up() -> None:
     import torch
 
     from bsr.data import load_split
-    from bsr.experiment import PRESETS, batch_size
+    from bsr.experiments import PRESETS, batch_size
 
     assert torch.get_num_threads() == 1, "a fork of a process that has run OpenMP threads can hang"
     for run in batch_size(PRESETS["smoke"].grid):

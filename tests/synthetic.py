@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.document import Case, HarnessTiming, LabelDistribution, Study
-from bsr.experiment import FINISHED, TUNED_LEARNING_RATE, Grid, Result, Run, Status, plan
+from bsr.experiments import TUNED_LEARNING_RATE, Grid, plan
+from bsr.run import FINISHED, Result, Run, Status
+from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 
 BASELINE_MSE: Final = {"mean": 124.442, "std": 148.080, "var": 3_511_116.35, "median": 0.0}
 UNTRAINED_MSE: Final = {"mean": 1266.3, "std": 6151.7, "var": 41_354_326.0, "median": 0.4}
@@ -160,13 +161,13 @@ def harness(batch_sizes: Iterable[int]) -> tuple[HarnessTiming, ...]:
     )
 
 
-def study(
+def session(
     experiments: Iterable[str] = ("batch-size",),
     grid: Grid | None = None,
     disturb: Disturb = usual_status,
     circumstances: Mapping[str, Any] | Callable[[Run], Mapping[str, Any]] | None = None,
     **fields: Any,
-) -> Study:
+) -> SessionRecord:
     """A finished session over `grid`; `fields` replace fields of Study.
 
     `circumstances` are fields of Result for all Runs, or a function that gives them for each.
@@ -200,7 +201,7 @@ def study(
         "cases": cases,
         "labels": labels(grid.tasks) if "label-distribution" in experiments else (),
     }
-    return Study(**usual | fields)
+    return SessionRecord(**usual | fields)
 
 
 def fingerprint() -> dict[str, Any]:
@@ -220,7 +221,7 @@ def fingerprint() -> dict[str, Any]:
     }
 
 
-def document(recorded: Study) -> dict[str, Any]:
+def document(recorded: SessionRecord) -> dict[str, Any]:
     """The whole benchmark document around a study, plain values only."""
     return {
         "machine_info": {"bsr": fingerprint()},
@@ -232,7 +233,7 @@ def document(recorded: Study) -> dict[str, Any]:
     }
 
 
-def write(path: Path, recorded: Study) -> Path:
+def write(path: Path, recorded: SessionRecord) -> Path:
     """Write the document to `path` as strict JSON; returns the path."""
     path.write_text(json.dumps(document(recorded), allow_nan=False), encoding="utf-8")
     return path

@@ -13,7 +13,8 @@ import pytest
 import bsr
 from bsr.cluster import Cluster, ClusterError, Identity, UnlikeWorkerError, check, compute_on_worker, identify
 from bsr.executors import compute
-from bsr.experiment import PRESETS, Execution, Run, batch_size
+from bsr.experiments import PRESETS, batch_size
+from bsr.run import Execution, Run
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 

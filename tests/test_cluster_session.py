@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from bsr.experiment import LOG_GRID, REFINEMENT, Grid
+from bsr.experiments import LOG_GRID, REFINEMENT, Grid
 from bsr.refinement import RefinementError, best_rates
 from plugin_support import ONE_CASE, TWO_CASES, Suite, suite, timeless
 
@@ -35,7 +35,7 @@ def test_workers_and_a_cluster_are_not_asked_for_together(suite: Suite) -> None:
 
 
 def recorded(folder: Path, **arguments: object) -> Path:
-    return synthetic.write(folder / "rates.json", synthetic.study(**arguments))  # type: ignore[arg-type]
+    return synthetic.write(folder / "rates.json", synthetic.session(**arguments))  # type: ignore[arg-type]
 
 
 def test_a_second_look_collects_the_study_s_multiples_of_the_best_rate(suite: Suite) -> None:

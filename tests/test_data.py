@@ -25,9 +25,9 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsr import data, supply
+from bsr import data, raw_files
 from bsr.data import MD5, RAW_FILES, DataError, load_images, load_split
-from bsr.experiment import Run
+from bsr.run import Run
 
 if TYPE_CHECKING:
     from bsr.data import Images
@@ -228,7 +228,7 @@ def test_a_damaged_package_is_one_line(
     bundled = tmp_path / "package" / "mnist"
     shutil.copytree(Path(data.__file__).parent / "mnist", bundled)
     (bundled / f"{RAW_FILES[0]}.gz").write_bytes(b"<html>")
-    monkeypatch.setattr(supply, "files", lambda _package: bundled.parent)
+    monkeypatch.setattr(raw_files, "files", lambda _package: bundled.parent)
     assert refusal("MNIST").endswith("install bsr again")
 
 
@@ -395,7 +395,7 @@ def test_what_another_process_supplied_meanwhile_is_not_made_again(
     own_cache: Path, genuine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def after_another(waiting: supply.Place) -> Iterator[None]:
+    def after_another(waiting: raw_files.DatasetFolder) -> Iterator[None]:
         place(genuine, waiting.raw)
         yield
 

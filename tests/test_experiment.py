@@ -10,17 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr.experiment import (
-    EXPERIMENTS,
-    PRESETS,
-    RUN_FIELDS,
-    TUNED_LEARNING_RATE,
-    Execution,
-    Grid,
-    Result,
-    Run,
-    plan,
-)
+from bsr.experiments import EXPERIMENTS, PRESETS, TUNED_LEARNING_RATE, Grid, plan
+from bsr.run import RUN_FIELDS, Execution, Result, Run
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)
 CHANGED: dict[str, Any] = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bsr import engines
 from bsr.data import Split
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
-from bsr.experiment import Execution, Run
+from bsr.run import Execution, Run
 from bsr.training import EagerLearner, data_order, initial_model, train
 
 RUN = Run(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bsr import durable
-from bsr.experiment import PRESETS, SCHEMA, Execution, Result, Run, batch_size
+from bsr.experiments import PRESETS, batch_size
 from bsr.journal import End, Environment, Header, Journal, JournalError, differences, journal_path, read
+from bsr.run import SCHEMA, Execution, Result, Run
 from faults import FailingOs
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))

@@ -153,7 +153,7 @@ def test_without_a_compiler_one_line_says_so(
     reason = native.available()
     assert reason.startswith("no C++ compiler: expected")
     assert (named or "clang++") in reason
-    assert native.NativeLearner.unbuilt() == reason
+    assert native.NativeLearner.unavailable_reason() == reason
 
 
 def test_a_compiler_that_does_not_run_is_named(

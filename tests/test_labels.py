@@ -16,7 +16,7 @@ from bsr.data import Images
 from bsr.labels import label_distribution
 
 if TYPE_CHECKING:
-    from bsr.document import LabelDistribution
+    from bsr.schema import LabelDistribution
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bsr import machine
-from bsr.experiment import Execution
+from bsr.run import Execution
 
 CPU = Execution(device="cpu", threads=1)
 

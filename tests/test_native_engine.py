@@ -22,8 +22,8 @@ from torch import Tensor
 from bsr.data import Split, load_split
 from bsr.engines import build, native
 from bsr.engines.native import NativeLearner
-from bsr.experiment import Execution, Run
 from bsr.model import RegressionCNN
+from bsr.run import Execution, Run
 from bsr.training import LOSSES, EagerLearner, data_order, initial_model, train
 
 CPU = Execution(device="cpu", threads=1)
@@ -264,7 +264,7 @@ def test_other_threads_go_on_while_it_trains() -> None:
 @pytest.mark.parametrize(("device", "precision"), [("cuda", "float32"), ("cpu", "bfloat16"), ("cpu", "tf32")])
 def test_what_it_is_not_made_for_is_refused_in_one_line(device: str, precision: str) -> None:
     run = replace(RUN, precision=precision)  # type: ignore[arg-type]
-    assert NativeLearner.unsuited(device, precision)
+    assert NativeLearner.unsupported_reason(device, precision)
     with pytest.raises(
         ValueError, match=r"^the native engine is not for this Run: .*; use the eager engine$"
     ):

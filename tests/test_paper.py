@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bsr import paper
-from bsr.experiment import (
+from bsr.experiments import (
     BATCH_SIZES,
     EXTENDED_BATCH_SIZES,
     REFINED_AROUND,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bsr.experiment import EXPERIMENTS, PRESETS, plan
+from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.plugin.estimate import duration
 from plugin_support import ONE_CASE, REPOSITORY, SMOKE, Ended, Suite, suite
 

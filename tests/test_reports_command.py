@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import synthetic
-from bsr.experiment import Grid, Result
+from bsr.experiments import Grid
+from bsr.run import Result
 from chromium import Chromium, needs_chromium
 from reports import __main__ as command
 from reports.__main__ import main
@@ -23,9 +24,9 @@ FIGURES = {"comparison-speed", "comparison-times", "comparison-error"}
 
 
 def written(folder: Path, name: str, change: Callable[[Result], Result] = lambda r: r, **about: Any) -> str:
-    study = synthetic.study(**{"grid": SMALL} | about)
-    cases = tuple(replace(case, result=change(case.result)) for case in study.cases)
-    return str(synthetic.write(folder / f"{name}.json", replace(study, cases=cases)))
+    session = synthetic.session(**{"grid": SMALL} | about)
+    cases = tuple(replace(case, result=change(case.result)) for case in session.cases)
+    return str(synthetic.write(folder / f"{name}.json", replace(session, cases=cases)))
 
 
 def slower(result: Result) -> Result:
@@ -206,11 +207,11 @@ def test_merging_is_a_command_of_its_own(tmp_path: Path) -> None:
     shards = [
         str(
             synthetic.write(
-                tmp_path / f"{size}.json", synthetic.study(grid=replace(SMALL, batch_sizes=(size,)))
+                tmp_path / f"{size}.json", synthetic.session(grid=replace(SMALL, batch_sizes=(size,)))
             )
         )
         for size in SMALL.batch_sizes
     ]
     assert main(["merge", *shards, "--output", str(tmp_path / "all.json")]) == 0
-    assert len(load(tmp_path / "all.json").study.cases) == 18
+    assert len(load(tmp_path / "all.json").session.cases) == 18
     assert main([str(tmp_path / "all.json"), written(tmp_path, "whole")]) == 0

@@ -13,8 +13,9 @@ from rich.console import Console
 
 import synthetic
 from bsr import paper
-from bsr.document import Study
-from bsr.experiment import RUN_FIELDS, Grid, Result, Run, Status
+from bsr.experiments import Grid
+from bsr.run import RUN_FIELDS, Result, Run, Status
+from bsr.schema import SessionRecord
 from reports import drawing
 from reports.compare import Comparison, Pair, compare
 from reports.compare.tables import cells as cell_table
@@ -29,14 +30,14 @@ Change = Callable[[Result], Result]
 SMALL = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
 
 
-def recording(name: str, study: Study, **about: Any) -> Recording:
-    return Recording(path=Path(f"{name}.json"), study=study, **about)
+def recording(name: str, session: SessionRecord, **about: Any) -> Recording:
+    return Recording(path=Path(f"{name}.json"), session=session, **about)
 
 
-def changed(study: Study, change: Change) -> Study:
-    results = [change(case.result) for case in study.cases]
-    cases = zip(study.cases, results, strict=True)
-    return replace(study, cases=tuple(replace(case, key=new.run.key, result=new) for case, new in cases))
+def changed(session: SessionRecord, change: Change) -> SessionRecord:
+    results = [change(case.result) for case in session.cases]
+    cases = zip(session.cases, results, strict=True)
+    return replace(session, cases=tuple(replace(case, key=new.run.key, result=new) for case, new in cases))
 
 
 def slower(factor: float) -> Change:
@@ -53,22 +54,22 @@ def worse(factor: float, spread: float = 0.0) -> Change:
     return change
 
 
-def on_another_machine(study: Study, **fingerprint: Any) -> Study:
+def on_another_machine(session: SessionRecord, **fingerprint: Any) -> SessionRecord:
     about = synthetic.fingerprint() | {"id": "another"} | fingerprint
     engine, threads = about["engine"], about["threads"]
-    moved = changed(study, lambda r: replace(r, environment="another", engine=engine, threads=threads))
+    moved = changed(session, lambda r: replace(r, environment="another", engine=engine, threads=threads))
     return replace(moved, environments={"another": about})
 
 
-def studies(grid: Grid = SMALL, **about: Any) -> Study:
-    return synthetic.study(grid=grid, **about)
+def studies(grid: Grid = SMALL, **about: Any) -> SessionRecord:
+    return synthetic.session(grid=grid, **about)
 
 
 def labels(*recordings: Recording, given: tuple[str, ...] = ()) -> list[str]:
     return [one.label for one in compare(recordings, given).series]
 
 
-def pair_of(first: Study, second: Study, **about: Any) -> Pair:
+def pair_of(first: SessionRecord, second: SessionRecord, **about: Any) -> Pair:
     (pair,) = compare([recording("a", first), recording("b", second)], **about).pairs
     return pair
 
@@ -84,7 +85,7 @@ def test_series_are_named_after_their_devices_alone_where_those_differ() -> None
 def test_two_gpus_of_one_machine_have_different_names() -> None:
     machine = {"node": "node7", "machine": "x86_64", "system": "Linux"}
     studies_ = [on_another_machine(studies(), device_name=name) for name in ("RTX 4090", "H200")]
-    recordings = [recording("run", study, machine=machine) for study in studies_]
+    recordings = [recording("run", session, machine=machine) for session in studies_]
     assert labels(*recordings) == ["RTX 4090", "H200"]
 
 
@@ -110,7 +111,7 @@ def test_a_file_compared_with_itself_gets_two_names() -> None:
 
 
 def test_given_labels_win_and_a_file_of_two_engines_keeps_them_apart() -> None:
-    mixed = synthetic.study(
+    mixed = synthetic.session(
         grid=SMALL, circumstances=lambda run: {"engine": "native" if run.batch_size > 16 else "eager"}
     )
     found = labels(recording("a", mixed), recording("b", studies()), given=("mine", "yours"))
@@ -196,7 +197,7 @@ def test_one_clean_commit_is_not_worth_a_note() -> None:
     [{"engine": "native"}, {"threads": 1}, {"beside": 3}, {"cohort": 10}, {"environment": "another"}],
 )
 def test_results_made_differently_never_share_a_series(circumstances: Mapping[str, Any]) -> None:
-    mixed = synthetic.study(grid=SMALL, circumstances=lambda run: circumstances if run.seed % 2 else {})
+    mixed = synthetic.session(grid=SMALL, circumstances=lambda run: circumstances if run.seed % 2 else {})
     found = compare([recording("a", studies()), recording("b", mixed)])
     sides = [one for one in found.series if one.frame.recording.path.stem == "b"]
     assert len(sides) == 2
@@ -212,7 +213,7 @@ def test_series_are_compared_with_those_that_were_timed_alike() -> None:
     def modes(run: Run) -> Mapping[str, Any]:
         return {"cohort": 10} if run.seed % 2 else {}
 
-    first = synthetic.study(grid=SMALL, circumstances=modes)
+    first = synthetic.session(grid=SMALL, circumstances=modes)
     found = compare([recording("a", first), recording("b", first)])
     between = [pair for pair in found.pairs if not pair.within_one_file]
     assert len(between) == 2
@@ -220,7 +221,7 @@ def test_series_are_compared_with_those_that_were_timed_alike() -> None:
 
 
 def test_a_ratio_across_engines_and_modes_says_so() -> None:
-    other = synthetic.study(grid=SMALL, circumstances={"engine": "native", "beside": 1})
+    other = synthetic.session(grid=SMALL, circumstances={"engine": "native", "beside": 1})
     pair = pair_of(studies(), other)
     assert pair.across == ("engines (native against eager)", "timing modes (beside 1 against alone)")
     said = statement(pair).speed
@@ -228,7 +229,7 @@ def test_a_ratio_across_engines_and_modes_says_so() -> None:
 
 
 def test_same_engine_keeps_only_series_of_the_first_files_engine() -> None:
-    mixed = synthetic.study(
+    mixed = synthetic.session(
         grid=SMALL, circumstances=lambda run: {"engine": "native" if run.task == "std" else "eager"}
     )
     found = compare([recording("a", studies()), recording("b", mixed)], same_engine=True)
@@ -237,7 +238,7 @@ def test_same_engine_keeps_only_series_of_the_first_files_engine() -> None:
 
 
 def test_same_engine_without_another_series_of_that_engine_is_refused() -> None:
-    native = synthetic.study(grid=SMALL, circumstances={"engine": "native"})
+    native = synthetic.session(grid=SMALL, circumstances={"engine": "native"})
     with pytest.raises(RefusedError, match=r"--same-engine: .*'eager' in another file too, got native"):
         compare([recording("a", studies()), recording("b", native)], same_engine=True)
 
@@ -287,7 +288,7 @@ def test_runs_without_a_final_error_are_counted_with_how_they_ended() -> None:
         ends: dict[int, Status] = {16: "diverged", 17: "failed", 18: "not_run"}
         return ends.get(run.seed, "ok") if run.task == "mean" else "ok"
 
-    pair = pair_of(studies(), synthetic.study(grid=SMALL, disturb=disturb))
+    pair = pair_of(studies(), synthetic.session(grid=SMALL, disturb=disturb))
     assert "3 runs of b without a final MSE (1 diverged, 1 failed and 1 not run)" in pair.left_out
 
 
@@ -296,18 +297,20 @@ def test_a_file_without_a_finished_case_of_the_first_is_named_beside_those_that_
         return "ok" if run.batch_size == 64 else "not_run"
 
     first = studies(replace(SMALL, batch_sizes=(16, 256)))
-    third = synthetic.study(grid=SMALL, disturb=only_64)
+    third = synthetic.session(grid=SMALL, disturb=only_64)
     found = compare(
-        [recording(name, study) for name, study in zip("abc", (first, first, third), strict=True)]
+        [recording(name, session) for name, session in zip("abc", (first, first, third), strict=True)]
     )
     assert [pair.second.label for pair in found.pairs] == ["b"]
     assert "Not compared, having no finished case of batch-size in common with a.json: c." in found.notes
 
 
 def test_experiments_of_a_later_version_are_no_reason_to_fail() -> None:
-    study = studies()
-    study = replace(study, cases=tuple(replace(c, cases={**c.cases, "steps": "x"}) for c in study.cases))
-    assert pair_of(study, study).experiment == "batch-size"
+    session = studies()
+    session = replace(
+        session, cases=tuple(replace(c, cases={**c.cases, "steps": "x"}) for c in session.cases)
+    )
+    assert pair_of(session, session).experiment == "batch-size"
 
 
 def test_the_same_files_give_the_same_words_every_time() -> None:
@@ -365,8 +368,8 @@ def test_a_curve_is_flat_from_where_it_stays_within_ten_percent_of_its_best(
         seconds = result.run.train_images / images_per_second[result.run.batch_size]
         return replace(result, training_seconds=(seconds,) * 10)
 
-    study = changed(studies(Grid(tasks=("mean",), batch_sizes=tuple(images_per_second), runs=2)), timed)
-    found = compare([recording("a", study), recording("b", study)])
+    session = changed(studies(Grid(tasks=("mean",), batch_sizes=tuple(images_per_second), runs=2)), timed)
+    found = compare([recording("a", session), recording("b", session)])
     assert found.series[0].flat_from("batch-size") == expected
     assert found.series[0].throughput("batch-size") == pytest.approx(images_per_second)
 
@@ -384,8 +387,8 @@ def test_a_curve_is_flat_from_where_it_stays_within_ten_percent_of_its_best(
     ],
 )
 def test_the_verdict_is_same_different_or_cannot_tell(runs: int, change: Change, expected: str) -> None:
-    study = studies(replace(SMALL, runs=runs))
-    said = statement(pair_of(study, changed(study, change))).error
+    session = studies(replace(SMALL, runs=runs))
+    said = statement(pair_of(session, changed(session, change))).error
     assert said.startswith(expected)
     if "cannot tell" in said:
         assert " would; " in said
@@ -408,9 +411,9 @@ class Simulated:
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(6)
-        self.study = synthetic.study(grid=Grid(tasks=("mean", "std", "var"), runs=10))
+        self.session = synthetic.session(grid=Grid(tasks=("mean", "std", "var"), runs=10))
         known = {(cell.task, cell.batch_size): cell for cell in paper.final_mse()}
-        runs = [case.result.run for case in self.study.cases]
+        runs = [case.result.run for case in self.session.cases]
         cells = [known[run.task, run.batch_size] for run in runs]
         self.spread = np.array([cell.log_spread for cell in cells])
         self.middle = np.array([math.log(cell.mean_mse) for cell in cells])
@@ -420,9 +423,9 @@ class Simulated:
         """Errors and times of every run drawn anew, times `factor`."""
         finals = factor * np.exp(self.rng.normal(self.middle, self.spread))
         times = factor * self.seconds * np.exp(self.rng.normal(0, 0.03, len(self.seconds)))
-        drawn = zip(self.study.cases, finals.tolist(), times.tolist(), strict=True)
+        drawn = zip(self.session.cases, finals.tolist(), times.tolist(), strict=True)
         cases = tuple(replace(case, result=self.result(case.result, *values)) for case, *values in drawn)
-        return recording("simulated", replace(self.study, cases=cases))
+        return recording("simulated", replace(self.session, cases=cases))
 
     @staticmethod
     def result(result: Result, final: float, seconds: float) -> Result:
@@ -513,8 +516,8 @@ def test_the_table_of_machines_holds_only_what_differs() -> None:
 
 
 def test_further_experiments_get_a_verdict_of_their_own() -> None:
-    study = synthetic.study(("batch-size", "loss"), SMALL)
-    found = compare([recording("a", study), recording("b", changed(study, worse(1.0, 0.01)))])
+    session = synthetic.session(("batch-size", "loss"), SMALL)
+    found = compare([recording("a", session), recording("b", changed(session, worse(1.0, 0.01)))])
     assert found.experiment == "batch-size"
     assert [row[2:4] for row in verdicts(found).rows] == [
         ("batch-size", "all that learn"), ("batch-size", "mean"), ("batch-size", "std"),
@@ -523,8 +526,8 @@ def test_further_experiments_get_a_verdict_of_their_own() -> None:
 
 
 def test_files_of_another_experiment_alone_are_compared_on_it() -> None:
-    study = synthetic.study(("loss",), SMALL)
-    found = compare([recording("a", study), recording("b", study)])
+    session = synthetic.session(("loss",), SMALL)
+    found = compare([recording("a", session), recording("b", session)])
     assert found.experiment == "loss"
     assert found.pairs[0].error.verdict == "same"
 

@@ -18,8 +18,9 @@ from matplotlib.lines import Line2D
 
 import synthetic
 from bsr import paper
-from bsr.document import Study
-from bsr.experiment import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid, Run, Status
+from bsr.experiments import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid
+from bsr.run import Run, Status
+from bsr.schema import SessionRecord
 from reports import drawing, style
 from reports.drawing import Panel
 from reports.figures import FIGURES, Drawing
@@ -35,8 +36,8 @@ SOME = Grid(batch_sizes=(16, 128, 1024), runs=3)
 HOSTILE = '<b>$x^2$ & "q"\x1b[31m'
 
 
-def frame(study: Study) -> Frame:
-    return Frame(Recording(path=Path("run.json"), study=study))
+def frame(session: SessionRecord) -> Frame:
+    return Frame(Recording(path=Path("run.json"), session=session))
 
 
 def draw(name: str, frame_: Frame) -> Drawing | None:
@@ -73,7 +74,7 @@ def marks(axes: Axes) -> int:
 
 @pytest.fixture(scope="module")
 def whole() -> Frame:
-    return frame(synthetic.study(EVERYTHING, SOME, harness=synthetic.harness((16, 1024))))
+    return frame(synthetic.session(EVERYTHING, SOME, harness=synthetic.harness((16, 1024))))
 
 
 def test_a_whole_study_gives_every_figure(whole: Frame) -> None:
@@ -92,7 +93,7 @@ EXTENDED = Grid(tasks=("mean",), batch_sizes=EXTENDED_BATCH_SIZES, runs=2, epoch
 @pytest.mark.parametrize("grid", [SOME, EXTENDED], ids=["three batch sizes", "eleven batch sizes"])
 def test_every_legend_stays_in_its_panel_and_off_the_axes(grid: Grid) -> None:
     some = frame(
-        synthetic.study(EVERYTHING, grid, circumstances=mixed, harness=synthetic.harness((16, 1024)))
+        synthetic.session(EVERYTHING, grid, circumstances=mixed, harness=synthetic.harness((16, 1024)))
     )
     for figure in FIGURES:
         made = figure.draw(some)
@@ -124,7 +125,7 @@ LESS = {
 
 @pytest.mark.parametrize("grid", LESS.values(), ids=LESS.keys())
 def test_less_data_give_fewer_figures_and_none_of_them_empty(grid: Grid) -> None:
-    less = frame(synthetic.study(grid=grid))
+    less = frame(synthetic.session(grid=grid))
     found = {figure.name: made for figure in FIGURES if (made := figure.draw(less))}
     assert {"final-mse", "convergence", "speed"} <= set(found)
     assert not {"learning-rate", "optimiser", "loss", "longer", "label-distribution", "harness"} & set(found)
@@ -135,7 +136,7 @@ def test_less_data_give_fewer_figures_and_none_of_them_empty(grid: Grid) -> None
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    lost = frame(synthetic.study(EVERYTHING, SOME, lambda _run: "not_run", labels=()))
+    lost = frame(synthetic.session(EVERYTHING, SOME, lambda _run: "not_run", labels=()))
     assert [figure.name for figure in FIGURES if figure.draw(lost)] == []
 
 
@@ -146,7 +147,7 @@ def test_a_missing_figure_names_the_command_that_would_measure_it(whole: Frame) 
 
 
 def test_a_preset_that_nobody_knows_never_reaches_the_command() -> None:
-    line = command(frame(synthetic.study(grid=SOME, preset="x; rm -rf /")), "--bsr-experiments loss")
+    line = command(frame(synthetic.session(grid=SOME, preset="x; rm -rf /")), "--bsr-experiments loss")
     assert line == "pytest benchmarks --benchmark-json=run.json --bsr-experiments loss"
 
 
@@ -205,7 +206,7 @@ def mixed(run: Run) -> dict[str, Any]:
 
 def test_times_of_different_circumstances_never_share_a_line() -> None:
     both = frame(
-        synthetic.study(
+        synthetic.session(
             grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=4, epochs=2), circumstances=mixed
         )
     )
@@ -221,7 +222,7 @@ def test_times_of_different_circumstances_never_share_a_line() -> None:
 def test_a_final_error_counts_whatever_its_status_with_the_number_beside() -> None:
     statuses = {16: "dead", 17: "diverged", 18: "not_run"}
     grid = Grid(tasks=("mean",), batch_sizes=(16,), runs=4, epochs=3)
-    partly = frame(synthetic.study(grid=grid, disturb=lambda run: statuses.get(run.seed, "ok")))  # type: ignore[arg-type, return-value]
+    partly = frame(synthetic.session(grid=grid, disturb=lambda run: statuses.get(run.seed, "ok")))  # type: ignore[arg-type, return-value]
     (cell,) = partly.cells("mean")
     assert len(cell.finals) == 2
     assert max(cell.finals) == pytest.approx(synthetic.BASELINE_MSE["mean"] * 1.001)
@@ -258,7 +259,9 @@ def test_a_scale_of_zeros_alone_can_be_drawn() -> None:
 
 
 def test_never_converged_is_counted_at_the_top_and_drawn_nowhere_else() -> None:
-    never = frame(synthetic.study(grid=Grid(tasks=("mean", "std"), batch_sizes=(16, 1024), runs=2, epochs=2)))
+    never = frame(
+        synthetic.session(grid=Grid(tasks=("mean", "std"), batch_sizes=(16, 1024), runs=2, epochs=2))
+    )
     (*_, panel) = drawn("time-to-converge", never).panels
     (axes,) = axes_of(panel)
     assert "2" in [text.get_text() for text in axes.texts]
@@ -279,7 +282,7 @@ def test_measured_stands_beside_published_at_the_same_epoch(whole: Frame) -> Non
 
 @pytest.mark.parametrize("other", [{"dataset": "KMNIST"}, {"train_images": 1024}, {"precision": "tf32"}])
 def test_nothing_published_stands_beside_another_protocol(other: dict[str, Any]) -> None:
-    foreign = frame(synthetic.study(EVERYTHING, replace(SOME, **other)))
+    foreign = frame(synthetic.session(EVERYTHING, replace(SOME, **other)))
     for name in ("published", "published-convergence", "published-seconds"):
         assert draw(name, foreign) is None
     for name in ("learning-rate", "loss"):
@@ -290,7 +293,7 @@ def test_nothing_published_stands_beside_another_protocol(other: dict[str, Any])
 
 
 def test_too_few_epochs_are_not_compared_with_the_published_ninth() -> None:
-    assert draw("published", frame(synthetic.study(grid=replace(SOME, epochs=8)))) is None
+    assert draw("published", frame(synthetic.session(grid=replace(SOME, epochs=8)))) is None
 
 
 def rendered(title: str = "mean") -> drawing.Picture:
@@ -396,8 +399,8 @@ def test_a_rate_at_which_runs_were_lost_is_neither_the_best_nor_tied_with_it() -
         return "diverged" if run.learning_rate == 1e-4 and run.seed == 32 else "ok"
 
     grid = Grid(tasks=("mean",), batch_sizes=(32,), runs=4, epochs=2)
-    study = synthetic.study(grid=grid, experiments=("learning-rate",), disturb=lost)
-    rates = by_rate(frame(study).results("learning-rate"))
+    session = synthetic.session(grid=grid, experiments=("learning-rate",), disturb=lost)
+    rates = by_rate(frame(session).results("learning-rate"))
     assert len(rate_finals(rates)[1e-4]) == 3
     assert 1e-4 not in contenders(rates)
     assert best_rate(rates) in contenders(rates)
@@ -415,7 +418,7 @@ def test_a_result_without_times_is_in_no_timed_figure() -> None:
         return {"training_seconds": (0.0, 0.0)}
 
     still = frame(
-        synthetic.study(
+        synthetic.session(
             grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=1, epochs=2), circumstances=untimed
         )
     )

@@ -12,8 +12,9 @@ import pytest
 
 import synthetic
 from bsr import stats
-from bsr.document import Study
-from bsr.experiment import EXPERIMENTS, Grid, Result, Run, Status
+from bsr.experiments import EXPERIMENTS, Grid
+from bsr.run import Result, Run, Status
+from bsr.schema import SessionRecord
 from reports.effects import Effects
 from reports.findings import Finding, Findings, findings
 from reports.findings.question import _part
@@ -26,8 +27,8 @@ SIZES = (2, 8, 32, 128, 512, 2048)
 GRID = Grid(tasks=("mean", "std", "var"), batch_sizes=SIZES, runs=8, epochs=4)
 
 
-def of(study: Study) -> Findings:
-    return findings(Frame(Recording(path=Path("run.json"), study=study)))
+def of(session: SessionRecord) -> Findings:
+    return findings(Frame(Recording(path=Path("run.json"), session=session)))
 
 
 def one(found: Findings, name: str) -> Finding:
@@ -59,7 +60,7 @@ def valley(run: Run) -> float:
 
 
 def test_a_planted_rise_is_found_and_the_question_answered() -> None:
-    found = of(synthetic.study(grid=GRID, circumstances=planted(rising)))
+    found = of(synthetic.session(grid=GRID, circumstances=planted(rising)))
     assert found.answer.verdict == "supported"
     assert found.answer.sentence.startswith("Yes. From batch size 2 to 2048 the worst batch size has ")
     assert "one seed's noise is 1." in found.answer.sentence
@@ -69,7 +70,7 @@ def test_a_planted_rise_is_found_and_the_question_answered() -> None:
 
 
 def test_no_turning_point_is_named_where_the_error_only_rises() -> None:
-    higher = one(of(synthetic.study(grid=GRID, circumstances=planted(rising))), "higher-error")
+    higher = one(of(synthetic.session(grid=GRID, circumstances=planted(rising))), "higher-error")
     assert all("no turning point shown (p = " in line for line in higher.statistics[1:])
 
 
@@ -82,25 +83,25 @@ def test_a_run_that_was_cut_short_does_not_keep_the_others_from_being_ordered() 
         cut = 3 if one_too_long(run) == "timed_out" else 5
         return {"test_mse": curve[:cut], "test_mae": curve[:cut]}
 
-    found = of(synthetic.study(grid=GRID, disturb=one_too_long, circumstances=later))
+    found = of(synthetic.session(grid=GRID, disturb=one_too_long, circumstances=later))
     assert one(found, "slower-convergence-epochs").verdict == "supported"
 
 
 def test_what_does_not_follow_the_batch_size_is_not_claimed_and_not_denied() -> None:
-    found = of(synthetic.study(grid=GRID, circumstances=planted(flat)))
+    found = of(synthetic.session(grid=GRID, circumstances=planted(flat)))
     assert found.answer.verdict == "not supported"
     assert "no evidence that there is no effect" in found.answer.sentence
     assert one(found, "higher-error").verdict == "not supported"
 
 
 def test_a_valley_is_no_simple_rise_and_its_turning_points_are_named() -> None:
-    higher = one(of(synthetic.study(grid=GRID, circumstances=planted(valley))), "higher-error")
+    higher = one(of(synthetic.session(grid=GRID, circumstances=planted(valley))), "higher-error")
     assert higher.verdict == "not supported"
     assert "it falls up to 32 (mean), 32 (std) and 32 (var), then rises" in higher.sentence
 
 
 def test_the_best_batch_size_of_a_valley_is_within_the_claimed_range() -> None:
-    best = one(of(synthetic.study(grid=GRID, circumstances=planted(valley, 0.1))), "best-batch-size")
+    best = one(of(synthetic.session(grid=GRID, circumstances=planted(valley, 0.1))), "best-batch-size")
     assert (best.verdict, best.sentence) == (
         "supported",
         "Mean: lowest at 32; std: lowest at 32; var: lowest at 32.",
@@ -109,7 +110,7 @@ def test_the_best_batch_size_of_a_valley_is_within_the_claimed_range() -> None:
 
 def test_a_best_batch_size_at_the_edge_of_the_grid_is_flagged() -> None:
     grid = Grid(tasks=("mean",), batch_sizes=(16, 32, 256, 1024), runs=8, epochs=4)
-    best = one(of(synthetic.study(grid=grid, circumstances=planted(rising, 0.02))), "best-batch-size")
+    best = one(of(synthetic.session(grid=grid, circumstances=planted(rising, 0.02))), "best-batch-size")
     assert best.verdict == "too little data"
     assert "at the edge of what was measured" in best.statistics[0]
 
@@ -120,13 +121,13 @@ def test_a_best_batch_size_at_the_edge_of_the_grid_is_flagged() -> None:
     ids=["exponential", "power"],
 )
 def test_the_law_of_growth_is_told(law: Callable[[Run], float], verdict: str) -> None:
-    found = of(synthetic.study(grid=GRID, circumstances=planted(law, 0.1)))
+    found = of(synthetic.session(grid=GRID, circumstances=planted(law, 0.1)))
     assert one(found, "exponential").verdict == verdict
 
 
 def test_one_seed_carries_a_rank_correlation_and_nothing_about_seeds() -> None:
     grid = Grid(tasks=("mean",), runs=1, epochs=4)
-    found = of(synthetic.study(grid=grid, circumstances=planted(rising, 0.0)))
+    found = of(synthetic.session(grid=grid, circumstances=planted(rising, 0.0)))
     higher = one(found, "higher-error")
     assert "p = 0.0004 (exact)" in higher.statistics[0]  # 2 of 5040 orders are as strict
     assert "says nothing about the spread between seeds" in higher.sentence
@@ -136,7 +137,7 @@ def test_one_seed_carries_a_rank_correlation_and_nothing_about_seeds() -> None:
 
 
 def test_one_batch_size_answers_nothing_about_batch_sizes() -> None:
-    found = of(synthetic.study(grid=Grid(batch_sizes=(64,), runs=3, epochs=4)))
+    found = of(synthetic.session(grid=Grid(batch_sizes=(64,), runs=3, epochs=4)))
     names = (
         "question",
         "higher-error",
@@ -149,8 +150,8 @@ def test_one_batch_size_answers_nothing_about_batch_sizes() -> None:
 
 
 def test_a_degenerate_task_is_explained_last_and_supports_no_verdict_about_learning() -> None:
-    both = of(synthetic.study(grid=Grid(tasks=("median", "mean"), runs=3, epochs=4)))
-    alone = of(synthetic.study(grid=Grid(tasks=("mean",), runs=3, epochs=4)))
+    both = of(synthetic.session(grid=Grid(tasks=("median", "mean"), runs=3, epochs=4)))
+    alone = of(synthetic.session(grid=Grid(tasks=("mean",), runs=3, epochs=4)))
     (collapse,) = both.degenerate
     assert both.all[-1] is collapse
     assert "every test label is the same, so there is nothing to learn" in collapse.sentence
@@ -171,14 +172,14 @@ def test_models_that_do_not_collapse_are_counted() -> None:
         return {"test_mse": (0.4, 0.2, end), "test_mae": (0.4, 0.2, end)}
 
     grid = Grid(tasks=("median",), batch_sizes=(16, 32), runs=4, epochs=2)
-    (finding,) = of(synthetic.study(grid=grid, circumstances=collapse)).degenerate
+    (finding,) = of(synthetic.session(grid=grid, circumstances=collapse)).degenerate
     assert "4 of 8 models stay above an MSE of 0.001" in finding.sentence
     assert finding.verdict == "supported"
     assert finding.statistics == ("batch size 16: 2 of 4", "batch size 32: 2 of 4")
 
 
 def test_only_a_degenerate_task_leaves_every_conclusion_about_learning_open() -> None:
-    found = of(synthetic.study(grid=Grid(tasks=("median",), runs=3, epochs=4)))
+    found = of(synthetic.session(grid=Grid(tasks=("median",), runs=3, epochs=4)))
     assert {finding.verdict for finding in found.learning if finding.name != "less-time"} == {
         "too little data"
     }
@@ -189,7 +190,7 @@ def test_less_time_is_judged_within_each_way_of_timing() -> None:
         return {"beside": 3} if run.batch_size > 64 else {}
 
     less = one(
-        of(synthetic.study(grid=Grid(tasks=("mean",), runs=4, epochs=4), circumstances=busy_when_large)),
+        of(synthetic.session(grid=Grid(tasks=("mean",), runs=4, epochs=4), circumstances=busy_when_large)),
         "less-time",
     )
     assert [line.partition(":")[0] for line in less.statistics] == [
@@ -204,7 +205,7 @@ def test_a_difference_in_time_that_drift_explains_is_none() -> None:
         return {"training_seconds": (1 - 0.002 * math.log2(run.batch_size),) * run.epochs}
 
     grid = Grid(tasks=("mean", "std"), runs=4, epochs=4)
-    less = one(of(synthetic.study(grid=grid, circumstances=drifting)), "less-time")
+    less = one(of(synthetic.session(grid=grid, circumstances=drifting)), "less-time")
     assert less.verdict == "not supported"
     assert "1.01 times as fast at 1024 as at 16" in less.sentence
     assert "p = 0.0001" in less.statistics[0]
@@ -218,7 +219,7 @@ def test_slower_convergence_in_epochs_is_found_and_steps_are_not_claimed() -> No
         return {"test_mse": curve, "test_mae": curve}
 
     grid = Grid(tasks=("mean",), batch_sizes=(2, 16, 128, 1024), runs=4, epochs=6)
-    found = of(synthetic.study(grid=grid, circumstances=later))
+    found = of(synthetic.session(grid=grid, circumstances=later))
     assert one(found, "slower-convergence-epochs").verdict == "supported"
     assert one(found, "slower-convergence-steps").verdict == "not supported"
 
@@ -231,13 +232,13 @@ def test_fluctuation_is_judged_at_each_rate() -> None:
         return {"test_mse": curve, "test_mae": curve}
 
     grid = Grid(tasks=("std",), runs=6, epochs=10)
-    found = of(synthetic.study(("batch-size", "std-at-0.01"), grid, circumstances=shaky))
+    found = of(synthetic.session(("batch-size", "std-at-0.01"), grid, circumstances=shaky))
     assert one(found, "std-fluctuates-std-at-0.01").verdict == "supported"
     assert one(found, "std-fluctuates-batch-size").verdict == "not supported"
 
 
 def test_adam_is_compared_with_sgd_each_at_its_best_rate() -> None:
-    adam = one(of(synthetic.study(("optimiser",), Grid(runs=8, epochs=4))), "adam")
+    adam = one(of(synthetic.session(("optimiser",), Grid(runs=8, epochs=4))), "adam")
     assert adam.verdict == "supported"
     assert "Adam at 0.001 against SGD at 10⁻" in adam.statistics[0]
     assert "8 pairs" in adam.statistics[0]
@@ -248,7 +249,7 @@ def test_an_optimiser_that_always_diverged_is_reported_and_not_compared() -> Non
     def diverges(run: Run) -> Status:
         return "diverged" if run.optimiser == "sgd" else "ok"
 
-    adam = one(of(synthetic.study(("optimiser",), Grid(runs=3, epochs=4), diverges)), "adam")
+    adam = one(of(synthetic.session(("optimiser",), Grid(runs=3, epochs=4), diverges)), "adam")
     assert adam.verdict == "too little data"
     assert "one of them has no run with a final MSE" in adam.sentence
     assert "SGD 18 of 18" in adam.statistics[0]
@@ -260,7 +261,7 @@ def test_the_losses_are_compared_on_both_measures(factor: float, verdict: str) -
         return factor if run.loss == "mae" else 1.0
 
     loss = one(
-        of(synthetic.study(("loss",), Grid(runs=8, epochs=4), circumstances=planted(end, 0.1))), "mse-loss"
+        of(synthetic.session(("loss",), Grid(runs=8, epochs=4), circumstances=planted(end, 0.1))), "mse-loss"
     )
     assert loss.verdict == verdict
     assert sum("test MSE" in line for line in loss.statistics) == 3
@@ -275,19 +276,19 @@ def test_longer_training_is_judged_by_the_same_runs(turn: int, verdict: str) -> 
         return {"test_mse": curve, "test_mae": curve}
 
     grid = Grid(tasks=("mean",), batch_sizes=(16, 128), runs=4, epochs=4)
-    longer = one(of(synthetic.study(("longer",), grid, circumstances=bent)), "overfitting")
+    longer = one(of(synthetic.session(("longer",), grid, circumstances=bent)), "overfitting")
     assert longer.verdict == verdict
     assert "8 pairs" in longer.statistics[0]
 
 
 def test_seeds_that_reach_upwards_are_told_by_their_cells() -> None:
-    spread = one(of(synthetic.study(grid=GRID, circumstances=planted(flat, 0.8))), "asymmetry")
+    spread = one(of(synthetic.session(grid=GRID, circumstances=planted(flat, 0.8))), "asymmetry")
     assert spread.verdict == "supported"
     assert "of 18 cells" in spread.sentence
 
 
 def test_a_conclusion_that_was_not_measured_names_the_command() -> None:
-    found = of(synthetic.study(grid=Grid(tasks=("mean",), runs=1, epochs=2), preset="quick"))
+    found = of(synthetic.session(grid=Grid(tasks=("mean",), runs=1, epochs=2), preset="quick"))
     missing = one(found, "mse-loss-loss")
     assert missing.verdict == "too little data"
     line = "pytest benchmarks --benchmark-json=run.json --bsr-experiments loss"
@@ -297,46 +298,46 @@ def test_a_conclusion_that_was_not_measured_names_the_command() -> None:
 def test_every_conclusion_of_the_study_is_put_to_the_data() -> None:
     from bsr.paper import CLAIMS
 
-    whole = of(synthetic.study(tuple(EXPERIMENTS), Grid(batch_sizes=(16, 128, 1024), runs=3)))
+    whole = of(synthetic.session(tuple(EXPERIMENTS), Grid(batch_sizes=(16, 128, 1024), runs=3)))
     for claim in CLAIMS.values():
         assert any(finding.claim.startswith(claim) for finding in whole.all), claim
     assert all(finding.statistics for finding in whole.all)
 
 
-def table(study: Study, name: str) -> Table:
-    made = tables(Frame(Recording(path=Path("run.json"), study=study)))
+def table(session: SessionRecord, name: str) -> Table:
+    made = tables(Frame(Recording(path=Path("run.json"), session=session)))
     return next(entry for entry in made if entry.name == name)
 
 
 def test_a_table_row_is_the_arithmetic_of_its_runs() -> None:
-    study = synthetic.study(grid=Grid(tasks=("mean",), batch_sizes=(16,), runs=3, epochs=2))
-    results: list[Result] = [case.result for case in study.cases]
+    session = synthetic.session(grid=Grid(tasks=("mean",), batch_sizes=(16,), runs=3, epochs=2))
+    results: list[Result] = [case.result for case in session.cases]
     finals = [result.final_mse for result in results if result.final_mse is not None]
-    errors = table(study, "errors")
+    errors = table(session, "errors")
     row = dict(zip(errors.header, errors.rows[0], strict=True))
     assert row["mean MSE"] == pytest.approx(sum(finals) / 3)
     assert (row["lowest seed"], row["highest seed"], row["seeds"]) == (min(finals), max(finals), 3)
     assert row["normalised MSE"] == pytest.approx(sum(finals) / 3 / 124.442)
-    times = table(study, "times")
+    times = table(session, "times")
     timed = dict(zip(times.header, times.rows[0], strict=True))
     assert timed["training s"] == pytest.approx(sum(result.total_training_seconds for result in results) / 3)
 
 
 def test_every_epoch_of_every_run_is_in_a_file() -> None:
-    study = synthetic.study(grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=2, epochs=3))
-    epochs = table(study, "epochs")
+    session = synthetic.session(grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=2, epochs=3))
+    epochs = table(session, "epochs")
     assert len(epochs.rows) == 2 * 2 * 4
     first = dict(zip(epochs.header, epochs.rows[0], strict=True))
     assert (first["epoch"], first["training loss"], first["training s"]) == (0, None, None)
-    assert first["test MSE"] == study.cases[0].result.test_mse[0]
+    assert first["test MSE"] == session.cases[0].result.test_mse[0]
 
 
 def test_what_did_not_end_well_is_listed_with_its_message() -> None:
-    study = synthetic.study(
+    session = synthetic.session(
         grid=Grid(tasks=("mean",), batch_sizes=(16,), runs=2, epochs=3),
         disturb=lambda run: "diverged" if run.seed == 16 else "ok",
     )
-    (row,) = table(study, "not-ok").rows
+    (row,) = table(session, "not-ok").rows
     assert row[0] == "diverged"
     assert row[-1] == "a synthetic diverged case"
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import synthetic
-from bsr.document import Study
-from bsr.experiment import Grid, Result
+from bsr.experiments import Grid
+from bsr.run import Result
+from bsr.schema import SessionRecord
 from reports.compare import compare
 from reports.gate import Judgement, Limit, judge, parse
 from reports.load import Recording, RefusedError
@@ -17,8 +18,8 @@ from reports.load import Recording, RefusedError
 GRID = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
 
 
-def study(change: Callable[[Result], Result] = lambda result: result, grid: Grid = GRID) -> Study:
-    made = synthetic.study(grid=grid)
+def session(change: Callable[[Result], Result] = lambda result: result, grid: Grid = GRID) -> SessionRecord:
+    made = synthetic.session(grid=grid)
     return replace(made, cases=tuple(replace(case, result=change(case.result)) for case in made.cases))
 
 
@@ -36,10 +37,10 @@ def scaled(mse: float = 1.0, time: float = 1.0, spread: float = 0.05) -> Callabl
     return change
 
 
-def judged(limit: str, *others: Study, first: Study | None = None) -> list[Judgement]:
+def judged(limit: str, *others: SessionRecord, first: SessionRecord | None = None) -> list[Judgement]:
     recordings = [
-        Recording(path=Path(f"{name}.json"), study=made)
-        for name, made in zip("abc", (first or study(), *others), strict=False)
+        Recording(path=Path(f"{name}.json"), session=made)
+        for name, made in zip("abc", (first or session(), *others), strict=False)
     ]
     return judge(compare(recordings), [parse(limit)])
 
@@ -83,7 +84,7 @@ def test_anything_else_is_refused_in_one_line_that_shows_how(text: str) -> None:
 
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_a_supported_change_beyond_the_limit_fails_and_says_both(measure: str) -> None:
-    (found,) = judged(f"{measure}:20%", study(scaled(mse=1.4, time=1.4)))
+    (found,) = judged(f"{measure}:20%", session(scaled(mse=1.4, time=1.4)))
     assert found.failed
     assert found.message.startswith(f"failed {measure}:20%: ")
     assert "larger than the limit: yes; statistically supported: yes" in found.message
@@ -92,27 +93,27 @@ def test_a_supported_change_beyond_the_limit_fails_and_says_both(measure: str) -
 
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_a_supported_change_within_the_limit_passes(measure: str) -> None:
-    (found,) = judged(f"{measure}:50%", study(scaled(mse=1.3, time=1.3)))
+    (found,) = judged(f"{measure}:50%", session(scaled(mse=1.3, time=1.3)))
     assert not found.failed
     assert "larger than the limit: no; statistically supported: yes" in found.message
 
 
 def test_a_change_beyond_the_limit_that_chance_explains_passes_and_says_so() -> None:
     few = replace(GRID, runs=2, batch_sizes=(16, 64))
-    (found,) = judged("mse:5%", study(scaled(mse=1.3, spread=0.9), few), first=study(grid=few))
+    (found,) = judged("mse:5%", session(scaled(mse=1.3, spread=0.9), few), first=session(grid=few))
     assert not found.failed
     assert "larger than the limit: yes; statistically supported: no" in found.message
 
 
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_an_improvement_never_fails(measure: str) -> None:
-    (found,) = judged(f"{measure}:0%", study(scaled(mse=0.5, time=0.5)))
+    (found,) = judged(f"{measure}:0%", session(scaled(mse=0.5, time=0.5)))
     assert not found.failed
     assert "% smaller" in found.message
 
 
 def test_no_change_passes_a_limit_of_nothing() -> None:
-    (found,) = judged("mse:0%", study())
+    (found,) = judged("mse:0%", session())
     assert not found.failed
 
 
@@ -120,21 +121,21 @@ def test_a_degenerate_task_cannot_fail_the_error() -> None:
     def collapse(result: Result) -> Result:
         return scaled(mse=1e6)(result) if result.run.task == "median" else result
 
-    assert not judged("mse:20%", study(collapse))[0].failed
+    assert not judged("mse:20%", session(collapse))[0].failed
 
 
 def test_every_file_after_the_first_is_judged() -> None:
-    found = judged("time:20%", study(), study(scaled(time=2.0)))
+    found = judged("time:20%", session(), session(scaled(time=2.0)))
     assert [judgement.failed for judgement in found] == [False, True]
 
 
 def test_series_of_one_file_are_not_judged_against_each_other() -> None:
-    mixed = study(lambda r: replace(scaled(time=9.0)(r) if r.run.seed % 2 else r, beside=r.run.seed % 2))
+    mixed = session(lambda r: replace(scaled(time=9.0)(r) if r.run.seed % 2 else r, beside=r.run.seed % 2))
     assert not any(judgement.failed for judgement in judged("time:20%", mixed, first=mixed))
 
 
 def test_a_ratio_across_engines_says_so() -> None:
-    native = study(lambda result: replace(result, engine="native"))
+    native = session(lambda result: replace(result, engine="native"))
     assert "across engines (native against eager)" in judged("time:20%", native)[0].message
 
 
@@ -144,7 +145,7 @@ def test_runs_that_have_no_error_any_more_are_in_the_message() -> None:
             return result
         return replace(result, status="diverged", test_mse=(*result.test_mse[:-1], None))
 
-    assert "3 runs of b without a final MSE (3 diverged)" in judged("mse:20%", study(diverge))[0].message
+    assert "3 runs of b without a final MSE (3 diverged)" in judged("mse:20%", session(diverge))[0].message
 
 
 def test_a_gate_that_has_nothing_to_judge_is_refused() -> None:
@@ -152,14 +153,14 @@ def test_a_gate_that_has_nothing_to_judge_is_refused() -> None:
         return replace(result, status="diverged", test_mse=(*result.test_mse[:-1], None))
 
     with pytest.raises(RefusedError, match=r"--fail-on mse:20%: expected cases of b.json and of the first"):
-        judged("mse:20%", study(diverge))
+        judged("mse:20%", session(diverge))
 
 
 def test_a_gate_that_has_nothing_to_judge_in_one_of_the_files_is_refused() -> None:
     def fail_at_16(result: Result) -> Result:
         return replace(result, training_seconds=(), test_mse=()) if result.run.batch_size == 16 else result
 
-    only_16 = study(fail_at_16, replace(GRID, batch_sizes=(16, 64)))
-    first = study(grid=replace(GRID, batch_sizes=(16, 256)))
+    only_16 = session(fail_at_16, replace(GRID, batch_sizes=(16, 64)))
+    first = session(grid=replace(GRID, batch_sizes=(16, 256)))
     with pytest.raises(RefusedError, match=r"expected cases of c.json and of the first"):
-        judged("time:20%", study(), only_16, first=first)
+        judged("time:20%", session(), only_16, first=first)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic
-from bsr.experiment import Grid
+from bsr.experiments import Grid
 from reports import load as loading
 from reports.load import RefusedError, load, load_all, nesting
 
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 def document() -> Document:
     """A small recording as a fresh, plain document."""
-    whole: Document = json.loads(json.dumps(synthetic.document(synthetic.study(grid=SMALL))))
+    whole: Document = json.loads(json.dumps(synthetic.document(synthetic.session(grid=SMALL))))
     return whole
 
 
@@ -36,16 +36,16 @@ def saved(folder: Path, content: Document | str | bytes, name: str = "run.json")
 
 
 def test_a_recording_is_read_whole(tmp_path: Path) -> None:
-    study = synthetic.study(grid=SMALL)
-    recording = load(synthetic.write(tmp_path / "run.json", study))
-    assert recording.study.cases == study.cases
-    assert recording.study.environments == study.environments
+    session = synthetic.session(grid=SMALL)
+    recording = load(synthetic.write(tmp_path / "run.json", session))
+    assert recording.session.cases == session.cases
+    assert recording.session.environments == session.environments
     assert recording.pytest_benchmark == "5.3.1"
 
 
 def test_a_byte_order_mark_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path = saved(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())
-    assert len(load(path).study.cases) == 2
+    assert len(load(path).session.cases) == 2
 
 
 def first(document: Document) -> Document:
@@ -80,7 +80,7 @@ def repeat_case(document: Document) -> None:
 
 def other_dataset(document: Document) -> None:
     """A case of another dataset under its true key: consistent in itself, foreign to the study."""
-    other = synthetic.study(
+    other = synthetic.session(
         grid=Grid(tasks=("mean",), batch_sizes=(128,), runs=1, epochs=2, dataset="KMNIST")
     )
     document["bsr"]["cases"].append(json.loads(json.dumps(synthetic.document(other)))["bsr"]["cases"][0])
@@ -227,7 +227,7 @@ def test_control_characters_of_a_file_name_do_not_reach_the_terminal(tmp_path: P
 
 
 def test_bad_files_never_stop_the_good_ones(tmp_path: Path) -> None:
-    good = synthetic.write(tmp_path / "good.json", synthetic.study(grid=SMALL))
+    good = synthetic.write(tmp_path / "good.json", synthetic.session(grid=SMALL))
     bad = saved(tmp_path, b"{", "bad.json")
     recordings, refused = load_all([bad, good, tmp_path / "none.json", good])
     assert [recording.path for recording in recordings] == [good, good]

@@ -14,8 +14,9 @@ from pytest_benchmark.stats import Stats
 
 import synthetic
 from bsr import journal
-from bsr.document import Case, Study
-from bsr.experiment import PRESETS, Execution, Grid, Run, Status, plan
+from bsr.experiments import PRESETS, Grid, plan
+from bsr.run import Execution, Run, Status
+from bsr.schema import Case, SessionRecord
 from reports.load import RefusedError, load
 from reports.merge import Source, main, merge, merged
 from reports.merge.entries import entry, one_round
@@ -25,66 +26,68 @@ SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
 COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"
 
 
-def part(study: Study, keep: Callable[[Run], bool]) -> Study:
-    cases = tuple(case for case in study.cases if keep(case.result.run))
-    return replace(study, cases=cases, planned=len(cases), finished=len(cases))
+def part(session: SessionRecord, keep: Callable[[Run], bool]) -> SessionRecord:
+    cases = tuple(case for case in session.cases if keep(case.result.run))
+    return replace(session, cases=cases, planned=len(cases), finished=len(cases))
 
 
-def shards(study: Study | None = None) -> tuple[Study, Study]:
+def shards(session: SessionRecord | None = None) -> tuple[SessionRecord, SessionRecord]:
     """A study cut in two by batch size."""
-    whole = study or synthetic.study(grid=SMALL)
+    whole = session or synthetic.session(grid=SMALL)
     return part(whole, lambda run: run.batch_size == 16), part(whole, lambda run: run.batch_size != 16)
 
 
-def changed(study: Study, **fields: Any) -> Study:
-    cases = tuple(replace(case, result=replace(case.result, **fields)) for case in study.cases)
-    return replace(study, cases=cases)
+def changed(session: SessionRecord, **fields: Any) -> SessionRecord:
+    cases = tuple(replace(case, result=replace(case.result, **fields)) for case in session.cases)
+    return replace(session, cases=cases)
 
 
-def on_machine(study: Study, **fingerprint: Any) -> Study:
+def on_machine(session: SessionRecord, **fingerprint: Any) -> SessionRecord:
     about = synthetic.fingerprint() | {"id": "another"} | fingerprint
-    moved = changed(study, environment="another", engine=about["engine"])
+    moved = changed(session, environment="another", engine=about["engine"])
     return replace(moved, environments={"another": about})
 
 
-def written(path: Path, study: Study) -> Path:
+def written(path: Path, session: SessionRecord) -> Path:
     """As pytest-benchmark writes it, an entry per finished case and experiment."""
-    made = synthetic.document(study)
-    entries = [entry(case, name) for case in study.cases if case.result.final_mse for name in case.cases]
+    made = synthetic.document(session)
+    entries = [entry(case, name) for case in session.cases if case.result.final_mse for name in case.cases]
     made["benchmarks"] = [dict(one, options={"timer": path.stem}) for one in entries]
     made["commit_info"] = {"id": path.stem * 10, "dirty": False}
     path.write_text(json.dumps(made, allow_nan=False), encoding="utf-8")
     return path
 
 
-def journalled(path: Path, study: Study, results: int | None = None, command: str = COMMAND) -> Path:
+def journalled(
+    path: Path, session: SessionRecord, results: int | None = None, command: str = COMMAND
+) -> Path:
     """The journal of a session that recorded the first `results` cases, then was killed."""
     opened = journal.Journal(path)
     opened.append(
         journal.Header(
-            planned=tuple(case.result.run for case in study.cases),
+            planned=tuple(case.result.run for case in session.cases),
             execution=Execution(),
-            dataset_digest=study.dataset_digest,
-            environment=next(iter(study.environments.values())),
+            dataset_digest=session.dataset_digest,
+            environment=next(iter(session.environments.values())),
             started_at="2026-01-02T03:04:05+00:00",
             command=command,
         )
     )
-    for case in study.cases[:results]:
+    for case in session.cases[:results]:
         opened.record(case.result)
     opened.close()
     return path
 
 
-def by_key(study: Study) -> dict[str, Case]:
-    return {case.key: case for case in study.cases}
+def by_key(session: SessionRecord) -> dict[str, Case]:
+    return {case.key: case for case in session.cases}
 
 
-def of(*studies: Study) -> list[Source]:
-    return [Source(Path(f"{name}.json"), study, {}) for name, study in zip("abcd", studies, strict=False)]
+def of(*studies: SessionRecord) -> list[Source]:
+    return [Source(Path(f"{name}.json"), session, {}) for name, session in zip("abcd", studies, strict=False)]
 
 
-def refused(*studies: Study) -> str:
+def refused(*studies: SessionRecord) -> str:
     with pytest.raises(RefusedError) as found:
         merged(of(*studies))
     assert "\n" not in str(found.value)
@@ -98,15 +101,15 @@ def test_shards_of_a_grid_become_the_whole(tmp_path: Path) -> None:
     first, second = shards()
     paths = [written(tmp_path / "a.json", first), written(tmp_path / "b.json", second)]
     assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
-    whole = load(tmp_path / "all.json").study
-    assert by_key(whole) == by_key(synthetic.study(grid=SMALL))
+    whole = load(tmp_path / "all.json").session
+    assert by_key(whole) == by_key(synthetic.session(grid=SMALL))
     assert (whole.planned, whole.finished) == (8, 8)
     assert whole.options["merged_from"] == ["a.json", "b.json"]
 
 
 @given(st.data())
 def test_cases_dealt_over_files_in_any_way_come_together_again(data: st.DataObject) -> None:
-    whole = synthetic.study(("batch-size", "loss"), SMALL)
+    whole = synthetic.session(("batch-size", "loss"), SMALL)
     dealt = [data.draw(st.sets(st.sampled_from("abc"), min_size=1)) for _ in whole.cases]
     parts = [
         replace(
@@ -114,7 +117,7 @@ def test_cases_dealt_over_files_in_any_way_come_together_again(data: st.DataObje
         )
         for name in data.draw(st.permutations("abc"))
     ]
-    found = merged(of(*[study for study in parts if study.cases]))
+    found = merged(of(*[session for session in parts if session.cases]))
     assert by_key(found) == by_key(whole)
     assert found.finished == whole.finished
 
@@ -124,13 +127,13 @@ def test_an_interrupted_session_is_completed_by_the_one_that_went_on() -> None:
         ends: dict[int, Status] = {16: "ok", 17: "interrupted"}
         return ends.get(run.seed, "not_run")
 
-    before, after = synthetic.study(grid=SMALL, disturb=stopped), synthetic.study(grid=SMALL)
+    before, after = synthetic.session(grid=SMALL, disturb=stopped), synthetic.session(grid=SMALL)
     assert by_key(merged(of(before, after))) == by_key(merged(of(after, before))) == by_key(after)
 
 
 def test_of_two_unfinished_results_the_one_that_says_more_is_kept() -> None:
-    def all_ended(status: Status) -> Study:
-        return synthetic.study(grid=SMALL, disturb=lambda _run: status)
+    def all_ended(status: Status) -> SessionRecord:
+        return synthetic.session(grid=SMALL, disturb=lambda _run: status)
 
     order: tuple[Status, ...] = ("not_run", "interrupted", "failed")
     for less, more in itertools.pairwise(order):
@@ -140,7 +143,7 @@ def test_of_two_unfinished_results_the_one_that_says_more_is_kept() -> None:
 
 def test_a_case_keeps_every_experiment_that_any_file_ran_it_for() -> None:
     grid = replace(SMALL, batch_sizes=(32,))
-    studies = [synthetic.study((name,), grid) for name in ("batch-size", "learning-rate")]
+    studies = [synthetic.session((name,), grid) for name in ("batch-size", "learning-rate")]
     found = merged(of(*studies))
     shared = [case for case in found.cases if set(case.cases) == {"batch-size", "learning-rate"}]
     assert len(shared) == 4
@@ -159,7 +162,7 @@ def test_options_commands_and_times_of_all_are_kept() -> None:
 
 def test_labels_are_kept_once() -> None:
     labels = synthetic.labels(("mean", "std"))
-    first, second = (replace(study, labels=labels) for study in shards())
+    first, second = (replace(session, labels=labels) for session in shards())
     assert merged(of(first, second)).labels == labels
 
 
@@ -167,7 +170,7 @@ def test_labels_are_kept_once() -> None:
 
 
 def test_two_results_of_one_run_are_refused_by_name_and_by_what_differs() -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     run = whole.cases[0].result.run
     message = refused(whole, changed(whole, test_mse=(1.0, 2.0, 3.0)))
     assert message.startswith(
@@ -177,14 +180,14 @@ def test_two_results_of_one_run_are_refused_by_name_and_by_what_differs() -> Non
 
 
 def test_a_run_measured_twice_is_two_results_even_where_the_errors_agree() -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     message = refused(whole, changed(whole, training_seconds=(1.0, 2.0)))
     assert "unlike in training_seconds" in message
     assert message.endswith("leave one of the files out, or add --keep-first")
 
 
 def test_of_a_run_trained_twice_to_the_same_end_the_first_times_can_be_kept() -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     again = changed(whole, training_seconds=(1.0, 2.0))
     assert merged(of(whole, again), keep_first=True).cases == whole.cases
     with pytest.raises(RefusedError, match="unlike in test_mse") as other:
@@ -224,7 +227,7 @@ def test_other_data_are_refused_with_both_digests() -> None:
 
 
 def test_another_grid_is_refused_with_the_field_and_both_values() -> None:
-    first, second = shards(synthetic.study(grid=SMALL))[0], synthetic.study(grid=replace(SMALL, epochs=3))
+    first, second = shards(synthetic.session(grid=SMALL))[0], synthetic.session(grid=replace(SMALL, epochs=3))
     assert "epochs is 2 in a.json and 3 in b.json" in refused(first, second)
 
 
@@ -240,7 +243,7 @@ def test_unlike_labels_are_refused() -> None:
 def test_a_refusal_writes_nothing_and_exits_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     paths = [
         synthetic.write(tmp_path / "a.json", whole),
         synthetic.write(tmp_path / "b.json", changed(whole, test_mse=(1.0, 2.0, 3.0))),
@@ -255,7 +258,7 @@ def test_a_refusal_writes_nothing_and_exits_with_one_line(
 
 
 def test_a_source_is_not_overwritten(tmp_path: Path) -> None:
-    path = synthetic.write(tmp_path / "a.json", synthetic.study(grid=SMALL))
+    path = synthetic.write(tmp_path / "a.json", synthetic.session(grid=SMALL))
     with pytest.raises(RefusedError, match="--output: expected another file than the sources"):
         merge([path], tmp_path / "." / "a.json")
 
@@ -271,27 +274,27 @@ def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path, name: str) -> No
 
 
 def test_a_journal_and_the_json_of_its_session_are_one_session(tmp_path: Path) -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     sources = [written(tmp_path / "run.json", whole), journalled(tmp_path / "run.journal.jsonl", whole)]
     found, _ = merge(sources, tmp_path / "all.json")
     assert by_key(found) == by_key(whole)
 
 
 def test_a_killed_session_is_saved_from_its_journal_alone(tmp_path: Path) -> None:
-    whole = synthetic.study(grid=SMALL)
+    whole = synthetic.session(grid=SMALL)
     path = journalled(tmp_path / "run.journal.jsonl", whole, results=3)
     with path.open("ab") as file:
         file.write(b'{"kind":"result","schema":1,"ke')  # torn: killed while it wrote
     found, _ = merge([path], tmp_path / "all.json")
     assert (found.planned, found.finished) == (8, 3)
-    assert load(tmp_path / "all.json").study == found
+    assert load(tmp_path / "all.json").session == found
     assert [case.result for case in found.cases[:3]] == [case.result for case in whole.cases[:3]]
     assert {case.result.status for case in found.cases[3:]} == {"not_run"}
     assert all(case.cases == by_key(whole)[case.key].cases for case in found.cases)
 
 
 def test_a_corrupt_or_empty_journal_is_refused_by_line(tmp_path: Path) -> None:
-    path = journalled(tmp_path / "run.journal.jsonl", synthetic.study(grid=SMALL))
+    path = journalled(tmp_path / "run.journal.jsonl", synthetic.session(grid=SMALL))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"{nonsense}\n", *lines[1:]]))
     with pytest.raises(RefusedError, match="line 2: expected a bsr journal record"):
@@ -362,8 +365,8 @@ def test_only_finished_cases_have_an_entry(tmp_path: Path) -> None:
         ends: dict[int, Status] = {16: "ok", 17: "diverged", 64: "failed"}
         return ends.get(run.seed, "not_run")
 
-    study = synthetic.study(grid=SMALL, disturb=ended)
-    merge([journalled(tmp_path / "a.journal.jsonl", study)], tmp_path / "all.json")
+    session = synthetic.session(grid=SMALL, disturb=ended)
+    merge([journalled(tmp_path / "a.journal.jsonl", session)], tmp_path / "all.json")
     made = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
     assert {one["extra_info"]["status"] for one in made["benchmarks"]} == {"ok", "diverged"}
     assert len(made["benchmarks"]) == 4
@@ -372,8 +375,8 @@ def test_only_finished_cases_have_an_entry(tmp_path: Path) -> None:
 
 def test_entries_that_are_no_runs_are_kept_once(tmp_path: Path) -> None:
     paths = []
-    for name, study in zip("ab", shards(), strict=True):
-        paths.append(written(tmp_path / f"{name}.json", study))
+    for name, session in zip("ab", shards(), strict=True):
+        paths.append(written(tmp_path / f"{name}.json", session))
         made = json.loads(paths[-1].read_text(encoding="utf-8"))
         made["benchmarks"].append({"fullname": "labels[mean]", "extra_info": {}, "stats": one_round(1.0)})
         paths[-1].write_text(json.dumps(made), encoding="utf-8")
@@ -389,7 +392,9 @@ def test_statistics_of_one_round_are_those_of_pytest_benchmark() -> None:
 
 
 def test_commits_that_differ_are_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [written(tmp_path / f"{name}.json", study) for name, study in zip("ab", shards(), strict=True)]
+    paths = [
+        written(tmp_path / f"{name}.json", session) for name, session in zip("ab", shards(), strict=True)
+    ]
     assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
     out = capsys.readouterr().out
     assert "8 of 8 cases finished" in out

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import synthetic
-from bsr.experiment import EXPERIMENTS, Grid
+from bsr.experiments import EXPERIMENTS, Grid
 from chromium import Chromium, needs_chromium
 from reports.__main__ import main
 from reports.build import Output, OutputError
@@ -31,8 +31,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report with every figure, from as few runs as give them."""
     folder = tmp_path_factory.mktemp("report")
     grid = Grid(tasks=("mean", "median"), batch_sizes=(16, 1024), runs=2, epochs=10)
-    study = synthetic.study(tuple(EXPERIMENTS), grid, harness=synthetic.harness((16, 1024)))
-    assert main([str(synthetic.write(folder / "run.json", study))]) == 0
+    session = synthetic.session(tuple(EXPERIMENTS), grid, harness=synthetic.harness((16, 1024)))
+    assert main([str(synthetic.write(folder / "run.json", session))]) == 0
     return folder / "run-report"
 
 
@@ -45,7 +45,7 @@ def page(report: Path) -> Iterator[Chromium]:
 
 
 def small(folder: Path, name: str = "run.json", **fields: Any) -> Path:
-    return synthetic.write(folder / name, synthetic.study(grid=SMALL, **fields))
+    return synthetic.write(folder / name, synthetic.session(grid=SMALL, **fields))
 
 
 def test_the_report_lies_beside_its_recording_and_the_last_line_says_where(
@@ -85,7 +85,7 @@ def test_a_figure_of_an_earlier_report_does_not_outlive_its_data(tmp_path: Path)
     path = small(tmp_path)
     main([str(path)])
     assert (tmp_path / "run-report/figures/seeds.png").exists()
-    synthetic.write(path, synthetic.study(grid=Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)))
+    synthetic.write(path, synthetic.session(grid=Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)))
     main([str(path)])
     assert not (tmp_path / "run-report/figures/seeds.png").exists()
     assert (tmp_path / "run-report/figures/final-mse.png").exists()
@@ -146,8 +146,8 @@ def test_no_spreadsheet_runs_a_cell(cell: object, shown: object) -> None:
 
 def test_a_formula_for_a_name_stays_text_in_every_file(tmp_path: Path) -> None:
     name = "=cmd|'/c calc'!A1"
-    study = synthetic.study(grid=Grid(tasks=(name,), batch_sizes=(32, 64), runs=1, epochs=1))
-    assert main([str(synthetic.write(tmp_path / "run.json", study))]) == 0
+    session = synthetic.session(grid=Grid(tasks=(name,), batch_sizes=(32, 64), runs=1, epochs=1))
+    assert main([str(synthetic.write(tmp_path / "run.json", session))]) == 0
     for path in (tmp_path / "run-report" / "tables").iterdir():
         with path.open(encoding="utf-8-sig", newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
@@ -183,9 +183,9 @@ sys.exit(main(sys.argv[1:]))
 
 def test_280_cases_take_under_15_seconds_and_no_torch(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="POSIX alone tells the processor time of a child")
-    study = synthetic.study(grid=Grid())
-    assert len(study.cases) == 280
-    path = synthetic.write(tmp_path / "paper.json", study)
+    session = synthetic.session(grid=Grid())
+    assert len(session.cases) == 280
+    path = synthetic.write(tmp_path / "paper.json", session)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-W", "error", "-c", NO_TORCH, str(path)]
     subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -306,7 +306,7 @@ def test_what_is_folded_on_the_screen_is_unfolded_on_paper(page: Chromium) -> No
 
 @needs_chromium
 def test_a_hostile_recording_stays_text(tmp_path: Path) -> None:
-    study = synthetic.study(
+    session = synthetic.session(
         grid=Grid(tasks=(HOSTILE, "mean"), batch_sizes=(32, 64), runs=1, epochs=1, dataset=HOSTILE),
         circumstances={"engine": HOSTILE, "message": HOSTILE, "environment": HOSTILE},
         command=HOSTILE,
@@ -314,7 +314,7 @@ def test_a_hostile_recording_stays_text(tmp_path: Path) -> None:
         options={HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
         environments={HOSTILE: {"device_name": HOSTILE, HOSTILE: HOSTILE}},
     )
-    assert main([str(synthetic.write(tmp_path / "run.json", study))]) == 0
+    assert main([str(synthetic.write(tmp_path / "run.json", session))]) == 0
     assert "\x1b" not in (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
     for path in (tmp_path / "run-report" / "figures").glob("*.svg"):
         assert "<script" not in path.read_text(encoding="utf-8")

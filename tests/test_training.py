@@ -18,14 +18,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from bsr.data import Split, load_split
-from bsr.experiment import Execution, Result, Run
 from bsr.model import RegressionCNN
+from bsr.run import Execution, Result, Run
 from bsr.tasks import TASKS
 from bsr.training import (
     PIECE,
     EagerLearner,
     Evaluation,
-    Overtime,
+    TimeLimitReached,
     baseline_mse,
     data_order,
     evaluation,
@@ -197,7 +197,7 @@ def test_weights_and_errors_are_those_of_the_textbook_loop(optimiser: Any, rate:
     run = replace(RUN, optimiser=optimiser, learning_rate=rate, loss=loss)
     weights, test_mse, losses = textbook(run, made_split(run))
     ours: dict[str, Tensor] = {}
-    result = trained(run, keep=ours.update)
+    result = trained(run, on_weights=ours.update)
     torch.testing.assert_close(ours, weights, rtol=1e-3, atol=1e-5)
     assert result.test_mse[1:] == pytest.approx(test_mse, rel=1e-3)
     sizes = [16] * 5 + [10]
@@ -210,7 +210,7 @@ def test_a_batch_that_goes_through_in_pieces_is_one_step_all_the_same(loss: Any)
     run = replace(RUN, train_images=3 * PIECE, batch_size=2 * PIECE + 50, loss=loss, epochs=1)
     weights, test_mse, losses = textbook(run, made_split(run))
     ours: dict[str, Tensor] = {}
-    result = trained(run, keep=ours.update)
+    result = trained(run, on_weights=ours.update)
     torch.testing.assert_close(ours, weights, rtol=1e-4, atol=1e-6)
     assert result.steps == 2
     assert result.test_mse[1:] == pytest.approx(test_mse, rel=1e-4)
@@ -234,7 +234,7 @@ def test_the_mean_task_at_batch_size_1024_gives_the_published_error() -> None:
 def test_the_same_seed_gives_the_same_result_to_the_last_bit() -> None:
     first: dict[str, Tensor] = {}
     again: dict[str, Tensor] = {}
-    one, other = trained(RUN, keep=first.update), trained(RUN, keep=again.update)
+    one, other = trained(RUN, on_weights=first.update), trained(RUN, on_weights=again.update)
     assert (one.test_mse, one.test_mae, one.training_loss) == (
         other.test_mse,
         other.test_mae,
@@ -296,7 +296,7 @@ def test_the_loss_of_a_step_is_that_of_its_own_images_before_the_step() -> None:
 def test_both_losses_are_evaluated_on_both_measures(loss: Any) -> None:
     run = replace(RUN, loss=loss, learning_rate=0.001)
     weights: dict[str, Tensor] = {}
-    result = trained(run, keep=weights.update)
+    result = trained(run, on_weights=weights.update)
     model = RegressionCNN()
     model.load_state_dict(weights)
     split = made_split(run)
@@ -355,7 +355,7 @@ def test_the_median_of_dark_images_is_degenerate_and_not_dead() -> None:
 
 def test_the_weights_that_are_kept_are_the_models_own_on_the_cpu() -> None:
     kept: dict[str, Tensor] = {}
-    trained(RUN, keep=kept.update)
+    trained(RUN, on_weights=kept.update)
     assert {name: value.shape for name, value in kept.items()} == {
         name: value.shape for name, value in RegressionCNN().state_dict().items()
     }
@@ -371,7 +371,7 @@ def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
 
 def test_an_observer_hears_of_every_finished_epoch() -> None:
     heard: list[int] = []
-    trained(replace(RUN, epochs=3), learner=puppet(), observe=heard.append)
+    trained(replace(RUN, epochs=3), learner=puppet(), on_epoch=heard.append)
     assert heard == [1, 2, 3]
 
 
@@ -507,7 +507,7 @@ def test_epochs_before_the_time_limit_are_kept() -> None:
         assert time.monotonic() < deadline < time.monotonic() + 60
         for losses in epochs:
             return losses
-        raise Overtime
+        raise TimeLimitReached
 
     result = trained(RUN, Execution(timeout_seconds=60), puppet(train_epoch=second_one_too_long))
     assert (result.status, result.message) == ("timed_out", "stopped after 60 s")

@@ -1,7 +1,7 @@
 """The engines: ways of computing a Run. Each is a Learner, checked against the eager one.
 
-An entry names the module and class, imported when first used. A class may say by `unsuited(device,
-precision)` what it is not for, and by `unbuilt()` why this machine cannot have it.
+An entry names the module and class, imported when first used. A class may say by `unsupported_reason(device,
+precision)` what it is not for, and by `unavailable_reason()` why this machine cannot have it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bsr import training
 from bsr.data import Split
-from bsr.experiment import Execution, Result, Run
+from bsr.run import Execution, Result, Run
 
 ENGINES: Final[dict[str, str]] = {
     "eager": "bsr.training:EagerLearner",
@@ -36,12 +36,12 @@ def train(
     run: Run,
     split: Split,
     execution: Execution | None = None,
-    observe: Callable[[int], None] = lambda _epoch: None,
-    keep: Callable[[dict[str, Tensor]], None] | None = None,
+    on_epoch: Callable[[int], None] = lambda _epoch: None,
+    on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
     """Train one Run on the engine that `execution` names; see bsr.training.train."""
     execution = execution or Execution()
-    result = training.train(run, split, execution, learner(execution.engine), observe, keep)
+    result = training.train(run, split, execution, learner(execution.engine), on_epoch, on_weights)
     return replace(result, engine=execution.engine)
 
 
@@ -53,35 +53,35 @@ def resolve(engine: str, device: str, precision: str) -> str:
     """The engine that will train where `engine` was asked for; `auto` is the fastest that works there.
 
     Raises EngineError for one that is not for the device or precision. One that is, but has no compiler
-    here, gives way to eager: see `instead`.
+    here, gives way to eager: see `fallback_reason`.
     """
     if engine == "auto":
-        suited = [name for name in reversed(ENGINES) if not unsuited(name, device, precision)]
-        return next(name for name in suited if not unbuilt(name))
+        suited = [name for name in reversed(ENGINES) if not unsupported_reason(name, device, precision)]
+        return next(name for name in suited if not unavailable_reason(name))
     check_suited(engine, device, precision)
-    return "eager" if unbuilt(engine) else engine
+    return "eager" if unavailable_reason(engine) else engine
 
 
 def check_suited(engine: str, device: str, precision: str) -> None:
     """Raises EngineError for an engine that is not for a device or precision."""
-    if reason := unsuited(engine, device, precision):
+    if reason := unsupported_reason(engine, device, precision):
         raise EngineError(f"expected a Run that {engine!r} is for, got one where {reason}; use eager or auto")
 
 
-def instead(engine: str, device: str, precision: str) -> str:
+def fallback_reason(engine: str, device: str, precision: str) -> str:
     """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss."""
     wanted = reversed(ENGINES) if engine == "auto" else [engine]
-    suited = [name for name in wanted if not unsuited(name, device, precision)]
-    return unbuilt(suited[0]) if suited else ""
+    suited = [name for name in wanted if not unsupported_reason(name, device, precision)]
+    return unavailable_reason(suited[0]) if suited else ""
 
 
-def unsuited(engine: str, device: str, precision: str) -> str:
+def unsupported_reason(engine: str, device: str, precision: str) -> str:
     """Why an engine is not for a device or precision, in one clause; empty where it is."""
-    reason = getattr(learner(engine), "unsuited", None)
+    reason = getattr(learner(engine), "unsupported_reason", None)
     return str(reason(device, precision)) if reason is not None else ""
 
 
-def unbuilt(engine: str) -> str:
+def unavailable_reason(engine: str) -> str:
     """Why this machine cannot have an engine, in one line; empty where it can. May compile it."""
-    reason = getattr(learner(engine), "unbuilt", None)
+    reason = getattr(learner(engine), "unavailable_reason", None)
     return str(reason()) if reason is not None else ""

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from bsr.data import Split
-from bsr.experiment import Execution, Run
 from bsr.model import RegressionCNN
-from bsr.training import LOSSES, Evaluation, Overtime, evaluation
+from bsr.run import Execution, Run
+from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
@@ -61,7 +61,7 @@ class GraphLearner:
         self.warmup_seconds = time.perf_counter() - began if self.captures else 0.0
 
     @staticmethod
-    def unsuited(device: str, _precision: str) -> str:
+    def unsupported_reason(device: str, _precision: str) -> str:
         """See bsr.engines."""
         return "" if device.startswith("cuda") else f"the device is {device}, not CUDA"
 
@@ -156,7 +156,7 @@ class GraphLearner:
                 event.record()
             for play in self._stretches:
                 if time.monotonic() > deadline:
-                    raise Overtime
+                    raise TimeLimitReached
                 play()
             for event in events[1:]:
                 event.record()

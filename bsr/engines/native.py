@@ -17,9 +17,9 @@ from torch import Tensor
 from bsr.data import Split
 from bsr.engines import build
 from bsr.engines.build import KernelError
-from bsr.experiment import Execution, Run
 from bsr.model import IMAGE_SIZE, RegressionCNN
-from bsr.training import Evaluation, Overtime, evaluation
+from bsr.run import Execution, Run
+from bsr.training import Evaluation, TimeLimitReached, evaluation
 
 LOSSES: Final = {"mse": 0, "mae": 1}
 OPTIMISERS: Final = {"sgd": 0, "adam": 1}
@@ -59,7 +59,7 @@ class NativeLearner:
     """
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
-        if reason := self.unsuited(execution.device, run.precision):
+        if reason := self.unsupported_reason(execution.device, run.precision):
             raise ValueError(f"the native engine is not for this Run: {reason}; use the eager engine")
         began = time.perf_counter()
         self.kernel = kernel()
@@ -84,26 +84,29 @@ class NativeLearner:
         )
 
     @staticmethod
-    def unsuited(device: str, precision: str) -> str:
+    def unsupported_reason(device: str, precision: str) -> str:
         """See bsr.engines."""
         if precision != "float32":
             return f"the precision is {precision}, not float32"
         return "" if device == "cpu" else f"the device is {device}, not cpu"
 
     @staticmethod
-    def unbuilt() -> str:
+    def unavailable_reason() -> str:
         """See bsr.engines."""
         return available()
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See bsr.training.Learner; the deadline is looked at every 40 ms. Raises IndexError, Overtime."""
+        """See bsr.training.Learner; the deadline is looked at every 40 ms.
+
+        Raises IndexError, TimeLimitReached.
+        """
         order = self._checked_order(order)
         size = self.training.batch_size
         losses = torch.empty(-(-len(order) // size))
         steps = max(1, IMAGES_PER_CALL // max(size, FULL_REGISTER))
         for step in range(0, len(losses), steps):
             if time.monotonic() > deadline:
-                raise Overtime
+                raise TimeLimitReached
             some = order[step * size : (step + steps) * size]
             self.kernel.bsr_train(self.training, some.data_ptr(), len(some), losses[step:].data_ptr())
         return losses

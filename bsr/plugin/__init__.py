@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bsr.plain import plain
-from bsr.plugin import checks, collection, ending, measuring, options, starting, writing
-from bsr.plugin.measuring import describe_labels, measure, run, time_harness
+from bsr.plugin import checks, collection, fixtures, json_output, options, session_end, session_start
+from bsr.plugin.fixtures import describe_labels, measure, run, time_harness
 from bsr.plugin.state import STATE, State, state
+from bsr.strict_json import plain
 
 __all__ = ["describe_labels", "measure", "run", "time_harness"]
 
@@ -63,7 +63,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """
     collected = yield
     if not session.testsfailed or session.config.option.continue_on_collection_errors:
-        starting.start(session.config, session.items)
+        session_start.start(session.config, session.items)
     return collected
 
 
@@ -80,7 +80,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     try:
         return (yield)
     finally:
-        ending.finish(session.config)
+        session_end.finish(session.config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -89,7 +89,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Every case gets a status and a line."""
     report = yield
-    measuring.settle(item, call, report)
+    fixtures.settle(item, call, report)
     return report
 
 
@@ -103,7 +103,7 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Write everything before the host does, where the session ended before its first case."""
-    if not ending.finish(session.config):
+    if not session_end.finish(session.config):
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     return (yield)
 
@@ -121,7 +121,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """The fingerprint, where GPUs are told apart."""
     session = state(config).session
     if session is not None:
-        machine_info["bsr"] = writing.machine_info(session)
+        machine_info["bsr"] = json_output.machine_info(session)
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
@@ -138,9 +138,9 @@ def pytest_terminal_summary(
     try:
         return (yield)
     finally:
-        ending.say(terminalreporter, state(config), max(110, shutil.get_terminal_size().columns))
+        session_end.say(terminalreporter, state(config), max(110, shutil.get_terminal_size().columns))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let the next session begin."""
-    ending.release(config)
+    session_end.release(config)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from filelock import FileLock, Timeout
 
-from bsr.experiment import Execution
+from bsr.run import Execution
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bsr.experiment import EXPERIMENTS, Run
+from bsr.experiments import EXPERIMENTS
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.state import RUN, state
+from bsr.run import Run
 
 
 def experiment_of(item: pytest.Item) -> str | None:
@@ -34,7 +35,7 @@ def _known(name: str) -> str:
     if name not in EXPERIMENTS:
         raise pytest.UsageError(
             f"marker experiment: expected one of {', '.join(EXPERIMENTS)}, got {name!r}; "
-            "add it to bsr.experiment.EXPERIMENTS"
+            "add it to bsr.experiments.EXPERIMENTS"
         )
     return name
 

@@ -13,8 +13,8 @@ import torch
 
 from bsr import engines, machine, training
 from bsr.data import load_split
-from bsr.experiment import Execution, Run
-from bsr.plain import one_line
+from bsr.run import Execution, Run
+from bsr.strict_json import one_line
 
 PROBE_STEPS: Final = 3
 PROBE_TEST_IMAGES: Final = 500

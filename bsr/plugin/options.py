@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr.experiment import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Execution, Grid, Run, plan
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid, plan
 from bsr.refinement import EXPERIMENT as REFINED
 from bsr.refinement import RefinementError, best_rates
+from bsr.run import Execution, Run
 
 T = TypeVar("T", int, float)
 DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"

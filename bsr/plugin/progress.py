@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bsr.experiment import FINISHED, Result, Run
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
+from bsr.run import FINISHED, Result, Run
 
 LABEL_WIDTH: Final = 30
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bsr import journal
-from bsr.document import Case, HarnessTiming, LabelDistribution, Study
-from bsr.experiment import FINISHED, Execution, Result, Run, Status
-from bsr.plain import one_line
 from bsr.plugin.signals import SIGNALS
+from bsr.run import FINISHED, Execution, Result, Run, Status
+from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
+from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
     from bsr.executors import Computed
@@ -176,12 +176,12 @@ class Session:
         """Whether every planned Run came to an end of its own."""
         return all(key in self.results and self.results[key].status != "interrupted" for key in self.runs)
 
-    def study(self) -> Study:
+    def as_record(self) -> SessionRecord:
         """The `bsr` part of the JSON: every planned case with its status."""
         results = {
             key: self.results.get(key, Result(run=run, status="not_run")) for key, run in self.runs.items()
         }
-        return Study(
+        return SessionRecord(
             preset=self.options.preset,
             experiments=self.options.experiments,
             command=self.header.command,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bsr.experiment import Run
+from bsr.run import Run
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
-from bsr.experiment import EXPERIMENTS, PRESETS, Result, Run, plan
+from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
+from bsr.run import Result, Run
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
 MUCH_LARGER: Final = 1.5
@@ -30,7 +31,9 @@ def header(session: Session, estimate: Estimate) -> list[str]:
     device = f"{machine['device_name']} ({machine['device']}), engine {machine['engine']}"
     lines = [f"bsr: {device}, {machine['threads']} thread(s){workers}, torch {machine['torch']}"]
     asked, used = session.options.execution.engine, session.header.execution
-    if used.engine != asked and (why := engines.instead(asked, used.device, session.options.grid.precision)):
+    if used.engine != asked and (
+        why := engines.fallback_reason(asked, used.device, session.options.grid.precision)
+    ):
         lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
     if runs:
         waiting = [run for run in runs if run.key not in session.results]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bsr import stats
-from bsr.experiment import EXPERIMENTS
+from bsr.experiments import EXPERIMENTS
 from reports.compare.guards import check_comparable, nothing_shared
 from reports.compare.pairs import Pair
 from reports.compare.series import Series, commit_of, named, series_of

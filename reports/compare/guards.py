@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bsr.experiment import EXPERIMENTS, RUN_FIELDS, Run
+from bsr.experiments import EXPERIMENTS
+from bsr.run import RUN_FIELDS, Run
 from reports.frame import Frame
 from reports.load import RefusedError
 from reports.text import listed, printable
@@ -36,8 +37,8 @@ def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]
     Tasks, batch sizes and seeds may differ: what both have is compared. So may what an experiment varies.
     """
     found: list[tuple[str, object, object]] = []
-    if first.study.dataset_digest != second.study.dataset_digest:
-        found.append(("dataset digest", first.study.dataset_digest, second.study.dataset_digest))
+    if first.session.dataset_digest != second.session.dataset_digest:
+        found.append(("dataset digest", first.session.dataset_digest, second.session.dataset_digest))
     shared = _shared(first, second)
     for field in RUN_FIELDS:
         values = list(_values(shared, field))
@@ -54,7 +55,7 @@ def _shared(first: Frame, second: Frame) -> Shared:
 
 
 def _runs(frame: Frame) -> Iterator[tuple[str, str, Run]]:
-    for case in frame.study.cases:
+    for case in frame.session.cases:
         for name in (name for name in EXPERIMENTS if name in case.cases):
             yield name, case.result.run.task, case.result.run
 

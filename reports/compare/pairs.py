@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from bsr import stats
-from bsr.experiment import Result, Run
+from bsr.run import Result, Run
 from reports.compare.series import Cells, Series, epoch_seconds
 from reports.text import counted, listed
 
@@ -161,7 +161,7 @@ class Pair:
             mine = {case.key for case in series.cases}
             statuses = Counter(
                 case.result.status.replace("_", " ")
-                for case in series.frame.study.cases
+                for case in series.frame.session.cases
                 if self.experiment in case.cases and case.result.final_mse is None
                 if case.key in mine or not case.result.training_seconds
             )

@@ -10,8 +10,8 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
-from bsr.document import Case
-from bsr.experiment import Result, Run
+from bsr.run import Result, Run
+from bsr.schema import Case
 from reports.frame import Frame, Timing, timing_of
 from reports.load import RefusedError
 from reports.text import counted, printable
@@ -36,7 +36,7 @@ class Series:
     @cached_property
     def environment(self) -> Mapping[str, Any]:
         """The fingerprint of its machine; empty where none was recorded."""
-        return self.frame.study.environments.get(self.timing.environment, {})
+        return self.frame.session.environments.get(self.timing.environment, {})
 
     def cells(self, experiment: str) -> Cells:
         """The cells of an experiment."""
@@ -88,7 +88,7 @@ def commit_of(about: Mapping[str, Any]) -> str:
 def series_of(frame: Frame) -> list[Series]:
     """A recording's series, that with the most cases first; cases that never trained are in none."""
     timings: dict[Timing, list[Case]] = {}
-    for case in frame.study.cases:
+    for case in frame.session.cases:
         if case.result.training_seconds:
             timings.setdefault(timing_of(case.result), []).append(case)
     found = [Series(frame, timing, tuple(cases)) for timing, cases in sorted(timings.items())]

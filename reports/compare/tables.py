@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bsr import stats
-from bsr.experiment import Run
+from bsr.run import Run
 from reports.compare import Comparison
 from reports.compare.pairs import Pair
 from reports.compare.series import commit_of

@@ -8,7 +8,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 
-from bsr.document import HarnessTiming
+from bsr.schema import HarnessTiming
 from reports import style
 from reports.drawing import Panel
 from reports.figures.spec import Drawing, legend
@@ -25,7 +25,7 @@ Measure = Callable[[Cells, HarnessTiming], float | None]
 
 def harness(frame: Frame) -> Drawing | None:
     """The harness's own benchmark: time per epoch of every loop, beside the textbook's, and of the peak."""
-    timings = frame.study.harness
+    timings = frame.session.harness
     if not timings:
         return None
     cells = {(timing.loop, timing.batch_size): timing for timing in timings}

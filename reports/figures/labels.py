@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bsr.document import LabelDistribution
+from bsr.schema import LabelDistribution
 from reports import style
 from reports.drawing import Panel
 from reports.figures.spec import Drawing
@@ -22,7 +22,7 @@ _SQUARED = {"var"}
 def label_distributions(frame: Frame) -> Drawing | None:
     """Box plots of the labels, tasks of one unit side by side."""
     labels = sorted(
-        frame.study.labels, key=lambda label: (frame.tasks.index(label.task), label.dataset, label.split)
+        frame.session.labels, key=lambda label: (frame.tasks.index(label.task), label.dataset, label.split)
     )
     if not labels:
         return None

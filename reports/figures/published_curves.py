@@ -9,7 +9,7 @@ from statistics import fmean, median
 from matplotlib.axes import Axes
 
 from bsr import paper
-from bsr.experiment import Result
+from bsr.run import Result
 from reports import style
 from reports.drawing import Panel
 from reports.figures.marks import DASHED, REFERENCE_LINE, band, by_epoch, epoch_axis

@@ -10,7 +10,8 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import paper, stats
-from bsr.experiment import LOG_GRID, Result
+from bsr.experiments import LOG_GRID
+from bsr.run import Result
 from reports import style
 from reports.drawing import Panel
 from reports.figures.marks import dots, mean_curves

@@ -9,7 +9,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.experiment import Result
+from bsr.run import Result
 from reports import style
 from reports.compare import Comparison, Series
 from reports.figures.spec import legend

@@ -7,7 +7,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 
-from bsr.experiment import Result
+from bsr.run import Result
 from reports import style
 from reports.drawing import Panel
 from reports.figures.spec import Drawing, legend

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bsr import stats
-from bsr.experiment import Result
+from bsr.run import Result
 from reports import style
 from reports.drawing import Panel
 from reports.figures.marks import dots

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from bsr import paper, stats
-from bsr.experiment import Result
+from bsr.run import Result
 from reports.figures.longer import usual_epochs
 from reports.figures.rates import best_rate, by_rate, rate_finals
 from reports.findings.basis import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from bsr import paper, stats
-from bsr.experiment import Result
+from bsr.run import Result
 from reports.figures.target import TARGET, Unit, reached
 from reports.findings.basis import (
     Finding,

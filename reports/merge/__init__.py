@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from bsr import durable
-from bsr.document import Study
+from bsr.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.load import RefusedError
 from reports.merge.document import document
+from reports.merge.session import merged
 from reports.merge.sources import Source, read
-from reports.merge.study import merged
 from reports.text import counted, listed, printable
 
 __all__ = ["Source", "main", "merge", "merged", "read"]
@@ -40,31 +40,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        study, notes = merge(options.sources, options.output, keep_first=options.keep_first)
+        session, notes = merge(options.sources, options.output, keep_first=options.keep_first)
     except (RefusedError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     path = printable(str(options.output))
-    print(f"merged: {path}, {study.finished:,} of {counted(study.planned, 'case')} finished")
+    print(f"merged: {path}, {session.finished:,} of {counted(session.planned, 'case')} finished")
     for note in notes:
         print(f"note: {printable(note)}")
     print(f"draw it with: python -m reports {path}")
     return 0
 
 
-def merge(paths: Sequence[Path], output: Path, *, keep_first: bool = False) -> tuple[Study, list[str]]:
+def merge(
+    paths: Sequence[Path], output: Path, *, keep_first: bool = False
+) -> tuple[SessionRecord, list[str]]:
     """Write `output` whole or not at all; returns the study in it, and what should be known of it.
 
-    `keep_first` as in reports.merge.study.merged.
+    `keep_first` as in reports.merge.session.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
     if output.resolve() in {path.resolve() for path in paths}:
         raise RefusedError(f"--output: expected another file than the sources, got {output}")
     sources = [read(path) for path in paths]
-    study = merged(sources, keep_first=keep_first)
-    content = msgspec.json.encode(document(sources, study))
+    session = merged(sources, keep_first=keep_first)
+    content = msgspec.json.encode(document(sources, session))
     durable.replace_file(output, msgspec.json.format(content, indent=1) + b"\n")
-    return study, list(_notes(sources))
+    return session, list(_notes(sources))
 
 
 def _notes(sources: Sequence[Source]) -> Iterator[str]:
@@ -72,7 +74,7 @@ def _notes(sources: Sequence[Source]) -> Iterator[str]:
     commits = {source.name: commit_of(source.part("commit_info")) for source in sources if source.document}
     if len(set(commits.values())) > 1:
         yield "commits differ: " + "; ".join(f"{name}: {said or 'unknown'}" for name, said in commits.items())
-    results = [case.result for source in sources for case in source.study.cases]
+    results = [case.result for source in sources for case in source.session.cases]
     modes = sorted({result.timing for result in results if result.training_seconds})
     if len(modes) > 1:
         yield f"runs timed {listed(modes)} stay apart in the report"

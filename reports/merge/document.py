@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
 
-from bsr.document import Study
-from bsr.experiment import FINISHED
+from bsr.run import FINISHED
+from bsr.schema import SessionRecord
 from reports.merge.entries import entry
 from reports.merge.sources import Source
 
@@ -22,21 +22,21 @@ _UNKNOWN_COMMIT: Final = {
 }
 
 
-def document(sources: Sequence[Source], study: Study) -> dict[str, Any]:
+def document(sources: Sequence[Source], session: SessionRecord) -> dict[str, Any]:
     """The whole document, `bsr` part included."""
     machine = next((part for source in sources if (part := source.part("machine_info"))), None)
     commit = next((part for source in sources if (part := source.part("commit_info"))), None)
     return {
-        "machine_info": machine or _machine_info(study),
+        "machine_info": machine or _machine_info(session),
         "commit_info": commit or _UNKNOWN_COMMIT,
-        "benchmarks": list(_benchmarks(sources, study)),
+        "benchmarks": list(_benchmarks(sources, session)),
         "datetime": datetime.now(UTC).isoformat(),
         "version": version("pytest-benchmark"),
-        "bsr": study,
+        "bsr": session,
     }
 
 
-def _benchmarks(sources: Sequence[Source], study: Study) -> Iterator[dict[str, Any]]:
+def _benchmarks(sources: Sequence[Source], session: SessionRecord) -> Iterator[dict[str, Any]]:
     """An entry per finished case and experiment: as pytest-benchmark wrote it, or made from the journal.
 
     Then what is no case of the study (label distributions), each once.
@@ -48,16 +48,16 @@ def _benchmarks(sources: Sequence[Source], study: Study) -> Iterator[dict[str, A
         key = about.get("key") if isinstance(about, dict) else None
         held, name = (written, (key, made.get("param"))) if key else (others, made.get("fullname"))
         held.setdefault(str(name), made)
-    for case in study.cases:
+    for case in session.cases:
         if case.result.status in FINISHED:
             for experiment, case_id in case.cases.items():
                 yield written.get(str((case.key, case_id))) or entry(case, experiment)
     yield from others.values()
 
 
-def _machine_info(study: Study) -> dict[str, Any]:
+def _machine_info(session: SessionRecord) -> dict[str, Any]:
     """What the fingerprint says, in pytest-benchmark's words."""
-    about = next(iter(study.environments.values()), {})
+    about = next(iter(session.environments.values()), {})
     return {
         "system": str(about.get("system") or "").partition(" ")[0],
         "python_version": about.get("python"),

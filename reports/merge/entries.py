@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bsr.document import Case, extra_info, group
-from bsr.experiment import EXPERIMENTS
+from bsr.experiments import EXPERIMENTS
+from bsr.schema import Case, extra_info, group
 
 _OPTIONS: Final = {
     "disable_gc": False,

@@ -11,23 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from bsr import journal
-from bsr.document import Case, Study
-from bsr.experiment import (
-    DEFAULT_PRESET,
-    EXPERIMENTS,
-    FINISHED,
-    PRESETS,
-    Experiment,
-    Grid,
-    Preset,
-    Result,
-    Run,
-)
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Experiment, Grid, Preset
+from bsr.run import FINISHED, Result, Run
+from bsr.schema import Case, SessionRecord
 from reports.load import MAX_BYTES, RefusedError
 from reports.text import printable
 
 
-def read(path: Path) -> Study:
+def read(path: Path) -> SessionRecord:
     """The last session of a journal, with the results of all. Raises RefusedError, one line."""
     name = printable(str(path))
     try:
@@ -40,10 +31,10 @@ def read(path: Path) -> Study:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
         raise RefusedError(f"{name}: expected a journal with a session in it, got an empty one; leave it out")
-    return _study(history.header, history)
+    return _session(history.header, history)
 
 
-def _study(header: journal.Header, history: journal.History) -> Study:
+def _session(header: journal.Header, history: journal.History) -> SessionRecord:
     runs = {run.key: run for run in (*header.planned, *(result.run for result in history.results.values()))}
     named = cases_of(runs.values(), header.command)
     cases = tuple(
@@ -51,7 +42,7 @@ def _study(header: journal.Header, history: journal.History) -> Study:
         for key, run in runs.items()
     )
     ends = [result.finished_at for result in history.results.values() if result.finished_at]
-    return Study(
+    return SessionRecord(
         preset=_option(header.command, "preset") or DEFAULT_PRESET,
         experiments=tuple(dict.fromkeys(name for case in cases for name in case.cases)),
         command=header.command,

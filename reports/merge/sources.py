@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsr.document import Study
+from bsr.schema import SessionRecord
 from reports.load import load, read_bounded
 from reports.merge import journals
 from reports.text import printable
@@ -18,7 +18,7 @@ class Source:
     """One file to merge."""
 
     path: Path
-    study: Study
+    session: SessionRecord
     document: dict[str, Any]
     """pytest-benchmark's document as it was written; empty for a journal."""
 
@@ -30,8 +30,8 @@ class Source:
     @property
     def machines(self) -> dict[str, dict[str, Any]]:
         """Fingerprints of the machines that gave its results, by identity."""
-        used = {case.result.environment for case in self.study.cases} - {""}
-        return {name: self.study.environments.get(name, {}) for name in sorted(used)}
+        used = {case.result.environment for case in self.session.cases} - {""}
+        return {name: self.session.environments.get(name, {}) for name in sorted(used)}
 
     @property
     def measured(self) -> list[dict[str, Any]]:
@@ -49,5 +49,5 @@ def read(path: Path) -> Source:
     """A benchmark JSON, or a journal where the name ends in .jsonl. Raises RefusedError."""
     if path.suffix == ".jsonl":
         return Source(path, journals.read(path), {})
-    study = load(path).study
-    return Source(path, study, json.loads(read_bounded(path).decode("utf-8")))
+    session = load(path).session
+    return Source(path, session, json.loads(read_bounded(path).decode("utf-8")))

@@ -11,13 +11,13 @@ from typing import Final
 import pytest
 
 from bsr import durable
-from bsr.document import Study
-from bsr.experiment import FINISHED
 from bsr.journal import End, JournalError
-from bsr.plain import one_line
-from bsr.plugin import resuming, writing
+from bsr.plugin import json_output, resume
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
+from bsr.run import FINISHED
+from bsr.schema import SessionRecord
+from bsr.strict_json import one_line
 
 REMEDY: Final = "everything measured is in the journal: run the same command with --bsr-resume"
 
@@ -63,9 +63,9 @@ def _write_json(config: pytest.Config, known: State) -> None:
     path = known.options.json
     if path is None:
         return
-    study = known.session.study() if known.session is not None else None
-    if study is not None or any(writing.benchmarks(config)):
-        durable.replace_file(path, writing.text(writing.document(config, study)))
+    record = known.session.as_record() if known.session is not None else None
+    if record is not None or any(json_output.benchmarks(config)):
+        durable.replace_file(path, json_output.text(json_output.document(config, record)))
 
 
 def _close_journal(_config: pytest.Config, known: State) -> None:
@@ -76,7 +76,7 @@ def _close_journal(_config: pytest.Config, known: State) -> None:
     if session.complete and not known.problems:
         session.journal.append(End(finished_at=datetime.now(UTC).isoformat(timespec="seconds")))
         if known.options.json is not None:
-            resuming.remove_finished(session.journal.path)
+            resume.remove_finished(session.journal.path)
     session.journal.close()
 
 
@@ -104,11 +104,11 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         reporter.section("batch-size study", sep="-")
         reporter.write_line(tables(session, width))
     if session.harness:
-        from bsr.harness import table  # noqa: PLC0415 - loads torch
+        from bsr.loops import table  # noqa: PLC0415 - loads torch
 
         reporter.write_line(table(session.harness))
-    study = session.study()
-    reporter.write_line(f"bsr: {study.finished} of {study.planned} cases finished{_others(study)}")
+    record = session.as_record()
+    reporter.write_line(f"bsr: {record.finished} of {record.planned} cases finished{_others(record)}")
     reporter.write_line(f"bsr: journal {session.journal.path}")
     if known.options.json is not None and not known.problems:
         reporter.write_line(f"bsr: records {known.options.json}")
@@ -117,7 +117,7 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         reporter.write_line("bsr: go on with the same command and --bsr-resume")
 
 
-def _others(study: Study) -> str:
+def _others(record: SessionRecord) -> str:
     """What became of those that did not finish: `, 1 failed, 3 not_run`."""
-    counts = Counter(case.result.status for case in study.cases if case.result.status not in FINISHED)
+    counts = Counter(case.result.status for case in record.cases if case.result.status not in FINISHED)
     return "".join(f", {count} {status}" for status, count in sorted(counts.items()))

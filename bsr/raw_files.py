@@ -35,7 +35,7 @@ class DataError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatasetFolder:
     """Where a data set's files lie, as torchvision lays them out."""
 
     dataset: str
@@ -75,7 +75,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def alone_in(place: Place) -> Iterator[None]:
+def alone_in(place: DatasetFolder) -> Iterator[None]:
     """One process at a time; the others wait. Raises DataError where nothing can be written there."""
     try:
         place.raw.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def alone_in(place: Place) -> Iterator[None]:
         ) from error
 
 
-def supply(place: Place, reader: Any) -> None:
+def supply(place: DatasetFolder, reader: Any) -> None:
     """Put the raw files there; `reader` is torchvision's class. Raises DataError, OSError (see alone_in)."""
     bundled = place.own and place.dataset == BUNDLED
     if place.own:
@@ -111,7 +111,7 @@ def _unpacked(archive: Any, remedy: str) -> bytes:
         raise DataError(f"{archive}: expected a gzip archive, got {reason(error)}; {remedy}") from error
 
 
-def _download(place: Place, reader: Any) -> None:
+def _download(place: DatasetFolder, reader: Any) -> None:
     """What is missing, through torchvision into a folder beside, since it writes in place."""
     missing = ", ".join(place.missing)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bsr.experiment import SCHEMA, Result
+from bsr.run import SCHEMA, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class HarnessTiming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
+class SessionRecord:
     """One session."""
 
     schema: int = SCHEMA

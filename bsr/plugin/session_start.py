@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bsr import durable
-from bsr.experiment import Run
 from bsr.journal import Header, JournalError, journal_path
-from bsr.plugin import checks, places, resuming, writing
+from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned
 from bsr.plugin.options import Options
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import State, state
+from bsr.run import Run
 
 
 def start(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,26 +52,26 @@ def _session(
     config: pytest.Config, options: Options, path: Path, runs: tuple[Run, ...], ids: dict[str, dict[str, str]]
 ) -> Session:
     """The Session with its journal open, its executor ready, and what is resumed taken over."""
-    history = resuming.history_at(path, resume=options.resume)  # what is refused at once needs no torch
-    place = places.find(options, runs)
+    history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
+    where = backend.find(options, runs)
     header = Header(
         planned=runs,
-        execution=place.execution,
-        workers=place.workers,
-        dataset_digest=place.dataset_digest,
-        environment=place.environment,
+        execution=where.execution,
+        workers=where.workers,
+        dataset_digest=where.dataset_digest,
+        environment=where.environment,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
     )
     SIGNALS.take_over()
     try:
-        session = Session(options, header, ids, resuming.open_journal(path, history, header, options))
+        session = Session(options, header, ids, resume.open_journal(path, history, header, options))
     except JournalError:
-        place.leave()
+        where.leave()
         raise
-    session.executor = place.executor(session.epoch)
+    session.executor = where.executor(session.epoch)
     if options.resume:
-        taken = resuming.finished(history, runs, header.execution.save_models)
+        taken = resume.finished(history, runs, header.execution.save_models)
         session.resume(taken, history.environments)
     return session
 
@@ -92,7 +92,7 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     for line in summary.header(session, estimate):
         reporter.write_line(line)
     for compared in known.compared:
-        for line in summary.unlike(compared, writing.machine_info(session)):
+        for line in summary.unlike(compared, json_output.machine_info(session)):
             reporter.write_line(line, yellow=True)
     if session.runs:
         reporter.showfspath = False  # the cases have lines of their own

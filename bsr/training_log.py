@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsr.experiment import Run, Status
+from bsr.run import Run, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def evaluation(predictions: Tensor, labels: Tensor) -> Evaluation:
 
 
 @dataclass(slots=True)
-class Record:
+class TrainingLog:
     """What a training has shown so far, under the names of Result's fields."""
 
     test_mse: list[float | None] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Record:
         self.prediction_spread = _finite(measured.prediction_spread)
 
     @property
-    def goes_on(self) -> bool:
+    def finite(self) -> bool:
         """Whether everything was finite so far, so that there is something to train on."""
         return self.diverged_at_step is None and self.test_mse[-1] is not None
 
@@ -77,7 +77,7 @@ class Record:
         """Status and message of a training that came to its end."""
         if self.diverged_at_step is not None:
             return "diverged", f"the training loss was not finite at step {self.diverged_at_step}"
-        if not self.goes_on:
+        if not self.finite:
             return "diverged", f"the test MSE was not finite after step {self.steps}"
         if baseline and self.prediction_spread == 0:
             return "dead", "the predictions are constant where the labels are not"

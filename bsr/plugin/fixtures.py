@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bsr.document import extra_info, group
-from bsr.experiment import FINISHED, Result, Run
 from bsr.journal import JournalError
-from bsr.plain import one_line
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id
 from bsr.plugin.session import Session
 from bsr.plugin.state import RUN, measured_session, state
+from bsr.run import FINISHED, Result, Run
+from bsr.schema import extra_info, group
+from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from bsr.document import HarnessTiming, LabelDistribution
+    from bsr.schema import HarnessTiming, LabelDistribution
 
 
 class RunUnfinished(Exception):  # noqa: N818 - a status, raised past pytest-benchmark so that it drops the case
@@ -104,7 +104,7 @@ def describe_labels(
 def time_harness(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[], list[HarnessTiming]]:
-    """`time_harness()` times every loop of bsr.harness in turn, and records the seconds."""
+    """`time_harness()` times every loop of bsr.loops in turn, and records the seconds."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     capture = request.getfixturevalue("capfd")
 
@@ -113,7 +113,7 @@ def time_harness(
             reporter.write_line(f"  {text}")
 
     def timed() -> list[HarnessTiming]:
-        from bsr.harness import Harness  # noqa: PLC0415 - loads torch
+        from bsr.loops import Harness  # noqa: PLC0415 - loads torch
 
         session = measured_session(request.config)
         grid = session.options.grid

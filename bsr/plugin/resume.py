@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bsr.experiment import FINISHED, Result, Run
 from bsr.journal import Header, History, Journal, JournalError, differences, read
+from bsr.run import FINISHED, Result, Run
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from bsr.document import Case, Study
-from bsr.experiment import FINISHED, Result
+from bsr.run import FINISHED, Result
+from bsr.schema import Case, SessionRecord
 from reports.check import FaultError, check
 from reports.compare.guards import differences
 from reports.frame import Frame
@@ -29,41 +29,41 @@ _OF_THE_SESSION: Final = frozenset(
 """What differs between two results of one Run that was trained twice to the same end."""
 
 
-def merged(sources: Sequence[Source], *, keep_first: bool = False) -> Study:
+def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRecord:
     """One study of all. Raises RefusedError where they are of different trainings, machines or results.
 
     With `keep_first`, of a Run that several files trained to the same end, the first one's times are kept.
     """
     for other in sources[1:]:
         _check_mergeable(sources[0], other)
-    studies = [source.study for source in sources]
+    studies = [source.session for source in sources]
     cases = _cases(sources, keep_first=keep_first)
-    study = Study(
+    session = SessionRecord(
         preset=studies[0].preset,
-        experiments=tuple(dict.fromkeys(name for study in studies for name in study.experiments)),
-        command=" && ".join(dict.fromkeys(study.command for study in studies if study.command)),
+        experiments=tuple(dict.fromkeys(name for session in studies for name in session.experiments)),
+        command=" && ".join(dict.fromkeys(session.command for session in studies if session.command)),
         options=_options(sources),
         dataset_digest=studies[0].dataset_digest,
-        started_at=min(study.started_at for study in studies),
-        finished_at=max(study.finished_at for study in studies),
-        wall_seconds=sum(study.wall_seconds for study in studies),
+        started_at=min(session.started_at for session in studies),
+        finished_at=max(session.finished_at for session in studies),
+        wall_seconds=sum(session.wall_seconds for session in studies),
         planned=len(cases),
         finished=sum(case.result.status in FINISHED for case in cases),
-        environments={name: about for study in studies for name, about in study.environments.items()},
+        environments={name: about for session in studies for name, about in session.environments.items()},
         cases=cases,
         labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
         harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
     )
     try:
-        check(study)
+        check(session)
     except FaultError as fault:
         raise RefusedError(f"the files together: {fault}") from fault
-    return study
+    return session
 
 
 def _check_mergeable(first: Source, other: Source) -> None:
     """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
-    frames = [Frame(Recording(path=source.path, study=source.study)) for source in (first, other)]
+    frames = [Frame(Recording(path=source.path, session=source.session)) for source in (first, other)]
     found = [*differences(*frames), *_unlike_machines(first, other)]
     if found:
         said = "; ".join(
@@ -83,7 +83,7 @@ def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object
             (name, about.get(name), its.get(name)) for name in names if about.get(name) != its.get(name)
         ]
         yield from fields_ or [("environment", identity, its_identity)]
-    engines = [sorted({case.result.engine for case in one.study.cases} - {""}) for one in (first, other)]
+    engines = [sorted({case.result.engine for case in one.session.cases} - {""}) for one in (first, other)]
     if not unknown and all(engines) and engines[0] != engines[1]:
         yield "engine", listed(engines[0]), listed(engines[1])
 
@@ -96,7 +96,7 @@ def _cases(sources: Sequence[Source], *, keep_first: bool) -> tuple[Case, ...]:
     """Every planned case once, with the best that any source says of it; experiments of all."""
     found: dict[str, tuple[Source, Case]] = {}
     for source in sources:
-        for case in source.study.cases:
+        for case in source.session.cases:
             held = found.get(case.key)
             if held is None:
                 found[case.key] = source, case
@@ -138,7 +138,7 @@ def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> It
     """The rows of `labels` or `harness` of all, each once. Raises RefusedError for two unlike ones."""
     found: dict[tuple[object, ...], tuple[Source, object]] = {}
     for source in sources:
-        for row in getattr(source.study, part):
+        for row in getattr(source.session, part):
             name = tuple(getattr(row, field) for field in identity)
             holder, held = found.setdefault(name, (source, row))
             if held != row:
@@ -151,10 +151,10 @@ def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> It
 
 def _options(sources: Sequence[Source]) -> dict[str, Any]:
     """The options of all; those in which they differ, one after the other."""
-    names = dict.fromkeys(name for source in sources for name in source.study.options)
+    names = dict.fromkeys(name for source in sources for name in source.session.options)
     options: dict[str, Any] = {}
     for name in names:
-        values = [source.study.options[name] for source in sources if name in source.study.options]
+        values = [source.session.options[name] for source in sources if name in source.session.options]
         same = all(value == values[0] for value in values)
         options[name] = values[0] if same else "; ".join(dict.fromkeys(map(str, values)))
     return {**options, "merged_from": [source.path.name for source in sources]}

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from bsr import engines
-from bsr.harness import ALL_CORES, EAGER, MULTIPLY_ADDS_PER_IMAGE, ONE_CORE, TEXTBOOK, Harness, table
+from bsr.loops import ALL_CORES, EAGER, MULTIPLY_ADDS_PER_IMAGE, ONE_CORE, TEXTBOOK, Harness, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -28,7 +28,7 @@ def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:
 
 
 @pytest.mark.usefixtures("one_core")
-@pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
+@pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     told: list[str] = []
     timings = Harness(train_images=256, batch_sizes=(16, 100)).measure(rounds=2, tell=told.append)
@@ -41,7 +41,7 @@ def test_every_loop_is_timed_once_per_round_in_turn() -> None:
 
 
 @pytest.mark.usefixtures("one_core")
-@pytest.mark.skipif(bool(engines.unbuilt("native")), reason="no compiler on this machine")
+@pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_the_table_gives_medians_ratios_and_shares_of_the_peak() -> None:
     timings = Harness(train_images=256, batch_sizes=(16,)).measure(rounds=1)
     rows = [line.split() for line in table(timings).splitlines()[1:]]

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines, machine
 from bsr.data import Split, load_split
-from bsr.document import HarnessTiming
-from bsr.experiment import TUNED_LEARNING_RATE, Execution, Run
+from bsr.experiments import TUNED_LEARNING_RATE
+from bsr.run import Execution, Run
+from bsr.schema import HarnessTiming
 from bsr.training import Learner, data_order, initial_model
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
@@ -133,7 +134,7 @@ class Harness:
         split = load_split(run, self.folder)
         cores = machine.usable_cores()
         loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
-        if not engines.unbuilt("native"):
+        if not engines.unavailable_reason("native"):
             loops[ONE_CORE] = engine_epoch("native", 1, run, split)
             loops[ALL_CORES] = crowded_epoch("native", cores, run, split)
         return loops

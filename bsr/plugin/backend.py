@@ -8,35 +8,35 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.experiment import Execution, Run
 from bsr.plugin import checks
 from bsr.plugin.options import Options
 from bsr.plugin.session import RunExecutor
+from bsr.run import Execution, Run
 
-Observe = Callable[[Run, int], None]
+OnEpoch = Callable[[Run, int], None]
 """Told of a Run and the number of its finished epochs."""
 
 
-class Place(NamedTuple):
+class Backend(NamedTuple):
     """What a session's header says of it, and the executor that computes there."""
 
     execution: Execution
     workers: int
     dataset_digest: str
     environment: dict[str, Any]
-    executor: Callable[[Observe], RunExecutor]
+    executor: Callable[[OnEpoch], RunExecutor]
 
     def leave(self) -> None:
         """Give it up unused."""
         self.executor(lambda _run, _epoch: None).shutdown(cancel_futures=True)
 
 
-def find(options: Options, runs: tuple[Run, ...]) -> Place:
+def find(options: Options, runs: tuple[Run, ...]) -> Backend:
     """The place that the options ask for. Raises pytest.UsageError where it will not do. Loads torch."""
     return _cluster(options, options.dask) if options.dask else _this_machine(options, runs)
 
 
-def _this_machine(options: Options, runs: tuple[Run, ...]) -> Place:
+def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     from bsr import machine  # noqa: PLC0415 - loads torch, which only a session that measures needs
 
     execution, workers = checks.execution(options)
@@ -44,19 +44,19 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Place:
     test_images = max((run.test_images for run in runs), default=1)
     digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
 
-    def executor(observe: Observe) -> RunExecutor:
+    def executor(on_epoch: OnEpoch) -> RunExecutor:
         if workers:
             from bsr.workers import Workers  # noqa: PLC0415
 
             return Workers(workers)
-        from bsr.executors import Here  # noqa: PLC0415
+        from bsr.executors import InProcess  # noqa: PLC0415
 
-        return Here(observe)
+        return InProcess(on_epoch)
 
-    return Place(execution, workers, digest, machine.fingerprint(execution), executor)
+    return Backend(execution, workers, digest, machine.fingerprint(execution), executor)
 
 
-def _cluster(options: Options, address: str) -> Place:
+def _cluster(options: Options, address: str) -> Backend:
     from bsr.cluster import Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
@@ -65,4 +65,4 @@ def _cluster(options: Options, address: str) -> Place:
         cluster = Cluster(address, asked, options.grid.dataset, options.grid.precision)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
-    return Place(cluster.execution, 0, cluster.digest, cluster.environment, lambda _observe: cluster)
+    return Backend(cluster.execution, 0, cluster.digest, cluster.environment, lambda _on_epoch: cluster)

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bsr.document import Study
-from bsr.plain import plain
 from bsr.plugin.session import Session
+from bsr.schema import SessionRecord
+from bsr.strict_json import plain
 
 
 def machine_info(session: Session) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def benchmarks(config: pytest.Config) -> list[Any]:
     return list(session.benchmarks) if session is not None else []
 
 
-def document(config: pytest.Config, study: Study | None) -> dict[str, Any]:
+def document(config: pytest.Config, record: SessionRecord | None) -> dict[str, Any]:
     """What the host would have written, and every planned case beside it under "bsr"."""
     hook = config.hook
     measured = benchmarks(config)
@@ -42,8 +42,8 @@ def document(config: pytest.Config, study: Study | None) -> dict[str, Any]:
         commit_info=commit_info,
     )
     hook.pytest_benchmark_update_json(config=config, benchmarks=measured, output_json=made)
-    if study is not None:
-        made["bsr"] = plain(study)
+    if record is not None:
+        made["bsr"] = plain(record)
     return made
 
 
