@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
     from bsr.model import RegressionCNN
+    from bsr.reading import read
     from bsr.run import Execution, Result, Run
     from bsr.tasks import TASKS
 
@@ -27,6 +28,7 @@ __all__ = [
     "Run",
     "Split",
     "load_split",
+    "read",
     "train",
 ]
 
@@ -40,6 +42,7 @@ _HOME: Final = {
     "Run": "bsr.run",
     "Split": "bsr.data",
     "load_split": "bsr.data",
+    "read": "bsr.reading",
     "train": "bsr.engines",
 }
 

@@ -49,7 +49,7 @@ class Identity(NamedTuple):
 class Cluster(Executor):
     """An executor over the workers of a Dask cluster, through `Client.get_executor()`."""
 
-    def __init__(self, address: str, execution: Execution, dataset: str, precision: str = "float32") -> None:
+    def __init__(self, address: str, execution: Execution, dataset: str, runs: tuple[Run, ...] = ()) -> None:
         """Connect to the scheduler at `address`, or start a cluster on this machine for `local`.
 
         On a CUDA device each Run takes one unit of the resource `GPU`. Raises ClusterError.
@@ -57,7 +57,7 @@ class Cluster(Executor):
         self._client, self._started = connect(address)
         self._ended = f"bsr-ended-{uuid.uuid4().hex}"
         try:
-            self.identities = self._identities(execution, dataset, precision)
+            self.identities = self._identities(execution, dataset, runs)
             first = check(self.identities)
         except BaseException:
             self.close()
@@ -70,10 +70,10 @@ class Cluster(Executor):
         gpu = self.execution.device.startswith("cuda")
         self._executor = self._client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpu else {}))
 
-    def _identities(self, execution: Execution, dataset: str, precision: str) -> dict[str, Identity]:
+    def _identities(self, execution: Execution, dataset: str, runs: tuple[Run, ...]) -> dict[str, Identity]:
         """Of every worker, by address. Raises ClusterError where one has no bsr that could say."""
         try:
-            found: dict[str, Identity] = self._client.run(identify, execution, dataset, precision)
+            found: dict[str, Identity] = self._client.run(identify, execution, dataset, runs)
         except Exception as error:
             raise ClusterError(
                 f"expected workers with bsr {bsr.__version__}, got {one_line(error)}; install the same there"
@@ -136,13 +136,14 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         ) from error
 
 
-def identify(execution: Execution, dataset: str, precision: str) -> Identity:
-    """On a worker: what it is, or why it cannot train."""
+def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
+    """On a worker: what it is, or why it cannot train some of `runs`."""
     host = socket.gethostname()
     try:
         device = machine.resolve_device(execution.device)
-        machine.check_precision(precision, device)
-        engines.check_suited(execution.engine, device, precision)
+        for precision in {run.precision for run in runs}:
+            machine.check_precision(precision, device)
+        engines.check_suited(execution.engine, runs, replace(execution, device=device))
         if reason := engines.unavailable_reason(execution.engine):
             return Identity(bsr.__version__, "", host, {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
@@ -202,7 +203,7 @@ def compute_on_worker(
             raise AbandonedError
 
     with _ONE_AT_A_TIME:
-        mine = identify(execution, run.dataset, run.precision)
+        mine = identify(execution, run.dataset, (run,))
         if mine.problem or (mine.version, mine.digest) != expected:
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
             raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")

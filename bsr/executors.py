@@ -36,7 +36,7 @@ def compute(
 ) -> Computed:
     """Load the data, train, keep the weights if asked to. An exception is a Result with status `failed`.
 
-    `observe` is called with the number of finished epochs.
+    `on_epoch` is called with the number of finished epochs.
     """
     environment = machine.fingerprint(execution)
     try:
@@ -80,7 +80,7 @@ class InProcess(Executor):
     capacity = 1
 
     def __init__(self, on_epoch: Callable[[Run, int], None] = lambda _run, _epoch: None) -> None:
-        """`observe` is called with a Run and the number of its finished epochs."""
+        """`on_epoch` is called with a Run and the number of its finished epochs."""
         self._on_epoch = on_epoch
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

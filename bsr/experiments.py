@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from bsr.run import Run
@@ -16,11 +16,17 @@ DEFAULT_LEARNING_RATE: Final = 0.001
 """Adam's default in PyTorch: the rate of a task that nobody tuned yet."""
 BATCH_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 EXTENDED_BATCH_SIZES: Final = (2, 4, 8, *BATCH_SIZES, 2048)
+VARIED_BY_THE_STUDY: Final = frozenset(
+    ("task", "batch_size", "seed", "learning_rate", "epochs", "optimiser", "loss")
+)
+"""Fields of a Run; in all others its Runs have the default."""
 TUNING_BATCH_SIZE: Final = 32
 LOG_GRID: Final = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """The learning rates that the study tried first."""
 REFINEMENT: Final = (0.25, 0.5, 0.75, 1.0, 1.5, 1.75, 2.0)
 """Its second look, as multiples of the best rate of the first."""
+REFINED: Final = "learning-rate"
+"""The experiment that takes a second look."""
 REFINED_AROUND: Final = {"mean": 0.001, "std": 0.001, "var": 0.001, "median": 0.1}
 """The rates around which it looked again."""
 
@@ -47,6 +53,11 @@ class Grid:
         """The seeds of one cell."""
         return self.seeds or tuple(batch_size + index for index in range(self.runs))
 
+    @property
+    def example(self) -> Run:
+        """A Run of this grid, where one is asked before any is planned."""
+        return next(self.cell(self.tasks[0], self.batch_sizes[0]))
+
     def cell(self, task: str, batch_size: int) -> Iterator[Run]:
         """One Run per seed at the task's tuned learning rate, Adam, MSE."""
         for seed in self.seeds_at(batch_size):
@@ -54,7 +65,7 @@ class Grid:
                 task=task,
                 batch_size=batch_size,
                 seed=seed,
-                learning_rate=TUNED_LEARNING_RATE.get(task, DEFAULT_LEARNING_RATE),
+                learning_rate=tuned_rate(task, batch_size, self.epochs),
                 epochs=self.epochs,
                 dataset=self.dataset,
                 train_images=self.train_images,
@@ -80,18 +91,17 @@ def std_at_001(grid: Grid) -> Iterator[Run]:
 
 def learning_rate(grid: Grid) -> Iterator[Run]:
     """Per task at batch size 32: the log grid and the study's second look, or a second look of one's own."""
-    around = dict(grid.refine_around)
     for task in grid.tasks:
-        if around:
-            rates: Iterable[float] = (
-                [around[task] * factor for factor in REFINEMENT] if task in around else ()
-            )
-        else:
-            centre = REFINED_AROUND.get(task, DEFAULT_LEARNING_RATE)
-            rates = (*LOG_GRID, *(centre * factor for factor in REFINEMENT))
-        for rate in sorted({float(f"{rate:.6g}") for rate in rates}):
+        first = () if grid.refine_around else LOG_GRID
+        for rate in sorted({*first, *second_look(grid, task)}):
             for run in grid.cell(task, TUNING_BATCH_SIZE):
                 yield replace(run, learning_rate=rate)
+
+
+def second_look(grid: Grid, task: str) -> frozenset[float]:
+    """The rates round the best one of the log grid: the study's, or of a log grid of one's own."""
+    around = dict(grid.refine_around) or {task: REFINED_AROUND.get(task, DEFAULT_LEARNING_RATE)}
+    return frozenset(float(f"{around[task] * factor:.6g}") for factor in REFINEMENT if task in around)
 
 
 def optimiser(grid: Grid) -> Iterator[Run]:
@@ -187,6 +197,20 @@ PRESETS: Final[dict[str, Preset]] = {
     "study": Preset("every experiment of the study", Grid(), _STUDY),
 }
 DEFAULT_PRESET: Final = "quick"
+
+
+def tuned_rate(task: str, batch_size: int, epochs: int) -> float:  # noqa: ARG001 - the study tuned per task
+    """The learning rate of a Run whose experiment does not vary it: the study's of the task."""
+    return TUNED_LEARNING_RATE.get(task, DEFAULT_LEARNING_RATE)
+
+
+def follows_the_study(run: Run) -> bool:
+    """Whether a Run is one of the study's but for what the study itself varied."""
+    return all(
+        getattr(run, field.name) == field.default
+        for field in fields(run)
+        if field.name not in VARIED_BY_THE_STUDY
+    )
 
 
 def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:

@@ -32,6 +32,9 @@ class Header:
     kind: Literal["header"] = "header"
     schema: int = SCHEMA
     planned: tuple[Run, ...]
+    cases: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Key of a planned Run -> experiment -> the case's pytest id; empty in journals of earlier versions."""
+    preset: str = ""
     execution: Execution
     workers: int = 0
     dataset_digest: str

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines, machine
 from bsr.data import Split, load_split
-from bsr.experiments import TUNED_LEARNING_RATE
+from bsr.experiments import tuned_rate
 from bsr.run import Execution, Run
 from bsr.schema import HarnessTiming
-from bsr.training import Learner, data_order, initial_model
+from bsr.training import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
 ROUNDS: Final = 5
@@ -46,7 +46,7 @@ def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
     model, _ = initial_model(run.seed)
     dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
-    optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate)
+    optimiser = make_optimiser(run, model)
     all_threads = Execution(threads=machine.usable_cores())
 
     def epoch() -> float:
@@ -127,7 +127,7 @@ class Harness:
             task="mean",
             batch_size=size,
             seed=size,
-            learning_rate=TUNED_LEARNING_RATE["mean"],
+            learning_rate=tuned_rate("mean", size, epochs=1),
             dataset=self.dataset,
             train_images=self.train_images,
         )

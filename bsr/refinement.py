@@ -6,22 +6,13 @@ import math
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
-from typing import Final
 
-import msgspec
-
-from bsr.experiments import LOG_GRID
-from bsr.schema import SessionRecord
-
-EXPERIMENT: Final = "learning-rate"
+from bsr.experiments import LOG_GRID, REFINED
+from bsr.reading import RefusedError, read
 
 
 class RefinementError(Exception):
     """The file holds no log grid; the message says what, expected, got, remedy."""
-
-
-class _Recording(msgspec.Struct):
-    bsr: SessionRecord
 
 
 def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
@@ -29,17 +20,15 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
 
     A rate at which any seed has no final MSE, since it diverged, is not best. Raises RefinementError.
     """
-    remedy = f"record one with: pytest benchmarks --bsr-experiments {EXPERIMENT} --benchmark-json={path}"
+    remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={path}"
     try:
-        session = msgspec.json.decode(path.read_bytes(), type=_Recording).bsr
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RefinementError(
-            f"{path}: expected a benchmark JSON of this suite, got {error}; {remedy}"
-        ) from error
+        session = read(path).session
+    except RefusedError as refusal:
+        raise RefinementError(str(refusal)) from refusal
     errors: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case in session.cases:
         run = case.result.run
-        if EXPERIMENT in case.cases and run.learning_rate in LOG_GRID:
+        if REFINED in case.cases and run.learning_rate in LOG_GRID:
             final = case.result.final_mse
             errors[run.task][run.learning_rate].append(math.inf if final is None else final)
     best = []

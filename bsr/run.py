@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 SCHEMA: Final = 1
@@ -48,9 +48,24 @@ class Run:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits: a digest of every field, the Run's identity in every record."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """16 hexadecimal digits: the Run's identity in every record, for ever.
+
+        A digest of the fields of schema 1, and of every later one that differs from its default.
+        """
+        said = {name: getattr(self, name) for name in (*FIRST_FIELDS, *self.later_fields)}
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def later_fields(self) -> tuple[str, ...]:
+        """Fields that schema 1 did not have and that differ from their default, so that they matter."""
+        later = (field for field in fields(self) if field.name not in FIRST_FIELDS)
+        return tuple(field.name for field in later if getattr(self, field.name) != field.default)
+
+    @property
+    def cell(self) -> Run:
+        """The Run less its seed (0): Runs of one cell differ by seed alone."""
+        return replace(self, seed=0)
 
     @property
     def label(self) -> str:
@@ -64,6 +79,20 @@ class Run:
 
 
 RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
+FIRST_FIELDS: Final = (
+    "task",
+    "batch_size",
+    "seed",
+    "learning_rate",
+    "epochs",
+    "dataset",
+    "train_images",
+    "test_images",
+    "optimiser",
+    "loss",
+    "precision",
+)
+"""The fields of Run in schema 1. It never grows: a field added later needs a default, and keeps every key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bsr.experiments import LOG_GRID
 from bsr.run import SCHEMA, Result
 
 
@@ -23,6 +24,15 @@ class Case:
     result: Result
     resumed: bool = False
     """Whether the result was taken from an earlier session's journal."""
+    second_look: bool | None = None
+    """Whether its rate is one of the second look at the learning rates; None where that was not recorded."""
+
+    @property
+    def is_second_look(self) -> bool:
+        """As recorded; else its rate is none of the first look's."""
+        if self.second_look is not None:
+            return self.second_look
+        return self.result.run.learning_rate not in LOG_GRID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

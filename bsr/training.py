@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ class EagerLearner:
         self.test_images = split.test_images.unsqueeze(1).to(device)
         self.test_labels = split.test_labels.to(device)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = make_optimiser(run, self.model)
+        self.optimiser = make_optimiser(run, self.model, fused=True)
         self.loss = LOSSES[run.loss]
         self.piece = PIECE if device.type == "cpu" else run.batch_size
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bfloat16")
@@ -136,17 +136,19 @@ class EagerLearner:
         }
 
 
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": functional.mse_loss,
     "mae": functional.l1_loss,
 }
 
 
-def make_optimiser(run: Run, model: RegressionCNN) -> torch.optim.Optimizer:
-    """The Run's optimiser with PyTorch's defaults."""
-    if run.optimiser == "adam":
-        return torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
-    return torch.optim.SGD(model.parameters(), lr=run.learning_rate, fused=True)
+def make_optimiser(run: Run, model: RegressionCNN, **how: Any) -> torch.optim.Optimizer:
+    """The Run's optimiser with PyTorch's defaults; `how` are PyTorch's arguments of speed (`fused`)."""
+    return OPTIMISERS[run.optimiser](model.parameters(), **{"lr": run.learning_rate, **how})
 
 
 def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
@@ -191,8 +193,8 @@ def train(
     """Train one Run from scratch and say what came out.
 
     `split` holds uint8 images [N, 28, 28] and float32 labels [N] of the Run's task (bsr.load_split).
-    `observe` is called with the number of finished epochs; `keep` with the final weights. Seconds are wall
-    time with the device synchronised before and after.
+    `on_epoch` is called with the number of finished epochs; `on_weights` with the final weights. Seconds are
+    wall time with the device synchronised before and after.
 
     A training that diverges, dies, runs out of memory or time is a Result with that status and everything
     that was measured before; any other exception is raised, and ValueError for a split of another size than

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bsr.reading import Recording, RefusedError, read_all
 from bsr.stats import MARGIN
 from reports import gate, merge
 from reports.build import OutputError, build
 from reports.compare import Comparison, compare
 from reports.compare.terminal import show
-from reports.load import Recording, RefusedError, load_all
 from reports.text import printable
 
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:
     """Draw the page; files that cannot be read go to `problems`. Returns whether a limit was exceeded."""
     limits = [gate.parse(expression) for expression in options.fail_on]
-    recordings, refused = load_all(options.recordings)
+    recordings, refused = read_all(options.recordings)
     problems += refused
     if not recordings:
         return False

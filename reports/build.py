@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bsr.reading import Recording
 from reports import drawing, page
 from reports.compare import Comparison
 from reports.compare.tables import NAMES as COMPARISON_TABLES
@@ -16,7 +17,6 @@ from reports.figures import FIGURES, Drawing, Figure
 from reports.figures.comparison import figures as comparison_figures
 from reports.findings import Finding, findings
 from reports.frame import Frame
-from reports.load import Recording
 from reports.tables import Table, tables
 
 

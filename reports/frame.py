@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import TypeVar
 
 from bsr.experiments import STUDY_TASKS
+from bsr.reading import Recording
 from bsr.run import Result, Status
 from bsr.schema import SessionRecord
-from reports.load import Recording
 from reports.text import counted, listed, shortened
 
 Key = TypeVar("Key", bound=Hashable)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from bsr import stats
+from bsr.reading import RefusedError
 from reports.compare import Comparison, Pair
 from reports.compare.words import bounds, cells
-from reports.load import RefusedError
 from reports.text import listed, number, printable
 
 Measure = Literal["mse", "time"]

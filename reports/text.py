@@ -6,24 +6,22 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from bsr.text import printable, shortened
+
+__all__ = [
+    "counted",
+    "listed",
+    "number",
+    "power_of_ten",
+    "printable",
+    "shortened",
+    "spreadsheet_cell",
+    "tick",
+    "ticks",
+]
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS: Final = "\N{MINUS SIGN}"
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-
-
-def printable(text: str, limit: int = 2000) -> str:
-    """`text` with control and other invisible characters as escapes, at most `limit` characters."""
-    shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])
-    return shortened(shown, limit)
-
-
-def _escaped(letter: str) -> str:
-    return ascii(letter)[1:-1]
-
-
-def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters, the last an ellipsis where some are missing."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def spreadsheet_cell(value: object) -> object:

@@ -88,14 +88,15 @@ def test_a_worker_that_cannot_train_says_why() -> None:
 @pytest.mark.parametrize(
     ("execution", "precision", "problem"),
     [
-        (replace(HERE, engine="graph"), "float32", "the device is cpu, not CUDA"),
-        (replace(HERE, engine="native"), "bfloat16", "the precision is bfloat16, not float32"),
+        (replace(HERE, engine="graph"), "float32", "graph needs a CUDA device; this is cpu"),
+        (replace(HERE, engine="native"), "bfloat16", "native computes in float32; the precision is bfloat16"),
         (HERE, "tf32", "expected a CUDA device for tf32, got cpu"),
         (replace(HERE, device="cuda:99"), "float32", "CUDA devices of this machine"),
     ],
 )
 def test_a_worker_knows_what_it_cannot_train(execution: Execution, precision: str, problem: str) -> None:
-    assert problem in identify(execution, "MNIST", precision).problem
+    run = replace(PRESETS["smoke"].grid.example, precision=precision)  # type: ignore[arg-type]
+    assert problem in identify(execution, "MNIST", (run,)).problem
 
 
 def test_a_cluster_without_workers_is_refused_with_the_command_that_starts_one() -> None:

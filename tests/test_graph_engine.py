@@ -67,9 +67,9 @@ def test_its_stretches_cover_the_epoch_once(size: int, images: int) -> None:
 
 def test_it_is_refused_on_a_device_that_is_not_cuda() -> None:
     with pytest.raises(
-        engines.EngineError, match="got one where the device is cpu, not CUDA; use eager or auto"
+        engines.EngineError, match="graph needs a CUDA device; this is cpu; use eager or auto"
     ):
-        engines.resolve("graph", "cpu", "float32")
+        engines.resolve("graph", [RUN], Execution())
 
 
 @needs_gpu

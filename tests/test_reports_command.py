@@ -12,11 +12,11 @@ import pytest
 
 import synthetic
 from bsr.experiments import Grid
+from bsr.reading import read
 from bsr.run import Result
 from chromium import Chromium, needs_chromium
 from reports import __main__ as command
 from reports.__main__ import main
-from reports.load import load
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(32, 64, 256), runs=3, epochs=2)
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script>\x1b[31m{{ 7*7 }}[red]$x^2$'
@@ -213,5 +213,5 @@ def test_merging_is_a_command_of_its_own(tmp_path: Path) -> None:
         for size in SMALL.batch_sizes
     ]
     assert main(["merge", *shards, "--output", str(tmp_path / "all.json")]) == 0
-    assert len(load(tmp_path / "all.json").session.cases) == 18
+    assert len(read(tmp_path / "all.json").session.cases) == 18
     assert main([str(tmp_path / "all.json"), written(tmp_path, "whole")]) == 0

@@ -14,6 +14,7 @@ from rich.console import Console
 import synthetic
 from bsr import paper
 from bsr.experiments import Grid
+from bsr.reading import Recording, RefusedError, read
 from bsr.run import RUN_FIELDS, Result, Run, Status
 from bsr.schema import SessionRecord
 from reports import drawing
@@ -24,7 +25,6 @@ from reports.compare.terminal import show
 from reports.compare.words import statement
 from reports.figures.comparison_error import errors
 from reports.figures.comparison_speed import speed, times
-from reports.load import Recording, RefusedError, load
 
 Change = Callable[[Result], Result]
 SMALL = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
@@ -567,7 +567,7 @@ def test_the_figure_of_errors_says_the_verdict_and_names_degenerate_tasks() -> N
 
 def test_three_files_are_each_compared_with_the_first(tmp_path: Path) -> None:
     paths = [synthetic.write(tmp_path / f"{name}.json", studies()) for name in "abc"]
-    found = compare([load(path) for path in paths])
+    found = compare([read(path) for path in paths])
     assert [(pair.first.label, pair.second.label) for pair in found.pairs] == [("a", "b"), ("a", "c")]
     assert {table.name for table in tables(found)} >= {"comparison-verdicts", "comparison-cells"}
     assert len(series(found).rows) == 3

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 import synthetic
 from bsr import paper
 from bsr.experiments import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid
+from bsr.reading import Recording
 from bsr.run import Run, Status
 from bsr.schema import SessionRecord
 from reports import drawing, style
@@ -26,7 +27,6 @@ from reports.drawing import Panel
 from reports.figures import FIGURES, Drawing
 from reports.figures.rates import best_rate, by_rate, contenders, rate_finals
 from reports.frame import Frame
-from reports.load import Recording
 from reports.missing import command
 from reports.published import beside
 from reports.text import number, tick, ticks

@@ -13,13 +13,13 @@ import pytest
 import synthetic
 from bsr import stats
 from bsr.experiments import EXPERIMENTS, Grid
+from bsr.reading import Recording
 from bsr.run import Result, Run, Status
 from bsr.schema import SessionRecord
 from reports.effects import Effects
 from reports.findings import Finding, Findings, findings
 from reports.findings.question import _part
 from reports.frame import Frame
-from reports.load import Recording
 from reports.table import Table
 from reports.tables import tables
 

@@ -9,11 +9,11 @@ import pytest
 
 import synthetic
 from bsr.experiments import Grid
+from bsr.reading import Recording, RefusedError
 from bsr.run import Result
 from bsr.schema import SessionRecord
 from reports.compare import compare
 from reports.gate import Judgement, Limit, judge, parse
-from reports.load import Recording, RefusedError
 
 GRID = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
 

@@ -15,12 +15,12 @@ from pytest_benchmark.stats import Stats
 import synthetic
 from bsr import journal
 from bsr.experiments import PRESETS, Grid, plan
+from bsr.reading import RefusedError, read
+from bsr.reading.journal_file import cases_of, experiments_of
 from bsr.run import Execution, Run, Status
 from bsr.schema import Case, SessionRecord
-from reports.load import RefusedError, load
 from reports.merge import Source, main, merge, merged
 from reports.merge.entries import entry, one_round
-from reports.merge.journals import cases_of, experiments_of
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
 COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"
@@ -101,7 +101,7 @@ def test_shards_of_a_grid_become_the_whole(tmp_path: Path) -> None:
     first, second = shards()
     paths = [written(tmp_path / "a.json", first), written(tmp_path / "b.json", second)]
     assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
-    whole = load(tmp_path / "all.json").session
+    whole = read(tmp_path / "all.json").session
     assert by_key(whole) == by_key(synthetic.session(grid=SMALL))
     assert (whole.planned, whole.finished) == (8, 8)
     assert whole.options["merged_from"] == ["a.json", "b.json"]
@@ -287,7 +287,7 @@ def test_a_killed_session_is_saved_from_its_journal_alone(tmp_path: Path) -> Non
         file.write(b'{"kind":"result","schema":1,"ke')  # torn: killed while it wrote
     found, _ = merge([path], tmp_path / "all.json")
     assert (found.planned, found.finished) == (8, 3)
-    assert load(tmp_path / "all.json").session == found
+    assert read(tmp_path / "all.json").session == found
     assert [case.result for case in found.cases[:3]] == [case.result for case in whole.cases[:3]]
     assert {case.result.status for case in found.cases[3:]} == {"not_run"}
     assert all(case.cases == by_key(whole)[case.key].cases for case in found.cases)

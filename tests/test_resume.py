@@ -76,12 +76,15 @@ def begun(path: Path, *, resume: bool) -> tuple[Session, Canned]:
     """A session over the smoke grid, as the plugin begins one."""
     chosen = options(resume=resume)
     header = Header(
-        planned=RUNS, execution=Execution(), dataset_digest="", environment=MACHINE, started_at=""
+        planned=RUNS,
+        cases={run.key: {} for run in RUNS},
+        execution=Execution(),
+        dataset_digest="",
+        environment=MACHINE,
+        started_at="",
     )
     history = history_at(path, resume=resume)
-    session = Session(
-        chosen, header, {run.key: {} for run in RUNS}, open_journal(path, history, header, chosen)
-    )
+    session = Session(chosen, header, open_journal(path, history, header, chosen))
     session.executor = executor = Canned()
     if resume:
         session.resume(finished(history, RUNS, None), history.environments)

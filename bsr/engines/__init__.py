@@ -1,12 +1,14 @@
 """The engines: ways of computing a Run. Each is a Learner, checked against the eager one.
 
-An entry names the module and class, imported when first used. A class may say by `unsupported_reason(device,
-precision)` what it is not for, and by `unavailable_reason()` why this machine cannot have it.
+An entry names the module and class, imported when first used. A class may name by `honours` the
+fields of Run that it trains by beside those of schema 1, and say by `unsupported_reason(run, execution)` what
+it is not for, by `unavailable_reason()` why this machine cannot have it. A Run with a field that an engine
+does not honour is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import Final
@@ -39,46 +41,59 @@ def train(
     on_epoch: Callable[[int], None] = lambda _epoch: None,
     on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
-    """Train one Run on the engine that `execution` names; see bsr.training.train."""
+    """Train one Run on the engine that `execution` names; see bsr.training.train.
+
+    Raises EngineError where that engine cannot train it.
+    """
     execution = execution or Execution()
+    check_suited(execution.engine, [run], execution)
     result = training.train(run, split, execution, learner(execution.engine), on_epoch, on_weights)
     return replace(result, engine=execution.engine)
 
 
 class EngineError(Exception):
-    """The engine is not for this machine or device; the message says expected, got, remedy."""
+    """The engine cannot train a Run as asked; the message says what, expected, got, remedy."""
 
 
-def resolve(engine: str, device: str, precision: str) -> str:
-    """The engine that will train where `engine` was asked for; `auto` is the fastest that works there.
+def resolve(engine: str, runs: Iterable[Run], execution: Execution) -> str:
+    """The engine that will train `runs` where `engine` was asked for; `auto` is the fastest that can.
 
-    Raises EngineError for one that is not for the device or precision. One that is, but has no compiler
-    here, gives way to eager: see `fallback_reason`.
+    Raises EngineError for one that cannot train them all. One that could, but has no compiler here, gives way
+    to eager: see `fallback_reason`.
     """
+    runs = tuple(runs)
     if engine == "auto":
-        suited = [name for name in reversed(ENGINES) if not unsupported_reason(name, device, precision)]
-        return next(name for name in suited if not unavailable_reason(name))
-    check_suited(engine, device, precision)
+        suited = (name for name in reversed(ENGINES) if not _unsupported(name, runs, execution))
+        return next((name for name in suited if not unavailable_reason(name)), "eager")
+    check_suited(engine, runs, execution)
     return "eager" if unavailable_reason(engine) else engine
 
 
-def check_suited(engine: str, device: str, precision: str) -> None:
-    """Raises EngineError for an engine that is not for a device or precision."""
-    if reason := unsupported_reason(engine, device, precision):
-        raise EngineError(f"expected a Run that {engine!r} is for, got one where {reason}; use eager or auto")
+def check_suited(engine: str, runs: Iterable[Run], execution: Execution) -> None:
+    """Raises EngineError for an engine that cannot train them all."""
+    if reason := _unsupported(engine, tuple(runs), execution):
+        raise EngineError(f"{engine} {reason}; use eager or auto")
 
 
-def fallback_reason(engine: str, device: str, precision: str) -> str:
+def fallback_reason(engine: str, runs: Iterable[Run], execution: Execution) -> str:
     """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss."""
+    runs = tuple(runs)
     wanted = reversed(ENGINES) if engine == "auto" else [engine]
-    suited = [name for name in wanted if not unsupported_reason(name, device, precision)]
+    suited = [name for name in wanted if not _unsupported(name, runs, execution)]
     return unavailable_reason(suited[0]) if suited else ""
 
 
-def unsupported_reason(engine: str, device: str, precision: str) -> str:
-    """Why an engine is not for a device or precision, in one clause; empty where it is."""
-    reason = getattr(learner(engine), "unsupported_reason", None)
-    return str(reason(device, precision)) if reason is not None else ""
+def _unsupported(engine: str, runs: Iterable[Run], execution: Execution) -> str:
+    return next(filter(None, (unsupported_reason(engine, run, execution) for run in runs)), "")
+
+
+def unsupported_reason(engine: str, run: Run, execution: Execution) -> str:
+    """Why an engine cannot train a Run, as the rest of a sentence that begins with it; empty where it can."""
+    kind = learner(engine)
+    if unknown := [name for name in run.later_fields if name not in getattr(kind, "honours", ())]:
+        return f"does not know a Run's {unknown[0]}, here {getattr(run, unknown[0])!r}"
+    reason = getattr(kind, "unsupported_reason", None)
+    return str(reason(run, execution)) if reason is not None else ""
 
 
 def unavailable_reason(engine: str) -> str:

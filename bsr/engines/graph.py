@@ -22,7 +22,7 @@ from torch import Tensor
 from bsr.data import Split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
-from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation
+from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
@@ -61,15 +61,16 @@ class GraphLearner:
         self.warmup_seconds = time.perf_counter() - began if self.captures else 0.0
 
     @staticmethod
-    def unsupported_reason(device: str, _precision: str) -> str:
+    def unsupported_reason(_run: Run, execution: Execution) -> str:
         """See bsr.engines."""
-        return "" if device.startswith("cuda") else f"the device is {device}, not CUDA"
+        cuda = execution.device.startswith("cuda")
+        return "" if cuda else f"needs a CUDA device; this is {execution.device}"
 
     def _make_optimiser(self, device: torch.device) -> torch.optim.Optimizer:
         if self.run.optimiser == "sgd":
-            return torch.optim.SGD(self.model.parameters(), lr=self.run.learning_rate, fused=True)
+            return make_optimiser(self.run, self.model, fused=True)
         rate = torch.tensor(self.run.learning_rate, device=device)
-        return torch.optim.Adam(self.model.parameters(), lr=rate, fused=True, capturable=self.captures)
+        return make_optimiser(self.run, self.model, fused=True, lr=rate, capturable=self.captures)
 
     def stretches(self) -> list[tuple[list[int], int]]:
         """The epoch as (batch sizes of a stretch, how often it comes): full hundreds, then what is left."""

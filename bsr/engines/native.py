@@ -59,8 +59,8 @@ class NativeLearner:
     """
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
-        if reason := self.unsupported_reason(execution.device, run.precision):
-            raise ValueError(f"the native engine is not for this Run: {reason}; use the eager engine")
+        if reason := self.unsupported_reason(run, execution):
+            raise ValueError(f"the native engine {reason}; use the eager engine")
         began = time.perf_counter()
         self.kernel = kernel()
         self.warmup_seconds = time.perf_counter() - began
@@ -84,11 +84,11 @@ class NativeLearner:
         )
 
     @staticmethod
-    def unsupported_reason(device: str, precision: str) -> str:
+    def unsupported_reason(run: Run, execution: Execution) -> str:
         """See bsr.engines."""
-        if precision != "float32":
-            return f"the precision is {precision}, not float32"
-        return "" if device == "cpu" else f"the device is {device}, not cpu"
+        if run.precision != "float32":
+            return f"computes in float32; the precision is {run.precision}"
+        return "" if execution.device == "cpu" else f"needs the CPU; the device is {execution.device}"
 
     @staticmethod
     def unavailable_reason() -> str:

@@ -33,13 +33,13 @@ class Backend(NamedTuple):
 
 def find(options: Options, runs: tuple[Run, ...]) -> Backend:
     """The place that the options ask for. Raises pytest.UsageError where it will not do. Loads torch."""
-    return _cluster(options, options.dask) if options.dask else _this_machine(options, runs)
+    return _cluster(options, options.dask, runs) if options.dask else _this_machine(options, runs)
 
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     from bsr import machine  # noqa: PLC0415 - loads torch, which only a session that measures needs
 
-    execution, workers = checks.execution(options)
+    execution, workers = checks.execution(options, runs)
     train_images = max((run.train_images for run in runs), default=1)
     test_images = max((run.test_images for run in runs), default=1)
     digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
@@ -56,13 +56,13 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     return Backend(execution, workers, digest, machine.fingerprint(execution), executor)
 
 
-def _cluster(options: Options, address: str) -> Backend:
+def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
     from bsr.cluster import Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
     checks.wherever(asked)
     try:
-        cluster = Cluster(address, asked, options.grid.dataset, options.grid.precision)
+        cluster = Cluster(address, asked, options.grid.dataset, runs)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
     return Backend(cluster.execution, 0, cluster.digest, cluster.environment, lambda _on_epoch: cluster)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 from filelock import FileLock, Timeout
 
-from bsr.run import Execution
+from bsr.reading import is_benchmark_json
+from bsr.run import Execution, Run
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -65,7 +65,7 @@ def output(path: Path) -> None:
         raise pytest.UsageError(
             f"{what}: expected a file, got something else of that name; choose a new name"
         )
-    if path.exists() and path.stat().st_size and not _is_benchmark_json(path):
+    if path.exists() and path.stat().st_size and not is_benchmark_json(path):
         raise pytest.UsageError(
             f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
         )
@@ -84,14 +84,6 @@ def writable(folder: Path, what: str, *, make: bool = False) -> None:
         raise pytest.UsageError(f"{what}: expected a writable folder, got {error}; choose another") from error
 
 
-def _is_benchmark_json(path: Path) -> bool:
-    try:
-        document = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return False
-    return isinstance(document, dict) and isinstance(document.get("benchmarks"), list)
-
-
 def locked(path: Path) -> FileLock:
     """The lock of a journal and its JSON, held; it goes with its owner, however that ends."""
     lock = FileLock(path.with_name(f"{path.name}.lock"))
@@ -106,7 +98,7 @@ def locked(path: Path) -> FileLock:
     return lock
 
 
-def execution(options: Options) -> tuple[Execution, int]:
+def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
     """The execution with its device and engine found and tried, and the number of workers. Loads torch."""
     from bsr import engines, machine  # noqa: PLC0415
 
@@ -120,7 +112,7 @@ def execution(options: Options) -> tuple[Execution, int]:
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-precision: {error}") from error
     try:
-        engine = engines.resolve(asked.engine, device, options.grid.precision)
+        engine = engines.resolve(asked.engine, runs or (options.grid.example,), replace(asked, device=device))
     except engines.EngineError as error:
         raise pytest.UsageError(f"--bsr-engine: {error}") from error
     wherever(replace(asked, engine=engine))

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid, plan
-from bsr.refinement import EXPERIMENT as REFINED
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, REFINED, Grid, plan
 from bsr.refinement import RefinementError, best_rates
 from bsr.run import Execution, Run
 

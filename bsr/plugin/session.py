@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bsr import journal
+from bsr.experiments import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.run import FINISHED, Execution, Result, Run, Status
 from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
@@ -54,13 +55,10 @@ class Session:
     One writer: a Result goes into the journal the moment its future completes, before anything else.
     """
 
-    def __init__(
-        self, options: Options, header: journal.Header, cases: dict[str, dict[str, str]], log: journal.Journal
-    ) -> None:
-        """`cases` is key -> experiment -> pytest id, in the order of the cases; `log` has its header."""
+    def __init__(self, options: Options, header: journal.Header, log: journal.Journal) -> None:
+        """`log` has the header."""
         self.options = options
         self.header = header
-        self.cases = cases
         self.journal = log
         self.runs = {run.key: run for run in header.planned}
         self.results: dict[str, Result] = {}
@@ -176,6 +174,11 @@ class Session:
         """Whether every planned Run came to an end of its own."""
         return all(key in self.results and self.results[key].status != "interrupted" for key in self.runs)
 
+    def _second_look(self, run: Run) -> bool | None:
+        if REFINED not in self.header.cases[run.key]:
+            return None
+        return run.learning_rate in second_look(self.options.grid, run.task)
+
     def as_record(self) -> SessionRecord:
         """The `bsr` part of the JSON: every planned case with its status."""
         results = {
@@ -194,7 +197,13 @@ class Session:
             finished=sum(result.status in FINISHED for result in results.values()),
             environments=self.environments,
             cases=tuple(
-                Case(key=key, cases=self.cases[key], result=result, resumed=key in self.resumed)
+                Case(
+                    key=key,
+                    cases=self.header.cases[key],
+                    result=result,
+                    resumed=key in self.resumed,
+                    second_look=self._second_look(result.run),
+                )
                 for key, result in results.items()
             ),
             labels=tuple(self.labels),

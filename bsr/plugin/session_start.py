@@ -56,6 +56,8 @@ def _session(
     where = backend.find(options, runs)
     header = Header(
         planned=runs,
+        cases=ids,
+        preset=options.preset,
         execution=where.execution,
         workers=where.workers,
         dataset_digest=where.dataset_digest,
@@ -65,7 +67,7 @@ def _session(
     )
     SIGNALS.take_over()
     try:
-        session = Session(options, header, ids, resume.open_journal(path, history, header, options))
+        session = Session(options, header, resume.open_journal(path, history, header, options))
     except JournalError:
         where.leave()
         raise

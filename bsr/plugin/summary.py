@@ -31,9 +31,7 @@ def header(session: Session, estimate: Estimate) -> list[str]:
     device = f"{machine['device_name']} ({machine['device']}), engine {machine['engine']}"
     lines = [f"bsr: {device}, {machine['threads']} thread(s){workers}, torch {machine['torch']}"]
     asked, used = session.options.execution.engine, session.header.execution
-    if used.engine != asked and (
-        why := engines.fallback_reason(asked, used.device, session.options.grid.precision)
-    ):
+    if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
         lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
@@ -94,7 +92,7 @@ def tables(session: Session, width: int) -> str:
     console = Console(file=file, width=width, force_terminal=False)
     by_experiment: dict[str, list[Result]] = defaultdict(list)
     for key, result in session.results.items():
-        for experiment in session.cases[key]:
+        for experiment in session.header.cases[key]:
             by_experiment[experiment].append(result)
     for experiment, results in by_experiment.items():
         console.print(_table(experiment, results))
@@ -116,21 +114,22 @@ def _table(experiment: str, results: Iterable[Result]) -> Table:
         "images/s",
     ):
         table.add_column(name, justify="left" if name in {"task", "setting"} else "right", no_wrap=True)
-    cells: dict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    cells: dict[tuple[Run, str], list[Result]] = defaultdict(list)
     for result in results:
-        cells[_cell(experiment, result)].append(result)
-    for (task, size, *setting), members in sorted(
-        cells.items(), key=lambda item: (item[1][0].degenerate, *item[0])
-    ):
-        table.add_row(task, str(size), " ".join(str(part) for part in setting), *_figures(members))
+        cells[result.run.cell, result.timing].append(result)
+    rows = [
+        (members[0].degenerate, cell.task, cell.batch_size, _setting(experiment, cell, timing), members)
+        for (cell, timing), members in cells.items()
+    ]
+    for _, task, size, setting, members in sorted(rows, key=lambda row: row[:4]):
+        table.add_row(task, str(size), " ".join(setting), *_figures(members))
     return table
 
 
-def _cell(experiment: str, result: Result) -> tuple[Any, ...]:
-    run = result.run
-    varies = tuple(f"{name}={getattr(run, name)}" for name in EXPERIMENTS[experiment].varies)
-    timing = () if result.timing == "alone" else (result.timing,)
-    return (run.task, run.batch_size, *varies, *timing)
+def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:
+    """What else tells this cell from the others of its experiment."""
+    varied = (f"{name}={getattr(cell, name)}" for name in EXPERIMENTS[experiment].varies)
+    return (*varied, *([] if timing == "alone" else [timing]))
 
 
 def _figures(results: Sequence[Result]) -> list[str]:

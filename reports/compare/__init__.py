@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from bsr import stats
 from bsr.experiments import EXPERIMENTS
+from bsr.reading import Recording, RefusedError
 from reports.compare.guards import check_comparable, nothing_shared
 from reports.compare.pairs import Pair
 from reports.compare.series import Series, commit_of, named, series_of
 from reports.frame import Frame
-from reports.load import Recording, RefusedError
 from reports.text import listed, printable
 
 __all__ = ["Comparison", "Pair", "Series", "compare"]

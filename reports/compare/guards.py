@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bsr.experiments import EXPERIMENTS
+from bsr.reading import RefusedError
 from bsr.run import RUN_FIELDS, Run
 from reports.frame import Frame
-from reports.load import RefusedError
 from reports.text import listed, printable
 
 

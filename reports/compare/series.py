@@ -10,10 +10,10 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
+from bsr.reading import RefusedError
 from bsr.run import Result, Run
 from bsr.schema import Case
 from reports.frame import Frame, Timing, timing_of
-from reports.load import RefusedError
 from reports.text import counted, printable
 
 FLAT: Final = 0.9
@@ -46,7 +46,7 @@ class Series:
     def _cells(self) -> dict[str, Cells]:
         found: dict[str, Cells] = {}
         for case in self.cases:
-            cell = replace(case.result.run, seed=0)
+            cell = case.result.run.cell
             for experiment in case.cases:
                 found.setdefault(experiment, {}).setdefault(cell, {})[case.key] = case.result
         return found

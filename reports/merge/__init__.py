@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from bsr import durable
+from bsr.reading import RefusedError
 from bsr.schema import SessionRecord
 from reports.compare.series import commit_of
-from reports.load import RefusedError
 from reports.merge.document import document
 from reports.merge.session import merged
 from reports.merge.sources import Source, read

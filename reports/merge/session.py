@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from bsr.reading import Recording, RefusedError
+from bsr.reading.check import FaultError, check
 from bsr.run import FINISHED, Result
 from bsr.schema import Case, SessionRecord
-from reports.check import FaultError, check
 from reports.compare.guards import differences
 from reports.frame import Frame
-from reports.load import Recording, RefusedError
 from reports.merge.sources import Source
 from reports.text import listed, printable
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bsr.reading import raw_document
+from bsr.reading import read as read_recording
 from bsr.schema import SessionRecord
-from reports.load import load, read_bounded
-from reports.merge import journals
 from reports.text import printable
 
 
@@ -47,7 +46,5 @@ class Source:
 
 def read(path: Path) -> Source:
     """A benchmark JSON, or a journal where the name ends in .jsonl. Raises RefusedError."""
-    if path.suffix == ".jsonl":
-        return Source(path, journals.read(path), {})
-    session = load(path).session
-    return Source(path, session, json.loads(read_bounded(path).decode("utf-8")))
+    session = read_recording(path).session
+    return Source(path, session, {} if path.suffix == ".jsonl" else raw_document(path))

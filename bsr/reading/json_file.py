@@ -9,41 +9,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 import numpy as np
 
+from bsr.reading.check import FaultError, RefusedError, check
+from bsr.reading.recording import Recording
 from bsr.run import SCHEMA
 from bsr.schema import SessionRecord
-from reports.check import FaultError, check
-from reports.text import printable
+from bsr.text import printable
 
 MAX_BYTES: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
 _RECORD: Final = "record one with: pytest benchmarks --benchmark-json=run.json"
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-
-
-class RefusedError(Exception):
-    """A file that is not drawn; the message is one line: name, expected, got, remedy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """One benchmark JSON as read."""
-
-    path: Path
-    session: SessionRecord
-    machine: dict[str, Any] = field(default_factory=dict)
-    """machine_info of pytest-benchmark, without its `bsr` part."""
-    commit: dict[str, Any] = field(default_factory=dict)
-    pytest_benchmark: str = ""
-    """Version of pytest-benchmark that wrote it."""
 
 
 class _Document(msgspec.Struct):
@@ -55,24 +39,11 @@ class _Document(msgspec.Struct):
     version: str = ""
 
 
-def load_all(paths: Iterable[Path]) -> tuple[list[Recording], list[RefusedError]]:
-    """Every file that can be drawn, and why each other one cannot: a bad file never stops a good one."""
-    good, bad = [], []
-    for path in paths:
-        try:
-            good.append(load(path))
-        except RefusedError as refusal:
-            bad.append(refusal)
-    return good, bad
-
-
-def load(path: Path) -> Recording:
+def read(path: Path) -> Recording:
     """One benchmark JSON. Raises RefusedError, whose message is one line."""
-    try:
+    with refusing(path):
         document = parse(read_bounded(path))
         check(document.bsr)
-    except FaultError as fault:
-        raise RefusedError(f"{printable(str(path))}: {printable(str(fault))}") from fault
     machine = {name: value for name, value in document.machine_info.items() if name != "bsr"}
     return Recording(
         path=path,
@@ -81,6 +52,32 @@ def load(path: Path) -> Recording:
         commit=document.commit_info,
         pytest_benchmark=document.version,
     )
+
+
+def raw_document(path: Path) -> dict[str, Any]:
+    """A benchmark JSON as it stands, with parts that are not ours. Raises RefusedError."""
+    with refusing(path):
+        raw: dict[str, Any] = _strict(read_bounded(path))
+        _refuse_other_json(raw)
+    return raw
+
+
+def is_benchmark_json(path: Path) -> bool:
+    """Whether a file is one, of this suite or of another, that a new one may replace."""
+    try:
+        raw_document(path)
+    except RefusedError:
+        return False
+    return True
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """What is wrong with a file becomes a RefusedError that names it."""
+    try:
+        yield
+    except FaultError as fault:
+        raise RefusedError(f"{printable(str(path))}: {printable(str(fault))}") from fault
 
 
 def read_bounded(path: Path) -> bytes:
@@ -106,7 +103,20 @@ def _what(path: Path) -> str:
 
 
 def parse(content: bytes) -> _Document:
-    """A document from the bytes of its JSON; nothing is built before size and depth are known."""
+    """A document from the bytes of its JSON."""
+    raw = _strict(content)
+    _refuse_other_json(raw)
+    _refuse_foreign(raw)
+    try:
+        return msgspec.convert(raw, _Document)
+    except msgspec.ValidationError as error:
+        raise FaultError(
+            f"{_named(str(error))}; the file was altered or written by another version"
+        ) from error
+
+
+def _strict(content: bytes) -> Any:
+    """JSON from its bytes; nothing is built before size and depth are known."""
     if (depth := nesting(content)) > MAX_DEPTH:
         raise FaultError(
             f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no benchmark JSON; {_RECORD}"
@@ -119,14 +129,9 @@ def parse(content: bytes) -> _Document:
             parse_float=_finite,
         )
         _refuse_lone_surrogates(content, raw)
-        _refuse_foreign(raw)
-        return msgspec.convert(raw, _Document)
-    except msgspec.ValidationError as error:
-        raise FaultError(
-            f"{_named(str(error))}; the file was altered or written by another version"
-        ) from error
     except (ValueError, OverflowError) as error:
         raise FaultError(f"expected strict JSON, got {error}; record it again, or export it again") from error
+    return raw
 
 
 def nesting(content: bytes) -> int:
@@ -162,10 +167,13 @@ def _refuse_lone_surrogates(content: bytes, raw: object) -> None:
         json.dumps(raw, ensure_ascii=False).encode()
 
 
-def _refuse_foreign(raw: object) -> None:
-    """What deserves a better sentence than the schema's."""
-    if not isinstance(raw, dict) or "benchmarks" not in raw:
+def _refuse_other_json(raw: object) -> None:
+    if not isinstance(raw, dict) or not isinstance(raw.get("benchmarks"), list):
         raise FaultError(f"expected a benchmark JSON, got another kind of JSON; {_RECORD}")
+
+
+def _refuse_foreign(raw: dict[str, Any]) -> None:
+    """What deserves a better sentence than the schema's."""
     if not isinstance(part := raw.get("bsr"), dict):
         raise FaultError(f"expected a part `bsr` beside pytest-benchmark's own, got none; {_RECORD}")
     if (schema := part.get("schema", SCHEMA)) != SCHEMA:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 import synthetic
 from bsr.experiments import Grid
-from reports import load as loading
-from reports.load import RefusedError, load, load_all, nesting
+from bsr.reading import Recording, RefusedError, read, read_all
+from bsr.reading.json_file import nesting
+from bsr.run import Run, Status
 
 SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
 Document = dict[str, Any]
@@ -37,7 +39,7 @@ def saved(folder: Path, content: Document | str | bytes, name: str = "run.json")
 
 def test_a_recording_is_read_whole(tmp_path: Path) -> None:
     session = synthetic.session(grid=SMALL)
-    recording = load(synthetic.write(tmp_path / "run.json", session))
+    recording = read(synthetic.write(tmp_path / "run.json", session))
     assert recording.session.cases == session.cases
     assert recording.session.environments == session.environments
     assert recording.pytest_benchmark == "5.3.1"
@@ -45,7 +47,7 @@ def test_a_recording_is_read_whole(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_reason_to_refuse(tmp_path: Path) -> None:
     path = saved(tmp_path, b"\xef\xbb\xbf" + json.dumps(document()).encode())
-    assert len(load(path).session.cases) == 2
+    assert len(read(path).session.cases) == 2
 
 
 def first(document: Document) -> Document:
@@ -159,7 +161,7 @@ def test_an_altered_recording_is_refused_by_the_path_of_its_field(
     altered = document()
     change(altered)
     with pytest.raises(RefusedError) as refusal:
-        load(saved(tmp_path, altered))
+        read(saved(tmp_path, altered))
     message = str(refusal.value)
     assert said in message
     assert str(tmp_path / "run.json") in message
@@ -185,28 +187,28 @@ UNREADABLE = {
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_is_no_strict_json_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RefusedError, match="run.json: expected") as refusal:
-        load(saved(tmp_path, content))
+        read(saved(tmp_path, content))
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 500
 
 
 def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="'schema' twice"):
-        load(saved(tmp_path, '{"benchmarks": [], "bsr": {"schema": 1, "schema": 1}}'))
+        read(saved(tmp_path, '{"benchmarks": [], "bsr": {"schema": 1, "schema": 1}}'))
 
 
 def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.load.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
+    monkeypatch.setattr("bsr.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="nested at most 64 deep, got 65"):
-        load(saved(tmp_path, b"[" * 65 + b"]" * 65))
+        read(saved(tmp_path, b"[" * 65 + b"]" * 65))
 
 
 def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, document())
-    monkeypatch.setattr(loading, "MAX_BYTES", path.stat().st_size - 1)
-    monkeypatch.setattr("reports.load.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
+    monkeypatch.setattr("bsr.reading.json_file.MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("bsr.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="expected at most .* MiB"):
-        load(path)
+        read(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -217,19 +219,19 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ):
         if path.name != "null" or path.exists():
             with pytest.raises(RefusedError, match=got):
-                load(path)
+                read(path)
 
 
 def test_control_characters_of_a_file_name_do_not_reach_the_terminal(tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as refusal:
-        load(tmp_path / "a\x1b[31m\nb.json")
+        read(tmp_path / "a\x1b[31m\nb.json")
     assert str(refusal.value).isprintable()
 
 
 def test_bad_files_never_stop_the_good_ones(tmp_path: Path) -> None:
     good = synthetic.write(tmp_path / "good.json", synthetic.session(grid=SMALL))
     bad = saved(tmp_path, b"{", "bad.json")
-    recordings, refused = load_all([bad, good, tmp_path / "none.json", good])
+    recordings, refused = read_all([bad, good, tmp_path / "none.json", good])
     assert [recording.path for recording in recordings] == [good, good]
     assert ["bad.json" in str(refused[0]), "none.json" in str(refused[1])] == [True, True]
 
@@ -262,5 +264,42 @@ def test_no_flipped_byte_ends_in_anything_but_a_recording_or_a_refusal(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "flipped.json"
     path.write_bytes(WHOLE[:place] + bytes_ + WHOLE[place + len(bytes_) :])
-    _, refused = load_all([path])
+    _, refused = read_all([path])
     assert not any("\n" in str(refusal) for refusal in refused)
+
+
+# one's own analysis
+
+
+def recorded(tmp_path: Path) -> Recording:
+    def disturb(run: Run) -> Status:
+        return "diverged" if run.batch_size == 64 else "ok"
+
+    return read(synthetic.write(tmp_path / "run.json", synthetic.session(grid=SMALL, disturb=disturb)))
+
+
+def test_runs_are_a_tidy_table(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    runs = recording.runs
+    assert list(runs["batch_size"]) == [32, 64]
+    assert {"key", "task", "seed", "learning_rate", "experiments", "status", "final_mse"} <= set(runs)
+    assert list(runs["status"]) == ["ok", "diverged"]
+    assert list(runs["final_mse"].isna()) == [False, True]
+    assert runs["final_mse"][0] == recording.results[0].final_mse
+
+
+def test_epochs_are_a_tidy_table_from_before_training_on(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    first = recording.epochs[recording.epochs["batch_size"] == 32]
+    assert list(first["epoch"]) == [0, 1, 2]
+    assert tuple(first["test_mse"]) == recording.results[0].test_mse
+    assert tuple(first["training_seconds"].dropna()) == recording.results[0].training_seconds
+    assert first["training_loss"].isna().tolist() == [True, False, False]
+
+
+def test_without_pandas_everything_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    recording = recorded(tmp_path)
+    assert recording.results
+    with pytest.raises(ImportError, match=r"^Recording.runs and .epochs: .*pip install 'bsr\[pandas\]'$"):
+        _ = recording.runs

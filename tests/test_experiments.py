@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bsr.experiments import EXPERIMENTS, PRESETS, TUNED_LEARNING_RATE, Grid, plan
-from bsr.run import RUN_FIELDS, Execution, Result, Run
+from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)
 CHANGED: dict[str, Any] = {
@@ -45,6 +45,41 @@ def runs_of(experiment: str, grid: Grid = PAPER) -> list[Run]:
 def test_the_key_of_a_run_is_the_same_on_every_machine_and_in_every_version() -> None:
     """Journals and reports of others are joined by it."""
     assert RUN.key == "386a8f6757c7b4a5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"epochs": 30, "learning_rate": 1e-6}, "4ff48ae3655826bb"),
+        ({"task": "median", "batch_size": 1024, "seed": 1033, "learning_rate": 0.1}, "f2bd7812d8ada9a4"),
+        ({"optimiser": "sgd", "loss": "mae", "precision": "tf32", "dataset": "KMNIST"}, "14b431f248ae962a"),
+        ({"train_images": 1024, "test_images": 512}, "6d7d6c8d9a735008"),
+    ],
+)
+def test_keys_are_those_that_recordings_have(changes: dict[str, Any], key: str) -> None:
+    assert replace(RUN, **changes).key == key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterRun(Run):
+    """A Run as a later version may have it."""
+
+    weight_decay: float = 0.0
+
+
+def test_a_field_added_later_changes_no_key_until_it_is_used() -> None:
+    values = {field.name: getattr(RUN, field.name) for field in fields(RUN)}
+    assert LaterRun(**values).key == RUN.key
+    assert LaterRun(**values, weight_decay=10).key != RUN.key
+
+
+def test_the_first_schema_s_fields_are_never_added_to() -> None:
+    assert set(FIRST_FIELDS) == set(CHANGED)
+
+
+def test_a_cell_is_a_run_less_its_seed() -> None:
+    assert replace(RUN, seed=7).cell == RUN.cell
+    assert replace(RUN, learning_rate=0.002).cell != RUN.cell
 
 
 @pytest.mark.parametrize("name", RUN_FIELDS)

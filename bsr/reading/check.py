@@ -21,6 +21,10 @@ MAX_TASKS: Final = 24
 MAX_BATCH_SIZES: Final = 48
 
 
+class RefusedError(Exception):
+    """A file that is not read; the message is one line: name, expected, got, remedy."""
+
+
 class FaultError(Exception):
     """What is wrong with a file: expected, got, remedy."""
 

@@ -1,4 +1,4 @@
-"""A journal as the study that its session would have exported: for a session that never came to its JSON."""
+"""A journal as the record that its session would have exported: for one that never came to its JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Final
 
 from bsr import journal
 from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Experiment, Grid, Preset
+from bsr.reading.check import RefusedError, check
+from bsr.reading.json_file import MAX_BYTES, refusing
+from bsr.reading.recording import Recording
 from bsr.run import FINISHED, Result, Run
 from bsr.schema import Case, SessionRecord
-from reports.load import MAX_BYTES, RefusedError
-from reports.text import printable
+from bsr.text import printable
 
 
-def read(path: Path) -> SessionRecord:
+def read(path: Path) -> Recording:
     """The last session of a journal, with the results of all. Raises RefusedError, one line."""
     name = printable(str(path))
     try:
@@ -31,19 +33,23 @@ def read(path: Path) -> SessionRecord:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
         raise RefusedError(f"{name}: expected a journal with a session in it, got an empty one; leave it out")
-    return _session(history.header, history)
+    session = _session(history.header, history)
+    with refusing(path):
+        check(session)
+    return Recording(path=path, session=session)
 
 
 def _session(header: journal.Header, history: journal.History) -> SessionRecord:
     runs = {run.key: run for run in (*header.planned, *(result.run for result in history.results.values()))}
-    named = cases_of(runs.values(), header.command)
+    named = cases_of((run for run in runs.values() if run.key not in header.cases), header.command)
+    named |= header.cases
     cases = tuple(
         Case(key=key, cases=named[key], result=history.results.get(key, Result(run=run, status="not_run")))
         for key, run in runs.items()
     )
     ends = [result.finished_at for result in history.results.values() if result.finished_at]
     return SessionRecord(
-        preset=_option(header.command, "preset") or DEFAULT_PRESET,
+        preset=header.preset or _option(header.command, "preset") or DEFAULT_PRESET,
         experiments=tuple(dict.fromkeys(name for case in cases for name in case.cases)),
         command=header.command,
         dataset_digest=header.dataset_digest,

@@ -1,0 +1,18 @@
+"""Text that may come from anybody, made harmless for a terminal, a page or a message."""
+
+from __future__ import annotations
+
+
+def printable(text: str, limit: int = 2000) -> str:
+    """`text` with control and other invisible characters as escapes, at most `limit` characters."""
+    shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])
+    return shortened(shown, limit)
+
+
+def _escaped(letter: str) -> str:
+    return ascii(letter)[1:-1]
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters, the last an ellipsis where some are missing."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

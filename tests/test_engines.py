@@ -1,0 +1,60 @@
+"""Every engine says which Runs it can train, and refuses the others by name before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from bsr.data import Split
+from bsr.engines import ENGINES, EngineError, fallback_reason, resolve, train
+from bsr.run import Execution, Run
+
+RUN = Run(task="mean", batch_size=8, seed=1, learning_rate=0.001, epochs=1, train_images=16, test_images=8)
+CPU = Execution(device="cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterRun(Run):
+    """A Run as a later version may have it."""
+
+    weight_decay: float = 0.0
+
+
+def later(weight_decay: float) -> LaterRun:
+    return LaterRun(task="mean", batch_size=8, seed=1, learning_rate=0.001, weight_decay=weight_decay)
+
+
+def where(engine: str) -> Execution:
+    """A device that the engine is for."""
+    return Execution(engine=engine, device="cuda:0" if engine == "graph" else "cpu")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_field_that_an_engine_was_not_taught_is_refused_by_name(engine: str) -> None:
+    with pytest.raises(EngineError, match=f"^{engine} does not know a Run's weight_decay, here 10; use "):
+        resolve(engine, [RUN, later(10)], where(engine))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_and_is_not_trained_as_if_it_were_not_there(engine: str) -> None:
+    blank = torch.zeros(16, 28, 28, dtype=torch.uint8), torch.zeros(16)
+    with pytest.raises(EngineError, match="does not know a Run's weight_decay"):
+        train(later(10), Split(*blank, *blank, digest=""), where(engine))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_with_its_default_it_is_a_run_as_before(engine: str) -> None:
+    assert resolve(engine, [later(0)], where(engine)) in {engine, "eager"}
+
+
+def test_auto_takes_an_engine_that_trains_every_run() -> None:
+    in_another_precision = Run(task="mean", batch_size=8, seed=1, learning_rate=0.001, precision="bfloat16")
+    assert resolve("auto", [RUN, in_another_precision], CPU) == "eager"
+    assert fallback_reason("auto", [RUN, in_another_precision], CPU) == ""
+
+
+def test_an_engine_for_another_device_is_refused_in_one_line() -> None:
+    with pytest.raises(EngineError, match="^graph needs a CUDA device; this is cpu; use eager or auto$"):
+        resolve("graph", [RUN], CPU)
