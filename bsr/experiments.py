@@ -31,6 +31,12 @@ REFINED_AROUND: Final = {"mean": 0.001, "std": 0.001, "var": 0.001, "median": 0.
 """The rates around which it looked again."""
 
 
+MOST_TASKS: Final = 24
+MOST_BATCH_SIZES: Final = 48
+MOST_BYTES: Final = 48 * 2**20
+"""Of one recording: eight times the whole study. A report reads no more, so no session plans more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """The axes from which experiments take their Runs; a preset names values, options replace them."""
@@ -213,11 +219,31 @@ def follows_the_study(run: Run) -> bool:
     )
 
 
+class PlanTooLargeError(Exception):
+    """A plan that no report could read; the message says expected, got, remedy."""
+
+
 def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
-    """Runs by experiment and case id. Two experiments that need the same Run name the same key."""
+    """Runs by experiment and case id. Two experiments that need the same Run name the same key.
+
+    Raises PlanTooLargeError before there are more than one recording holds.
+    """
     found: dict[str, dict[str, Run]] = {}
+    size = 0
     for name in experiments:
         experiment = EXPERIMENTS[name]
-        runs = experiment.runs(grid) if experiment.runs is not None else ()
-        found[name] = {experiment.case_id(run): run for run in runs}
+        found[name] = {}
+        for run in experiment.runs(grid) if experiment.runs is not None else ():
+            size += _bytes_of(run)
+            if size > MOST_BYTES:
+                raise PlanTooLargeError(
+                    f"expected a plan that one recording of {MOST_BYTES // 2**20} MiB holds, some "
+                    f"{MOST_BYTES // _bytes_of(run):,} runs of {run.epochs} epochs, got more; split it"
+                )
+            found[name][experiment.case_id(run)] = run
     return found
+
+
+def _bytes_of(run: Run) -> int:
+    """Of a Run in a benchmark JSON, at most: what it is twice, and what was measured in each epoch."""
+    return 4_200 + 300 * run.epochs

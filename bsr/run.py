@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -27,6 +28,21 @@ FINISHED: Final[frozenset[Status]] = frozenset({"ok", "diverged", "dead"})
 """Statuses that are results of the training itself; a resumed session retries all others."""
 
 
+OPTIMISERS: Final = ("adam", "sgd")
+LOSSES: Final = ("mse", "mae")
+PRECISIONS: Final = ("float32", "tf32", "bfloat16")
+DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
+DEVICE: Final = r"auto|cpu|mps|cuda(:[0-9]{1,3})?"
+MOST_IMAGES: Final = 2**31
+MOST_EPOCHS: Final = 100_000
+LARGEST_SEED: Final = 2**63 - 1
+LEARNING_RATES: Final = (1e-30, 1e9)
+LONGEST_NAME: Final = 200
+MOST_SHOWN: Final = 10**30
+MOST_THREADS: Final = 1024
+"""More than any machine has, few enough not to bring one down by a slip of the finger."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One training, fully specified: the same Run gives the same result wherever it is computed.
@@ -45,6 +61,23 @@ class Run:
     optimiser: Literal["adam", "sgd"] = "adam"
     loss: Literal["mse", "mae"] = "mse"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, one line, for a value that no Run can have.
+
+        Whether task and data set exist is asked where they are looked up: a recording of a user's own is
+        readable where they are not.
+        """
+        for name in ("task", "dataset"):
+            _check_name(f"Run.{name}", getattr(self, name))
+        for name in ("batch_size", "train_images", "test_images"):
+            _check_whole(f"Run.{name}", getattr(self, name), 1, MOST_IMAGES)
+        _check_whole("Run.epochs", self.epochs, 1, MOST_EPOCHS)
+        _check_whole("Run.seed", self.seed, 0, LARGEST_SEED)
+        rate = _checked_number("Run.learning_rate", self.learning_rate, *LEARNING_RATES)
+        object.__setattr__(self, "learning_rate", rate)  # 1 is 1.0: one Run, one key
+        for name, choices in (("optimiser", OPTIMISERS), ("loss", LOSSES), ("precision", PRECISIONS)):
+            _check_choice(f"Run.{name}", getattr(self, name), choices)
 
     @property
     def key(self) -> str:
@@ -110,6 +143,16 @@ class Execution:
     timeout_seconds: float | None = None
     save_models: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, one line; whether the engine exists is asked where it is looked up."""
+        _check_name("Execution.engine", self.engine)
+        if not (isinstance(self.device, str) and re.fullmatch(DEVICE, self.device)):
+            raise ValueError(f"Execution.device: expected one of {DEVICES}, got {_shown(self.device)}")
+        if self.threads is not None:
+            _check_whole("Execution.threads", self.threads, 1, MOST_THREADS)
+        if self.timeout_seconds is not None:
+            _checked_number("Execution.timeout_seconds", self.timeout_seconds, 1e-3, 1e9)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -161,8 +204,9 @@ class Result:
 
     @property
     def final_mse(self) -> float | None:
-        """Test MSE after the last epoch; None where the training did not get there."""
-        return self.test_mse[-1] if len(self.test_mse) == self.run.epochs + 1 else None
+        """Test MSE after the last epoch; None where the training did not get there, or the Run failed."""
+        finished = self.status in FINISHED and len(self.test_mse) == self.run.epochs + 1
+        return self.test_mse[-1] if finished else None
 
     @property
     def degenerate(self) -> bool:
@@ -194,3 +238,33 @@ class Result:
         if self.cohort > 1:
             return f"amortised over {self.cohort}"
         return f"beside {self.beside}" if self.beside else "alone"
+
+
+def _check_name(what: str, value: object) -> None:
+    if not (isinstance(value, str) and 0 < len(value) <= LONGEST_NAME):
+        raise ValueError(f"{what}: expected a name of 1 to {LONGEST_NAME} characters, got {_shown(value)}")
+
+
+def _check_whole(what: str, value: object, least: int, most: int) -> None:
+    if not (isinstance(value, int) and not isinstance(value, bool) and least <= value <= most):
+        raise ValueError(f"{what}: expected a whole number from {least} to {most}, got {_shown(value)}")
+
+
+def _checked_number(what: str, value: object, least: float, most: float) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and least <= value <= most):  # type: ignore[operator]
+        raise ValueError(f"{what}: expected a number from {least:g} to {most:g}, got {_shown(value)}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
+    if not (isinstance(value, str) and value in choices):
+        raise ValueError(f"{what}: expected one of {', '.join(choices)}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value in a message, however long it is."""
+    if isinstance(value, int) and abs(value) > MOST_SHOWN:
+        return "a number of very many digits"
+    text = repr(value)
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."

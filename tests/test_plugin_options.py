@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import bsr.engines  # noqa: F401 - loads torch before pytester does, which would unload it, and no torch survives that
 from bsr.plugin import options
@@ -30,7 +32,14 @@ def configured(pytester: pytest.Pytester, *arguments: str) -> options.Options:
         ("--bsr-preset=paperr", "one of smoke, quick, paper, extended, study"),
         ("--bsr-experiments=batch-sizes", "one or more of batch-size, std-at-0.01"),
         ("--bsr-tasks=mean,men", "one or more of mean, std, var, median"),
-        ("--bsr-tasks=", "one or more of"),
+        ("--bsr-tasks=", "a value, or the option left out"),
+        ("--bsr-dask=", "a value, or the option left out"),
+        ("--bsr-save-models= ", "a value, or the option left out"),
+        ("--bsr-data=", "a value, or the option left out"),
+        ("--bsr-epochs=1_6", "a whole number of at least 1 and at most 100000"),
+        ("--bsr-epochs=\N{FULLWIDTH DIGIT ONE}6", "a whole number of at least 1"),
+        ("--bsr-epochs=100001", "a whole number of at least 1 and at most 100000"),
+        ("--bsr-runs=1000000000", "a whole number of at least 1 and at most 10000"),
         ("--bsr-batch-sizes=16,x", "whole numbers from 1 to 60000, separated by commas"),
         ("--bsr-batch-sizes=0", "whole numbers from 1 to 60000"),
         ("--bsr-batch-sizes=60001", "whole numbers from 1 to 60000"),
@@ -84,7 +93,17 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
             ["--bsr-dask=local", "--bsr-engine=auto"],
             "--bsr-engine: expected an engine by name with --bsr-dask",
         ),
-        (["--bsr-refine=none.json"], "--bsr-refine: none.json: expected a benchmark JSON of this suite"),
+        (
+            ["--bsr-refine=none.json"],
+            "--bsr-refine: none.json: expected a benchmark JSON file, got no such file",
+        ),
+        (["--bsr-batch-sizes=8,16,8"], "--bsr-batch-sizes: expected each value once, got '8 twice'"),
+        (["--bsr-tasks=mean,std, mean"], "--bsr-tasks: expected each value once, got 'mean twice'"),
+        (
+            [f"--bsr-batch-sizes={','.join(map(str, range(1, 50)))}"],
+            "whole numbers from 1 to 60000, separated by commas, at most 48",
+        ),
+        (["--bsr-runs=10000"], "bsr: expected a plan that one recording of 48 MiB holds, some 10,485 runs"),
     ],
 )
 def test_options_that_mean_nothing_together_are_refused(
@@ -94,12 +113,45 @@ def test_options_that_mean_nothing_together_are_refused(
         configured(pytester, *arguments)
 
 
+TYPED = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.from_regex(
+    r"[0-9]{1,5000}|-?[0-9]{1,3}([.,e][0-9]{0,3}){0,3}", fullmatch=True
+)
+
+
+def test_whatever_is_typed_for_a_number_is_one_in_its_bounds_or_refused_in_one_line(
+    pytester: pytest.Pytester,
+) -> None:
+    config = pytester.parseconfigure("-p", "bsr.plugin")
+
+    @given(
+        st.sampled_from(["batch_sizes", "runs", "seeds", "epochs", "threads", "workers", "timeout"]), TYPED
+    )
+    @example("epochs", "9" * 4_000)
+    def check(name: str, value: str) -> None:
+        setattr(config.option, f"bsr_{name}", value)
+        refusal, found = None, None
+        try:
+            found = options.read(config)
+        except pytest.UsageError as error:
+            refusal = str(error)
+        setattr(config.option, f"bsr_{name}", None)
+        if found is None:
+            assert refusal is not None
+            assert len(refusal.splitlines()) == 1
+            assert len(refusal) < 500
+        else:
+            assert value.isascii()
+            assert 1 <= sum(map(len, found.plan.values())) <= 11_000
+
+    check()
+
+
 def test_what_is_not_given_falls_through_to_the_preset(pytester: pytest.Pytester) -> None:
-    found = configured(pytester, "--bsr-preset=smoke", "--bsr-epochs=7", "--bsr-batch-sizes=8,8,16")
+    found = configured(pytester, "--bsr-preset=smoke", "--bsr-epochs=7", "--bsr-batch-sizes=8,16")
     assert (found.grid.epochs, found.grid.batch_sizes) == (7, (8, 16))
     assert (found.grid.train_images, found.grid.runs) == (1024, 1)
     assert found.execution.engine == "eager"
-    assert found.given == {"bsr_preset": "smoke", "bsr_epochs": "7", "bsr_batch_sizes": "8,8,16"}
+    assert found.given == {"bsr_preset": "smoke", "bsr_epochs": "7", "bsr_batch_sizes": "8,16"}
 
 
 def test_seeds_are_the_same_for_every_batch_size_and_runs_follow_the_studys_rule(

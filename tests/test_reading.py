@@ -111,7 +111,7 @@ ALTERED = {
     "a missing epoch of another measure": (case_field("result", "test_mae", value=[1.0]), "result.test_mae"),
     "a batch size of zero": (
         case_field("result", "run", "batch_size", value=0),
-        "run.batch_size: expected 1",
+        "run.batch_size: expected a whole number from 1",
     ),
     "a batch size beyond all memory": (
         case_field("result", "run", "batch_size", value=10**400),
@@ -205,7 +205,7 @@ def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch:
 
 def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, document())
-    monkeypatch.setattr("bsr.reading.json_file.MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("bsr.reading.json_file.MOST_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr("bsr.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="expected at most .* MiB"):
         read(path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import shlex
 import warnings
 from contextlib import suppress
@@ -13,16 +13,34 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, REFINED, Grid, plan
+from bsr.experiments import (
+    DEFAULT_PRESET,
+    EXPERIMENTS,
+    MOST_BATCH_SIZES,
+    PRESETS,
+    REFINED,
+    Grid,
+    PlanTooLargeError,
+    plan,
+)
 from bsr.refinement import RefinementError, best_rates
-from bsr.run import Execution, Run
+from bsr.run import (
+    DEVICE,
+    DEVICES,
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_THREADS,
+    PRECISIONS,
+    Execution,
+    Run,
+)
+from bsr.text import shortened
 
 T = TypeVar("T", int, float)
-DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
-PRECISIONS: Final = ("float32", "tf32", "bfloat16")
-MOST_THREADS: Final = 1024
-"""And workers: more than any machine has, few enough not to bring one down by a slip of the finger."""
-LARGEST_SEED: Final = 2**63 - 1
+MOST_SEEDS: Final = 10_000
+LONGEST_TIMEOUT: Final = 10_000_000
+NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
+"""As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
 HOST_DEFAULTS: Final = {"columns": ["mean"], "sort": "name", "time_unit": "s"}
 """What of pytest-benchmark's table means something with one round."""
 
@@ -104,6 +122,10 @@ def read(config: pytest.Config) -> Options:
     usual = (REFINED,) if grid.refine_around else preset.experiments
     experiments = _choices(config, "experiments", tuple(EXPERIMENTS)) or usual
     _combinations(config, experiments)
+    try:
+        planned = plan(experiments, grid)
+    except PlanTooLargeError as error:
+        raise pytest.UsageError(f"bsr: {error}") from error
     return Options(
         preset=preset_name,
         experiments=experiments,
@@ -118,7 +140,7 @@ def read(config: pytest.Config) -> Options:
         given={
             name: value for name, value in vars(config.option).items() if name.startswith("bsr_") and value
         },
-        plan=plan(experiments, grid),
+        plan=planned,
     )
 
 
@@ -161,16 +183,16 @@ def let_the_host_warn(config: pytest.Config) -> None:
 
 def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
     """The one line for a bad value."""
-    return pytest.UsageError(f"--bsr-{option}: expected {expected}, got {got!r}")
+    return pytest.UsageError(f"--bsr-{option}: expected {expected}, got {shortened(repr(got), 200)}")
 
 
 def _grid(config: pytest.Config, grid: Grid) -> Grid:
     said: dict[str, Any] = {
         "tasks": _choices(config, "tasks", _task_names(config)),
-        "batch_sizes": _numbers(config, "batch-sizes", at_least=1, at_most=grid.train_images),
-        "runs": _number(config, "runs", int, at_least=1),
-        "seeds": _numbers(config, "seeds", at_least=0, at_most=LARGEST_SEED),
-        "epochs": _number(config, "epochs", int, at_least=1),
+        "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
+        "runs": _number(config, "runs", int, at_least=1, at_most=MOST_SEEDS),
+        "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=MOST_SEEDS),
+        "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
         "dataset": _choice(config, "dataset", _dataset_names(config)),
         "precision": _choice(config, "precision", PRECISIONS),
     }
@@ -185,10 +207,7 @@ def _grid(config: pytest.Config, grid: Grid) -> Grid:
 
 def _execution(config: pytest.Config) -> Execution:
     device = _value(config, "device") or "auto"
-    kind, _, index = device.partition(":")
-    if kind not in {"auto", "cpu", "cuda", "mps"} or (
-        ":" in device and (kind != "cuda" or not index.isdigit())
-    ):
+    if not re.fullmatch(DEVICE, device):
         raise refuse("device", device, f"one of {DEVICES}")
     return Execution(
         engine=_choice(config, "engine", _engine_names(config)) or "eager",
@@ -196,7 +215,7 @@ def _execution(config: pytest.Config) -> Execution:
         threads=_number(config, "threads", int, at_least=1, at_most=MOST_THREADS),
         deterministic=config.getoption("bsr_deterministic"),
         data=_value(config, "data"),
-        timeout_seconds=_number(config, "timeout", float, at_least=0.001),
+        timeout_seconds=_number(config, "timeout", float, at_least=0.001, at_most=LONGEST_TIMEOUT),
         save_models=_value(config, "save-models"),
     )
 
@@ -228,6 +247,8 @@ def _engine_names(config: pytest.Config) -> tuple[str, ...]:
 
 def _value(config: pytest.Config, name: str) -> str | None:
     value: str | None = config.getoption(f"bsr_{name.replace('-', '_')}")
+    if value is not None and not value.strip():
+        raise refuse(name, value, "a value, or the option left out")
     return value
 
 
@@ -239,43 +260,48 @@ def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str |
 
 
 def _choices(config: pytest.Config, name: str, choices: tuple[str, ...]) -> tuple[str, ...] | None:
-    value = _value(config, name)
-    if value is None:
-        return None
-    names = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-    for part in names:
+    names = _listed(config, name)
+    for part in names or ():
         if part not in choices:
             raise refuse(name, part, f"one or more of {', '.join(choices)}, separated by commas")
     return names
 
 
-def _number(
-    config: pytest.Config, name: str, kind: type[T], at_least: float, at_most: float = math.inf
-) -> T | None:
+def _listed(config: pytest.Config, name: str) -> tuple[str, ...] | None:
+    """The values between commas, each once."""
     value = _value(config, name)
     if value is None:
         return None
-    expected = f"a {'whole ' if kind is int else ''}number of at least {at_least:g}"
-    if at_most < math.inf:
-        expected += f" and at most {at_most:g}"
-    try:
-        number = kind(value)
-    except ValueError:
-        raise refuse(name, value, expected) from None
-    if not (at_least <= number <= at_most and number < math.inf):
+    parts = tuple(part.strip() for part in value.split(","))
+    if repeated := next((part for part in parts if parts.count(part) > 1), None):
+        raise refuse(name, f"{repeated} twice", "each value once")
+    return parts
+
+
+def _number(config: pytest.Config, name: str, kind: type[T], at_least: float, at_most: float) -> T | None:
+    value = _value(config, name)
+    if value is None:
+        return None
+    whole = "whole " if kind is int else ""
+    expected = f"a {whole}number of at least {at_least:g} and at most {at_most:g}"
+    if not re.fullmatch(NUMBERS[kind], value):
+        raise refuse(name, value, expected)
+    number = kind(value)
+    if not at_least <= number <= at_most:
         raise refuse(name, value, expected)
     return number
 
 
-def _numbers(config: pytest.Config, name: str, at_least: int, at_most: int) -> tuple[int, ...] | None:
-    value = _value(config, name)
-    if value is None:
+def _numbers(
+    config: pytest.Config, name: str, at_least: int, at_most: int, count: int
+) -> tuple[int, ...] | None:
+    parts = _listed(config, name)
+    if parts is None:
         return None
-    expected = f"whole numbers from {at_least} to {at_most}, separated by commas"
-    try:
-        numbers = tuple(dict.fromkeys(int(part) for part in value.split(",")))
-    except ValueError:
-        raise refuse(name, value, expected) from None
-    if not all(at_least <= number <= at_most for number in numbers):
-        raise refuse(name, value, expected)
+    expected = f"whole numbers from {at_least} to {at_most}, separated by commas, at most {count}"
+    if len(parts) > count or not all(re.fullmatch(NUMBERS[int], part) for part in parts):
+        raise refuse(name, _value(config, name), expected)
+    numbers = tuple(int(part) for part in parts)
+    if len(set(numbers)) < len(numbers) or not all(at_least <= number <= at_most for number in numbers):
+        raise refuse(name, _value(config, name), expected)
     return numbers

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from bsr import journal
-from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Experiment, Grid, Preset
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, MOST_BYTES, PRESETS, Experiment, Grid, Preset
 from bsr.reading.check import RefusedError, check
-from bsr.reading.json_file import MAX_BYTES, refusing
+from bsr.reading.json_file import refusing
 from bsr.reading.recording import Recording
 from bsr.run import FINISHED, Result, Run
 from bsr.schema import Case, SessionRecord
@@ -24,9 +24,9 @@ def read(path: Path) -> Recording:
     """The last session of a journal, with the results of all. Raises RefusedError, one line."""
     name = printable(str(path))
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
             raise RefusedError(
-                f"{name}: expected a journal of at most {MAX_BYTES // 2**20} MiB, got no such file"
+                f"{name}: expected a journal of at most {MOST_BYTES // 2**20} MiB, got no such file"
             )
         history = journal.read(path)
     except (OSError, journal.JournalError) as error:

@@ -17,13 +17,13 @@ from typing import Any, Final, NoReturn
 import msgspec
 import numpy as np
 
+from bsr.experiments import MOST_BYTES
 from bsr.reading.check import FaultError, RefusedError, check
 from bsr.reading.recording import Recording
 from bsr.run import SCHEMA
 from bsr.schema import SessionRecord
 from bsr.text import printable
 
-MAX_BYTES: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
 _RECORD: Final = "record one with: pytest benchmarks --benchmark-json=run.json"
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
@@ -81,19 +81,19 @@ def refusing(path: Path) -> Iterator[None]:
 
 
 def read_bounded(path: Path) -> bytes:
-    """The bytes of a regular file of at most MAX_BYTES."""
+    """The bytes of a regular file of at most MOST_BYTES."""
     try:
         if not path.is_file():
             raise FaultError(f"expected a benchmark JSON file, got {_what(path)}; {_RECORD}")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise FaultError(
             f"expected a readable file, got {error}; check the path and its permissions"
         ) from error
-    if len(content) > MAX_BYTES:
+    if len(content) > MOST_BYTES:
         raise FaultError(
-            f"expected at most {MAX_BYTES // 2**20} MiB, got more; split the study into several files"
+            f"expected at most {MOST_BYTES // 2**20} MiB, got more; split the study into several files"
         )
     return content.removeprefix(b"\xef\xbb\xbf")
 
@@ -185,4 +185,7 @@ def _refuse_foreign(raw: dict[str, Any]) -> None:
 def _named(message: str) -> str:
     """The schema's `what - at where`, the field first."""
     what, _, where = message.partition(" - at ")
-    return f"{where.strip('`') or '$'}: {what[:1].lower()}{what[1:]}"
+    where = where.strip("`") or "$"
+    if what.startswith("Run."):  # a Run says itself which of its fields is wrong
+        return f"{where}.{what.removeprefix('Run.')}"
+    return f"{where}: {what[:1].lower()}{what[1:]}"
