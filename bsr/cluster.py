@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import bsr
 from bsr import engines, machine
+from bsr.capacity import usable_cores
 from bsr.data import DataError, load_images
 from bsr.executors import Computed, compute
 from bsr.run import Execution, Run
@@ -126,7 +127,7 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         if address != "local":
             return Client(address, timeout=CONNECT_SECONDS, set_as_default=False), None
         started = LocalCluster(
-            n_workers=machine.usable_cores(), threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=usable_cores(), threads_per_worker=1, processes=True, dashboard_address=":0"
         )
         return Client(started, set_as_default=False), started
     except (OSError, ValueError, TimeoutError) as error:

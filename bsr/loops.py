@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines, machine
+from bsr.capacity import usable_cores
 from bsr.data import Split, load_split
 from bsr.experiments import tuned_rate
 from bsr.run import Execution, Run
@@ -47,7 +48,7 @@ def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
     dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
     optimiser = make_optimiser(run, model)
-    all_threads = Execution(threads=machine.usable_cores())
+    all_threads = Execution(threads=usable_cores())
 
     def epoch() -> float:
         with machine.configured(run.precision, all_threads):
@@ -132,7 +133,7 @@ class Harness:
             train_images=self.train_images,
         )
         split = load_split(run, self.folder)
-        cores = machine.usable_cores()
+        cores = usable_cores()
         loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
         if not engines.unavailable_reason("native"):
             loops[ONE_CORE] = engine_epoch("native", 1, run, split)
@@ -140,11 +141,11 @@ class Harness:
         return loops
 
     def _timing(self, loop: str, size: int) -> HarnessTiming:
-        cores = machine.usable_cores() if loop == ALL_CORES else 1
+        cores = usable_cores() if loop == ALL_CORES else 1
         return HarnessTiming(
             loop=loop,
             batch_size=size,
-            threads=1 if loop == ONE_CORE else machine.usable_cores(),
+            threads=1 if loop == ONE_CORE else usable_cores(),
             seconds=tuple(self.seconds[loop, size]),
             gflop_per_epoch=2 * MULTIPLY_ADDS_PER_IMAGE * self.train_images / 1e9,
             peak_gflops=cores * median(self.peaks) if self.peaks and loop in {ONE_CORE, ALL_CORES} else None,

@@ -26,7 +26,7 @@ PATIENCE = 120
 """Seconds after which a session counts as hanging; a busy machine needs many times what an idle one does."""
 WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # slow to import, and nothing to us
 USUAL = ("-c", str(REPOSITORY / "pyproject.toml"), "--rootdir=.", *WITHOUT, "-p", "faults")
-SMOKE = ("--bsr-preset", "smoke", "--bsr-threads", "1")
+SMOKE = ("--bsr-preset", "smoke", "--bsr-engine", "eager", "--bsr-threads", "1")
 ONE_CASE = (*SMOKE, "--bsr-epochs", "1", "-k", "mean-bs256")
 TWO_CASES = (*SMOKE, "--bsr-epochs", "1", "-k", "bs256 and (mean or std)")
 

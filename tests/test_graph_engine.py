@@ -69,7 +69,7 @@ def test_it_is_refused_on_a_device_that_is_not_cuda() -> None:
     with pytest.raises(
         engines.EngineError, match="graph needs a CUDA device; this is cpu; use eager or auto"
     ):
-        engines.resolve("graph", [RUN], Execution())
+        engines.placed(Execution(engine="graph"), [RUN])
 
 
 @needs_gpu

@@ -17,7 +17,7 @@ __all__ = ["suite"]
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two OpenMP threads on the cores of a busy machine take tens of times as long as one."""
-    monkeypatch.setattr("bsr.machine.usable_cores", lambda: 1)
+    monkeypatch.setattr("bsr.loops.usable_cores", lambda: 1)
 
 
 def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:

@@ -174,10 +174,6 @@ def test_where_the_data_lie_and_models_go_does_not_change_it() -> None:
     assert machine.fingerprint(elsewhere) == machine.fingerprint(CPU)
 
 
-def test_the_cores_that_may_be_used_are_at_least_one() -> None:
-    assert machine.usable_cores() >= 1
-
-
 def test_a_cpu_is_called_cpu_in_file_names() -> None:
     assert machine.name_for_files("cpu") == "cpu"
 

@@ -101,7 +101,12 @@ def test_every_planned_case_is_there_with_its_cases_and_its_machine(document: di
 def test_the_command_and_options_that_made_it_are_recorded(document: dict[str, Any]) -> None:
     study = document["bsr"]
     assert "--bsr-preset smoke" in study["command"]
-    assert study["options"] == {"bsr_preset": "smoke", "bsr_threads": "1", "bsr_epochs": "1"}
+    assert study["options"] == {
+        "bsr_preset": "smoke",
+        "bsr_engine": "eager",
+        "bsr_threads": "1",
+        "bsr_epochs": "1",
+    }
 
 
 def compared(folder: Path, *arguments: str) -> str:

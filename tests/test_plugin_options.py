@@ -150,7 +150,7 @@ def test_what_is_not_given_falls_through_to_the_preset(pytester: pytest.Pytester
     found = configured(pytester, "--bsr-preset=smoke", "--bsr-epochs=7", "--bsr-batch-sizes=8,16")
     assert (found.grid.epochs, found.grid.batch_sizes) == (7, (8, 16))
     assert (found.grid.train_images, found.grid.runs) == (1024, 1)
-    assert found.execution.engine == "eager"
+    assert found.execution.engine == "auto"
     assert found.given == {"bsr_preset": "smoke", "bsr_epochs": "7", "bsr_batch_sizes": "8,16"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr import machine
+from bsr.capacity import usable_cores
 from bsr.journal import journal_path
 from plugin_support import (
     SMOKE,
@@ -101,7 +101,7 @@ def test_of_two_thousand_runs_each_costs_little_time_and_next_to_no_memory(
     assert len(results) == 8 * SEEDS
     assert {result["status"] for result in results} == {"ok"}
     times = sorted(datetime.fromisoformat(result["finished_at"]).timestamp() for result in results)
-    working = sum(result["wall_seconds"] for result in results) / machine.usable_cores()
+    working = sum(result["wall_seconds"] for result in results) / usable_cores()
     overhead = (times[-1] - times[0] - working) / len(results)
     growth = (late - early) / (6 * SEEDS)
     print(f"{where}: {overhead * 1e3:.1f} ms and {growth / 1e3:.1f} kB per Run")

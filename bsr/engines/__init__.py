@@ -15,7 +15,7 @@ from typing import Final
 
 from torch import Tensor
 
-from bsr import training
+from bsr import machine, training
 from bsr.data import Split
 from bsr.run import Execution, Result, Run
 
@@ -24,11 +24,21 @@ ENGINES: Final[dict[str, str]] = {
     "native": "bsr.engines.native:NativeLearner",
     "graph": "bsr.engines.graph:GraphLearner",
 }
-"""In rising order of speed where they work: `auto` takes the last that does."""
+AUTO: Final = ("native", "eager")
+"""What `auto` chooses from, the fastest first: engines measured on the kind of device they are for.
+
+On a CUDA device that is eager: graph was measured on none yet.
+"""
+
+
+class EngineError(Exception):
+    """The engine cannot train a Run as asked; the message says what, expected, got, remedy."""
 
 
 def learner(engine: str) -> type[training.Learner]:
-    """The Learner of an engine by name. Raises KeyError for an unknown one."""
+    """The Learner of an engine by name. Raises EngineError for an unknown one."""
+    if engine not in ENGINES:
+        raise EngineError(f"unknown engine {engine!r}; expected one of {', '.join(ENGINES)}, auto")
     module, _, name = ENGINES[engine].partition(":")
     found: type[training.Learner] = getattr(import_module(module), name)
     return found
@@ -41,29 +51,33 @@ def train(
     on_epoch: Callable[[int], None] = lambda _epoch: None,
     on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
-    """Train one Run on the engine that `execution` names; see bsr.training.train.
+    """Train one Run as `execution` says, its device and engine found where they are `auto`.
 
-    Raises EngineError where that engine cannot train it.
+    See bsr.training.train. Raises EngineError where the engine cannot train it, machine.DeviceError.
     """
-    execution = execution or Execution()
-    check_suited(execution.engine, [run], execution)
+    execution = placed(execution or Execution(), [run])
     result = training.train(run, split, execution, learner(execution.engine), on_epoch, on_weights)
     return replace(result, engine=execution.engine)
 
 
-class EngineError(Exception):
-    """The engine cannot train a Run as asked; the message says what, expected, got, remedy."""
+def placed(execution: Execution, runs: Iterable[Run]) -> Execution:
+    """The execution with the device and the engine that will train `runs`, where they are `auto`.
 
-
-def resolve(engine: str, runs: Iterable[Run], execution: Execution) -> str:
-    """The engine that will train `runs` where `engine` was asked for; `auto` is the fastest that can.
-
-    Raises EngineError for one that cannot train them all. One that could, but has no compiler here, gives way
-    to eager: see `fallback_reason`.
+    `auto` is the fastest engine that trains them all and was measured on that kind of device. An engine asked
+    for by name that has no compiler here gives way to eager: see `fallback_reason`. The native engine asked
+    for by name means the CPU. Raises EngineError for an engine that cannot train them all,
+    machine.DeviceError for a device that is not there.
     """
-    runs = tuple(runs)
+    if execution.device == "auto" and execution.engine == "native":
+        execution = replace(execution, device="cpu")
+    if execution.device in {"auto", "cuda"}:
+        execution = replace(execution, device=machine.resolve_device(execution.device))
+    return replace(execution, engine=_resolved(execution.engine, tuple(runs), execution))
+
+
+def _resolved(engine: str, runs: tuple[Run, ...], execution: Execution) -> str:
     if engine == "auto":
-        suited = (name for name in reversed(ENGINES) if not _unsupported(name, runs, execution))
+        suited = (name for name in AUTO if not _unsupported(name, runs, execution))
         return next((name for name in suited if not unavailable_reason(name)), "eager")
     check_suited(engine, runs, execution)
     return "eager" if unavailable_reason(engine) else engine
@@ -78,7 +92,7 @@ def check_suited(engine: str, runs: Iterable[Run], execution: Execution) -> None
 def fallback_reason(engine: str, runs: Iterable[Run], execution: Execution) -> str:
     """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss."""
     runs = tuple(runs)
-    wanted = reversed(ENGINES) if engine == "auto" else [engine]
+    wanted = AUTO if engine == "auto" else (engine,)
     suited = [name for name in wanted if not _unsupported(name, runs, execution)]
     return unavailable_reason(suited[0]) if suited else ""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock, Timeout
 
+from bsr.capacity import workers_that_fit
 from bsr.reading import is_benchmark_json
 from bsr.run import Execution, Run
 
@@ -104,23 +105,23 @@ def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
 
     asked = options.execution
     try:
-        device = machine.resolve_device(asked.device)
+        found = engines.placed(asked, runs or (options.grid.example,))
+        machine.resolve_device(found.device)
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-device: {error}") from error
-    try:
-        machine.check_precision(options.grid.precision, device)
-    except machine.DeviceError as error:
-        raise pytest.UsageError(f"--bsr-precision: {error}") from error
-    try:
-        engine = engines.resolve(asked.engine, runs or (options.grid.example,), replace(asked, device=device))
     except engines.EngineError as error:
         raise pytest.UsageError(f"--bsr-engine: {error}") from error
-    wherever(replace(asked, engine=engine))
+    try:
+        machine.check_precision(options.grid.precision, found.device)
+    except machine.DeviceError as error:
+        raise pytest.UsageError(f"--bsr-precision: {error}") from error
+    wherever(found)
     workers = options.workers
-    if workers is None:  # the native engine trains one Run per core
-        workers = machine.usable_cores() if engine == "native" else 0
-    threads = asked.threads or (1 if workers or engine == "native" else None)
-    return replace(asked, device=device, engine=engine, threads=threads), workers
+    if workers is None:  # one Run per core; one on all of them where PyTorch was asked for by name
+        several = found.engine == "native" or (asked.engine == "auto" and found.device == "cpu")
+        workers = workers_that_fit()[0] if several else 0
+    threads = asked.threads or (1 if workers or found.engine == "native" else None)
+    return replace(found, threads=threads), workers
 
 
 def wherever(execution: Execution) -> None:

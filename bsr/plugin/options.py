@@ -90,11 +90,17 @@ def add(parser: pytest.Parser) -> None:
     option("device", "NAME", f"one of {DEVICES}. Default: auto")
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
     option("precision", "NAME", f"one of {', '.join(PRECISIONS)}")
-    option("engine", "NAME", "how to train: eager (reference, default), or a faster one, or auto")
+    option(
+        "engine",
+        "NAME",
+        "how to train: eager (plain PyTorch, the reference), native (C++, on the CPU), graph (CUDA), or "
+        "auto, the fastest that was measured on the device. Default: auto",
+    )
     option(
         "workers",
         "N",
-        "local processes, one thread each; 0: this one. Default: 0, with --bsr-engine native one per core",
+        "local processes, one thread each; 0: this one. Default: on a CPU one per core, but 0 where eager "
+        "was asked for by name",
     )
     option("dask", "ADDRESS", "train on the Dask cluster of that scheduler; local: start one on this machine")
     option("timeout", "SECONDS", "stop a run that takes longer; its status is timed_out")
@@ -210,7 +216,8 @@ def _execution(config: pytest.Config) -> Execution:
     if not re.fullmatch(DEVICE, device):
         raise refuse("device", device, f"one of {DEVICES}")
     return Execution(
-        engine=_choice(config, "engine", _engine_names(config)) or "eager",
+        engine=_choice(config, "engine", _engine_names(config))
+        or ("eager" if _value(config, "dask") else "auto"),
         device=device,
         threads=_number(config, "threads", int, at_least=1, at_most=MOST_THREADS),
         deterministic=config.getoption("bsr_deterministic"),

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
+from bsr.capacity import workers_that_fit
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
@@ -33,6 +34,8 @@ def header(session: Session, estimate: Estimate) -> list[str]:
     asked, used = session.options.execution.engine, session.header.execution
     if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
         lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
+    if session.header.workers and session.options.workers is None and (why := workers_that_fit()[1]):
+        lines.append(f"bsr: {why}")
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
         lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
