@@ -35,6 +35,8 @@ class Header:
     cases: dict[str, dict[str, str]] = field(default_factory=dict)
     """Key of a planned Run -> experiment -> the case's pytest id; empty in journals of earlier versions."""
     preset: str = ""
+    kernel: str = ""
+    """As in Result."""
     execution: Execution
     workers: int = 0
     dataset_digest: str
@@ -202,6 +204,7 @@ def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
     pairs: dict[str, tuple[object, object]] = {
         "dataset digest": (before.dataset_digest, now.dataset_digest),
         "engine": (before.execution.engine, now.execution.engine),
+        "kernel": (before.kernel or "none recorded", now.kernel or "none recorded"),
         "threads": (before.environment.get("threads"), now.environment.get("threads")),
         "deterministic": (before.execution.deterministic, now.execution.deterministic),
         "workers": (before.workers, now.workers),

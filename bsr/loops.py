@@ -28,13 +28,10 @@ from bsr.training import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
 ROUNDS: Final = 5
-MULTIPLY_ADDS_PER_IMAGE: Final = 1_296_150
-"""Forward and backward of the network; the first convolution needs no gradient for its input."""
 TEXTBOOK: Final = "textbook"
 EAGER: Final = "eager"
 ONE_CORE: Final = "native, one core"
 ALL_CORES: Final = "native, all cores"
-SECONDS_FOR_PEAK: Final = 0.3
 
 
 def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
@@ -103,8 +100,6 @@ class Harness:
     """See bsr.data.load_split."""
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)
-    peaks: list[float] = field(default_factory=list)
-    """GFLOP/s of one core's fused multiply-adds, one value per round; empty without the native engine."""
 
     def measure(
         self, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _text: None
@@ -115,10 +110,6 @@ class Harness:
         }
         for number in range(1, rounds + 1):
             tell(f"harness: round {number} of {rounds}")
-            if any(loop == ONE_CORE for loop, _ in epochs):
-                from bsr.engines.native import peak_gflops  # noqa: PLC0415 - compiles
-
-                self.peaks.append(peak_gflops(SECONDS_FOR_PEAK))
             for cell, epoch in epochs.items():
                 self.seconds.setdefault(cell, []).append(epoch())
         return [self._timing(loop, size) for loop, size in epochs]
@@ -141,24 +132,22 @@ class Harness:
         return loops
 
     def _timing(self, loop: str, size: int) -> HarnessTiming:
-        cores = usable_cores() if loop == ALL_CORES else 1
         return HarnessTiming(
             loop=loop,
             batch_size=size,
             threads=1 if loop == ONE_CORE else usable_cores(),
             seconds=tuple(self.seconds[loop, size]),
-            gflop_per_epoch=2 * MULTIPLY_ADDS_PER_IMAGE * self.train_images / 1e9,
-            peak_gflops=cores * median(self.peaks) if self.peaks and loop in {ONE_CORE, ALL_CORES} else None,
+            train_images=self.train_images,
         )
 
 
 def table(timings: list[HarnessTiming]) -> str:
-    """The medians as text: seconds per training epoch, ratio to the textbook loop, share of the peak."""
+    """The medians as text: seconds per training epoch, images per second, ratio to the textbook loop."""
     textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
-    lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'times textbook':>15} {'of FMA peak':>12}"]
+    lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'images/s':>10} {'times textbook':>15}"]
     for timing in timings:
         seconds = median(timing.seconds)
         ratio = textbook[timing.batch_size] / seconds
-        share = f"{timing.gflop_per_epoch / seconds / timing.peak_gflops:.0%}" if timing.peak_gflops else "-"
-        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} {ratio:>15.2f} {share:>12}")
+        speed = f"{timing.train_images / seconds:,.0f}"
+        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} {speed:>10} {ratio:>15.2f}")
     return "\n".join(lines)

@@ -165,6 +165,8 @@ class Result:
     status: Status
     message: str = ""
     engine: str = ""
+    kernel: str = ""
+    """Digest of the source of the engine's own kernel; empty where it has none. Two never share a series."""
     device: str = ""
     threads: int = 0
     environment: str = ""

@@ -64,9 +64,11 @@ class HarnessTiming:
     batch_size: int
     threads: int
     seconds: tuple[float, ...]
-    gflop_per_epoch: float
+    train_images: int = 60_000
+    """Of one of those epochs."""
+    gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
-    """Fused multiply-add peak of the cores used, measured in the same session."""
+    """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

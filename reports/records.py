@@ -103,7 +103,7 @@ def harness(frame: Frame) -> Table:
     rows: list[Row] = []
     for timing in frame.session.harness:
         middle = median(timing.seconds)
-        speed = timing.gflop_per_epoch / middle
+        speed = timing.gflop_per_epoch / middle if timing.gflop_per_epoch else None
         spread = (len(timing.seconds), middle, min(timing.seconds), max(timing.seconds))
         rows.append((timing.loop, timing.batch_size, timing.threads, *spread, speed, timing.peak_gflops))
     header = (

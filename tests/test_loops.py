@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from bsr import engines
-from bsr.loops import ALL_CORES, EAGER, MULTIPLY_ADDS_PER_IMAGE, ONE_CORE, TEXTBOOK, Harness, table
+from bsr.loops import ALL_CORES, EAGER, ONE_CORE, TEXTBOOK, Harness, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -20,13 +20,6 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bsr.loops.usable_cores", lambda: 1)
 
 
-def test_the_work_of_a_training_epoch_is_that_of_the_network() -> None:
-    """Multiply-adds: forward, the gradient for weights, and for inputs everywhere but at the images."""
-    first, second = 10 * 24 * 24 * 25, 20 * 8 * 8 * 10 * 25
-    linear = 320 * 50 + 50
-    assert 2 * first + 3 * (second + linear) == MULTIPLY_ADDS_PER_IMAGE
-
-
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_every_loop_is_timed_once_per_round_in_turn() -> None:
@@ -36,20 +29,17 @@ def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     assert loops == [(loop, size) for size in (16, 100) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)]
     assert all(len(timing.seconds) == 2 and min(timing.seconds) > 0 for timing in timings)
     assert told == ["harness: round 1 of 2", "harness: round 2 of 2"]
-    native = [timing for timing in timings if timing.loop == ONE_CORE]
-    assert all(timing.peak_gflops and timing.peak_gflops > 1 for timing in native)
 
 
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
-def test_the_table_gives_medians_ratios_and_shares_of_the_peak() -> None:
+def test_the_table_gives_medians_images_per_second_and_ratios() -> None:
     timings = Harness(train_images=256, batch_sizes=(16,)).measure(rounds=1)
     rows = [line.split() for line in table(timings).splitlines()[1:]]
     textbook = median(timings[0].seconds)
     for row, timing in zip(rows, timings, strict=True):
-        ratio = float(row[-2])
-        assert math.isclose(ratio, textbook / median(timing.seconds), abs_tol=0.006)
-        assert row[-1].endswith("%") == (timing.peak_gflops is not None)
+        assert math.isclose(float(row[-1]), textbook / median(timing.seconds), abs_tol=0.006)
+        assert math.isclose(float(row[-2].replace(",", "")), 256 / median(timing.seconds), abs_tol=0.6)
 
 
 def test_it_is_collected_only_where_it_is_asked_for(suite: Suite) -> None:

@@ -18,8 +18,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
-from bsr.data import Split, load_split
+from bsr.data import Split, labels, load_images, load_split
 from bsr.engines import build, native
 from bsr.engines.native import NativeLearner
 from bsr.model import RegressionCNN
@@ -74,6 +75,41 @@ def float64_gradient(model: RegressionCNN, run: Run, split: Split, order: Tensor
     return torch.cat([value.flatten() for value in gradient]), loss.item()
 
 
+def backward_in_float64(model: RegressionCNN, images: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat gradients for slopes [N] of the loss by prediction, and for their absolute values."""
+    model = copy.deepcopy(model).double()
+    predictions, parameters = model(images.unsqueeze(1).double()), list(model.parameters())
+    one, other = (
+        torch.autograd.grad(predictions, parameters, slopes, retain_graph=True)
+        for slopes in (slope, slope.abs())
+    )
+    return torch.cat([value.flatten() for value in one]), torch.cat([value.flatten() for value in other])
+
+
+def told_apart(model: RegressionCNN, images: Tensor) -> Tensor:
+    """bool [N]: images in which float32 and float64 see the same winners and the same dead units.
+
+    Where the two largest values of a window differ by less than float32 resolves, or a maximum lies so near
+    0, another order of the sums may give the gradient to another.
+    """
+    model = copy.deepcopy(model).double()
+    hidden = images.unsqueeze(1).double()
+    clear = torch.ones(len(images), dtype=torch.bool)
+    with torch.no_grad():
+        for layer in (model.conv1, model.conv2):
+            terms = functional.conv2d(hidden.abs(), layer.weight.abs(), layer.bias.abs())  # type: ignore[union-attr]
+            values, resolved = (
+                functional.unfold(each.flatten(0, 1).unsqueeze(1), 2, stride=2)
+                for each in (layer(hidden), terms)
+            )
+            best, second = values.topk(2, dim=1).values.unbind(1)
+            least = 1e-6 * resolved.amax(1)
+            unsure = ((best > second) & (best - second < least) & (best > -least)) | (best.abs() < least)
+            clear &= ~unsure.view(len(images), -1).any(1)
+            hidden = functional.relu(functional.max_pool2d(layer(hidden), 2))
+    return clear
+
+
 def relative_error(run: Run, split: Split, order: Tensor, model: RegressionCNN | None = None) -> float:
     """Of the kernel's gradient of one batch, in norm; its loss is checked beside."""
     model = model or initial_model(run.seed)[0]
@@ -82,6 +118,51 @@ def relative_error(run: Run, split: Split, order: Tensor, model: RegressionCNN |
     assert loss == pytest.approx(wanted_loss, rel=1e-5)
     found = torch.cat([value.flatten() for value in gradient.values()]).double()
     return float((found - wanted).norm() / wanted.norm())
+
+
+SIZES = (1, 5, 8, 15, 16, 17, 33, 64, 100, 1024)
+
+
+@pytest.mark.parametrize("steps", [0, 400])
+@pytest.mark.parametrize("task", ["mean", "std", "var"])
+def test_its_gradients_on_mnist_lose_nothing_on_the_way_back(width: int, task: str, steps: int) -> None:
+    """Within 1e-6 in norm of float64's for the same winners and slopes of the loss, at every batch size.
+
+    For the same slopes, since after some training a prediction and its label agree in their first digits, and
+    what float32 leaves of their difference says nothing about the gradient. In norm of what the images pass
+    on before that cancels in their sum.
+    """
+    run = Run(task=task, batch_size=64, seed=64, learning_rate=0.001, train_images=2_048)
+    images = load_images("MNIST").train[:2_048]
+    split = Split(images, labels(images, task), images, labels(images, task), "")
+    trained = learner(run, split)
+    trained.train_epoch(torch.arange(64 * steps) % 2_048, math.inf) if steps else None
+    model = copy.deepcopy(initial_model(run.seed)[0])
+    model.load_state_dict(trained.weights())
+    error = trained.predictions() - split.train_labels
+    clear = told_apart(model, images).nonzero().flatten()
+    for size in SIZES if width == 16 else SIZES[:-1]:
+        order = clear[torch.randperm(len(clear), generator=torch.Generator().manual_seed(size))[:size]]
+        assert len(order) == size
+        slope = 2 * error[order].double() / size
+        wanted, uncancelled = backward_in_float64(model, images[order], slope)
+        found = torch.cat([value.flatten() for value in trained.gradient(order)[0].values()]).double()
+        assert float((found - wanted).norm()) < 1e-6 * float(uncancelled.norm()), size
+
+
+def test_a_gradient_of_almost_nothing_is_as_exact(width: int) -> None:
+    """The median's labels are 0: what is left of its gradient is small in every digit that float32 has."""
+    run = Run(task="median", batch_size=64, seed=64, learning_rate=0.001, train_images=256)
+    images = load_images("MNIST").train[:256]
+    split = Split(images, torch.zeros(256), images, torch.zeros(256), "")
+    trained = learner(run, split)
+    trained.train_epoch(torch.arange(25_600) % 256, math.inf)
+    model = copy.deepcopy(initial_model(run.seed)[0])
+    model.load_state_dict(trained.weights())
+    order = torch.arange(100)
+    wanted, _ = float64_gradient(model, run, split, order)
+    found = torch.cat([value.flatten() for value in trained.gradient(order)[0].values()]).double()
+    assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max()) + 1e-5
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae"])
@@ -202,13 +283,19 @@ def test_adams_epsilon_is_pytorchs_for_the_smallest_gradients_too(gradient: floa
     assert trained.weights()["fc2.bias"].item() == pytest.approx(-step, rel=1e-5, abs=0)
 
 
-@pytest.mark.parametrize("rate", [1e30, math.inf])
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_a_divergence_is_seen_in_the_losses(rate: float, optimiser: str) -> None:
-    run = replace(RUN, learning_rate=rate, optimiser=optimiser)  # type: ignore[arg-type]
-    result = train(run, made_split(run), CPU, NativeLearner)
-    assert result.status == "diverged"
-    assert result.diverged_at_step == train(run, made_split(run), CPU, EagerLearner).diverged_at_step
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize(
+    ("optimiser", "rate"),
+    [("adam", 1e9), ("adam", 3e8), ("sgd", 1e9), ("sgd", 1e3), ("sgd", 1.0), ("sgd", 0.1), ("sgd", 0.01)],
+)
+def test_a_divergence_is_found_at_the_step_at_which_eager_finds_it(
+    width: int, optimiser: str, rate: float, loss: str
+) -> None:
+    """A gradient of 0 is skipped, so that 0 times infinity is no NaN here: the loss tells all the same."""
+    run = replace(RUN, learning_rate=rate, optimiser=optimiser, loss=loss, epochs=3)  # type: ignore[arg-type]
+    result, wanted = (train(run, made_split(run), CPU, engine) for engine in (NativeLearner, EagerLearner))
+    assert result.diverged_at_step == wanted.diverged_at_step
+    assert wanted.diverged_at_step or (optimiser, loss) == ("sgd", "mae")
 
 
 @pytest.mark.parametrize("name", list(initial_model(0)[0].state_dict()))
@@ -280,7 +367,3 @@ def test_images_of_another_kind_are_refused() -> None:
     split = made_split(RUN)
     with pytest.raises(ValueError, match="expected uint8"):
         learner(RUN, replace(split, train_images=split.train_images.float()))
-
-
-def test_the_peak_is_that_of_this_core(width: int) -> None:
-    assert 0.5 < native.peak_gflops(0.02) < 1000

@@ -1,9 +1,9 @@
 """The engines: ways of computing a Run. Each is a Learner, checked against the eager one.
 
-An entry names the module and class, imported when first used. A class may name by `honours` the
-fields of Run that it trains by beside those of schema 1, and say by `unsupported_reason(run, execution)` what
-it is not for, by `unavailable_reason()` why this machine cannot have it. A Run with a field that an engine
-does not honour is refused.
+An entry names the module and class, imported when first used. A class may name by `honours` the fields of Run
+that it trains by beside those of schema 1 (a Run with a field that an engine does not honour is refused), and
+say by `unsupported_reason(run, execution)` what else it is not for, by `unavailable_reason()` why this
+machine cannot have it, by `source_digest()` which kernel of its own it is.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def train(
     """
     execution = placed(execution or Execution(), [run])
     result = training.train(run, split, execution, learner(execution.engine), on_epoch, on_weights)
-    return replace(result, engine=execution.engine)
+    return replace(result, engine=execution.engine, kernel=source_digest(execution.engine))
 
 
 def placed(execution: Execution, runs: Iterable[Run]) -> Execution:
@@ -114,3 +114,9 @@ def unavailable_reason(engine: str) -> str:
     """Why this machine cannot have an engine, in one line; empty where it can. May compile it."""
     reason = getattr(learner(engine), "unavailable_reason", None)
     return str(reason()) if reason is not None else ""
+
+
+def source_digest(engine: str) -> str:
+    """Of an engine's own kernel, 12 hexadecimal digits; empty where it has none."""
+    digest = getattr(learner(engine), "source_digest", None)
+    return str(digest()) if digest is not None else ""

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from bsr.data import cache_folder
 
 SOURCE: Final = Path(__file__).with_name("kernel.cpp")
-INCLUDED: Final = (Path(__file__).with_name("network.h"), Path(__file__).with_name("lanes.h"))
+INCLUDED: Final = tuple(Path(__file__).with_name(name) for name in ("backward.h", "network.h", "lanes.h"))
 COMPILERS: Final = ("c++", "g++", "clang++") if os.name == "posix" else ()
 """Looked for in this order; on Windows only $CXX counts: what is on the path there is seldom meant."""
 FLAGS: Final = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
@@ -66,6 +66,11 @@ def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) ->
             f"the native kernel cannot be kept in {folder} or loaded from there: {error}; "
             "set BSR_CACHE to another folder"
         ) from error
+
+
+def source_digest() -> str:
+    """Of the kernel's source, 12 hexadecimal digits: whatever may change its results changes it."""
+    return hashlib.sha256(b"".join(source.read_bytes() for source in (SOURCE, *INCLUDED))).hexdigest()[:12]
 
 
 def compiler() -> tuple[str, ...]:

@@ -29,8 +29,10 @@ FULL_REGISTER: Final = 16
 """Images that the widest register holds; a step of fewer takes as long."""
 ALIGNMENT: Final = 64
 """Bytes of that register."""
-BURST_SECONDS: Final = 0.002
-"""Of multiply-adds between two looks at the clock, short enough to fall between other processes' turns."""
+BETA1: Final = 0.9
+BETA2: Final = 0.999
+EPSILON: Final = 1e-8
+"""Adam's defaults in PyTorch."""
 
 
 class _Training(ctypes.Structure):
@@ -45,7 +47,9 @@ class _Training(ctypes.Structure):
         ("labels", ctypes.c_void_p),
         ("batch_size", ctypes.c_int64),
         ("step", ctypes.c_int64),
-        ("learning_rate", ctypes.c_double),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("epsilon", ctypes.c_double),
         ("loss", ctypes.c_int32),
         ("optimiser", ctypes.c_int32),
     )
@@ -64,6 +68,7 @@ class NativeLearner:
         began = time.perf_counter()
         self.kernel = kernel()
         self.warmup_seconds = time.perf_counter() - began
+        self.learning_rate = run.learning_rate
         self.shapes = {name: value.shape for name, value in model.state_dict().items()}
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         self.test_images, self.test_labels = _checked(split.test_images, split.test_labels)
@@ -78,7 +83,9 @@ class NativeLearner:
             images=self.images.data_ptr(),
             labels=self.labels.data_ptr(),
             batch_size=run.batch_size,
-            learning_rate=run.learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            epsilon=EPSILON,
             loss=LOSSES[run.loss],
             optimiser=OPTIMISERS[run.optimiser],
         )
@@ -95,6 +102,11 @@ class NativeLearner:
         """See bsr.engines."""
         return available()
 
+    @staticmethod
+    def source_digest() -> str:
+        """See bsr.engines."""
+        return build.source_digest()
+
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See bsr.training.Learner; the deadline is looked at every 40 ms.
 
@@ -103,12 +115,15 @@ class NativeLearner:
         order = self._checked_order(order)
         size = self.training.batch_size
         losses = torch.empty(-(-len(order) // size))
+        rates = torch.full((len(losses),), self.learning_rate, dtype=torch.float64)
         steps = max(1, IMAGES_PER_CALL // max(size, FULL_REGISTER))
         for step in range(0, len(losses), steps):
             if time.monotonic() > deadline:
                 raise TimeLimitReached
             some = order[step * size : (step + steps) * size]
-            self.kernel.bsr_train(self.training, some.data_ptr(), len(some), losses[step:].data_ptr())
+            self.kernel.bsr_train(
+                self.training, some.data_ptr(), len(some), rates[step:].data_ptr(), losses[step:].data_ptr()
+            )
         return losses
 
     def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
@@ -153,10 +168,9 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     functions = {
         "bsr_lanes": (count, []),
         "bsr_workspace_bytes": (count, []),
-        "bsr_train": (None, [training, pointer, count, pointer]),
+        "bsr_train": (None, [training, pointer, count, pointer, pointer]),
         "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
         "bsr_predict": (None, [training, pointer, count, pointer]),
-        "bsr_multiply_add": (ctypes.c_double, [count, ctypes.c_float, ctypes.POINTER(ctypes.c_float)]),
     }
     for name, (result, arguments) in functions.items():
         function = getattr(library, name)
@@ -181,20 +195,6 @@ def available() -> str:
 def lanes() -> int:
     """Images that the kernel trains at once. Raises KernelError."""
     return int(kernel().bsr_lanes())
-
-
-def peak_gflops(seconds: float = 0.2) -> float:
-    """The fused multiply-add peak of this core, GFLOP/s: the best of many bursts. Raises KernelError."""
-    multiply_add, result = kernel().bsr_multiply_add, ctypes.c_float()
-    rounds, best, end = 1_000, 0.0, time.perf_counter() + seconds
-    while (began := time.perf_counter()) < end or not best:
-        operations = multiply_add(rounds, 0.5, result)
-        taken = time.perf_counter() - began
-        if taken < BURST_SECONDS / 2:
-            rounds *= 2
-        else:
-            best = max(best, operations / taken / 1e9)
-    return best
 
 
 def _checked(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ class Backend(NamedTuple):
     """What a session's header says of it, and the executor that computes there."""
 
     execution: Execution
+    kernel: str
     workers: int
     dataset_digest: str
     environment: dict[str, Any]
@@ -37,7 +38,7 @@ def find(options: Options, runs: tuple[Run, ...]) -> Backend:
 
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
-    from bsr import machine  # noqa: PLC0415 - loads torch, which only a session that measures needs
+    from bsr import engines, machine  # noqa: PLC0415 - torch, which only a session that measures needs
 
     execution, workers = checks.execution(options, runs)
     train_images = max((run.train_images for run in runs), default=1)
@@ -53,10 +54,18 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
 
         return InProcess(on_epoch)
 
-    return Backend(execution, workers, digest, machine.fingerprint(execution), executor)
+    return Backend(
+        execution,
+        engines.source_digest(execution.engine),
+        workers,
+        digest,
+        machine.fingerprint(execution),
+        executor,
+    )
 
 
 def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
+    from bsr import engines  # noqa: PLC0415 - loads torch
     from bsr.cluster import Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
@@ -65,4 +74,7 @@ def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
         cluster = Cluster(address, asked, options.grid.dataset, runs)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
-    return Backend(cluster.execution, 0, cluster.digest, cluster.environment, lambda _on_epoch: cluster)
+    kernel = engines.source_digest(cluster.execution.engine)
+    return Backend(
+        cluster.execution, kernel, 0, cluster.digest, cluster.environment, lambda _on_epoch: cluster
+    )

@@ -58,6 +58,7 @@ def _session(
         planned=runs,
         cases=ids,
         preset=options.preset,
+        kernel=where.kernel,
         execution=where.execution,
         workers=where.workers,
         dataset_digest=where.dataset_digest,

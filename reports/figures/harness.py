@@ -85,7 +85,7 @@ def _against_reference(cells: Cells, timing: HarnessTiming) -> float | None:
 
 
 def _share_of_peak(_cells: Cells, timing: HarnessTiming) -> float | None:
-    if not timing.peak_gflops:
+    if not timing.peak_gflops or not timing.gflop_per_epoch:
         return None
     return 100 * timing.gflop_per_epoch / median(timing.seconds) / timing.peak_gflops
 
