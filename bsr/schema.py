@@ -98,7 +98,7 @@ class SessionRecord:
     harness: tuple[HarnessTiming, ...] = ()
 
 
-def extra_info(result: Result, *, resumed: bool) -> dict[str, Any]:
+def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, Any]:
     """A case's `extra_info` in pytest-benchmark: the figures first, flat, then the whole record."""
     return {
         "final_mse": result.final_mse,
@@ -106,6 +106,10 @@ def extra_info(result: Result, *, resumed: bool) -> dict[str, Any]:
         "training_seconds": result.total_training_seconds,
         "seed": result.run.seed,
         "status": result.status,
+        "experiment": experiment,
+        "optimiser": result.run.optimiser,
+        "loss": result.run.loss,
+        "learning_rate": result.run.learning_rate,
         "key": result.run.key,
         "images_per_second": result.images_per_second,
         "degenerate": result.degenerate,

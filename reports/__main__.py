@@ -15,9 +15,9 @@ from rich.console import Console
 
 from bsr.reading import Recording, RefusedError, read_all
 from bsr.stats import MARGIN
-from reports import gate, merge
+from reports import merge
 from reports.build import OutputError, build
-from reports.compare import Comparison, compare
+from reports.compare import Comparison, compare, gate
 from reports.compare.terminal import show
 from reports.text import printable
 

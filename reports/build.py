@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from bsr import durable
 from bsr.reading import Recording
-from reports import drawing, page
+from reports import page
+from reports.cells import Cells
+from reports.chapter import Figure, FigureContent
+from reports.chapters import figures, findings, tables
 from reports.compare import Comparison
+from reports.compare.figures import figures as comparison_figures
 from reports.compare.tables import NAMES as COMPARISON_TABLES
 from reports.compare.tables import tables as comparison_tables
-from reports.figures import FIGURES, Drawing, Figure
-from reports.figures.comparison import figures as comparison_figures
-from reports.findings import Finding, findings
-from reports.frame import Frame
-from reports.tables import Table, tables
+from reports.drawing import panel as drawing
+from reports.table import Table
+from reports.verdicts import Finding
 
 
 class OutputError(Exception):
@@ -39,16 +39,9 @@ class Output:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stay_inside(path)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp's name is a string
-                os.replace(temporary, path)  # noqa: PTH105 - likewise
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)  # noqa: PTH108 - likewise
-                raise
+            if path.is_symlink():
+                path.unlink()
+            durable.replace_file(path, content)
         except OSError as error:
             raise OutputError(f"{path}: expected to write here, got {error}; choose --output") from error
         return path
@@ -72,45 +65,39 @@ class Output:
             )
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def build(recording: Recording, folder: Path, comparison: Comparison | None = None) -> Path:
     """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
 
     `comparison` stands before what the recording says alone.
     """
-    frame = Frame(recording)
+    data = Cells(recording)
     output = Output(folder)
     drawn, missing = [], []
-    for figure in (*comparison_figures(comparison), *FIGURES):
-        made = figure.draw(frame)
+    for figure in (*comparison_figures(comparison), *figures()):
+        made = figure.draw(data)
         if made is None or not made.panels:
             missing.append(figure)
             for ending in ("png", "svg"):
                 output.remove(f"figures/{figure.name}.{ending}")
         else:
             drawn.append(draw(figure, made, output))
-    found = findings(frame)
+    found = findings(data)
     beside = comparison_tables(comparison) if comparison else []
     for name in COMPARISON_TABLES:
         output.remove(f"tables/{name}.csv")
     rows = [*beside, findings_table(found.all)]
-    for table in tables(frame):
+    for table in tables(data):
         if table.rows:
             rows.append(table)
         else:
             output.remove(f"tables/{table.name}.csv")
     for table in rows:
         output.write(f"tables/{table.name}.csv", table.csv())
-    text = page.render(frame, found, drawn, missing, rows, comparison)
+    text = page.render(data, found, drawn, missing, rows, comparison)
     return output.write("index.html", text.encode("utf-8"))
 
 
-def draw(figure: Figure, made: Drawing, output: Output) -> page.Drawn:
+def draw(figure: Figure, made: FigureContent, output: Output) -> page.RenderedFigure:
     """Write a figure's files; returns it as the page shows it."""
     pictures = [
         drawing.render(panel, f"{figure.name.replace('.', '-')}-{index}")
@@ -124,7 +111,7 @@ def draw(figure: Figure, made: Drawing, output: Output) -> page.Drawn:
     ]
     alternatives[0] = f"{alternatives[0]}. {made.alternative}" if several else made.alternative
     panels = [drawing.inline(picture, text) for picture, text in zip(pictures, alternatives, strict=True)]
-    return page.Drawn(figure, made, panels, min(len(panels), 2))
+    return page.RenderedFigure(figure, made, panels, min(len(panels), 2))
 
 
 def findings_table(found: Sequence[Finding]) -> Table:

@@ -15,16 +15,15 @@ from markupsafe import Markup
 
 from bsr import paper
 from bsr.run import FINISHED
-from reports import style
+from reports.cells import Cells
+from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
+from reports.compare.figures import SECTION as COMPARISON
 from reports.compare.words import CAVEAT, statement
-from reports.figures import ANSWER, Drawing, Figure
-from reports.figures.comparison import SECTION as COMPARISON
-from reports.findings import Findings
-from reports.frame import Frame
-from reports.missing import command
-from reports.tables import Row, Table
+from reports.drawing import style
+from reports.table import Row, Table
 from reports.text import counted, listed, number, printable
+from reports.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
 MOST_ROWS: Final = 2_000
@@ -36,51 +35,51 @@ _MARKS: Final = {"supported": "✓", "not supported": "✗", "too little data": 
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class RenderedFigure:
     """A figure with its panels as inline SVG."""
 
     figure: Figure
-    drawing: Drawing
+    drawing: FigureContent
     panels: Sequence[str]
     across: int
     """Panels side by side where there is room."""
 
 
 def render(
-    frame: Frame,
+    data: Cells,
     findings: Findings,
-    drawn: Sequence[Drawn],
+    drawn: Sequence[RenderedFigure],
     missing: Sequence[Figure],
     tables: Sequence[Table],
     comparison: Comparison | None = None,
 ) -> str:
-    """The whole page; a comparison comes first, and everything else is of `frame` alone."""
+    """The whole page; a comparison comes first, and everything else is of `data` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    session = frame.session
+    session = data.session
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
-        source=frame.recording.path.name,
+        source=data.recording.path.name,
         style=Markup(colours() + (_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         marks=_MARKS,
         comparison_badges=_BADGES,
         findings=findings,
-        summary=summary(frame),
-        unfinished=unfinished(frame),
+        summary=summary(data),
+        unfinished=unfinished(data),
         comparison=comparison and _comparison(comparison, drawn),
-        hero=[_figure(entry) for entry in drawn if entry.figure.section == ANSWER],
+        hero=[_figure(entry) for entry in drawn if entry.figure.section == SECTIONS[0]],
         sections=_sections(drawn),
         drawn_names={entry.figure.name for entry in drawn},
         missing=[
-            {"title": figure.title, "study": figure.study, "command": command(frame, figure.options)}
+            {"title": figure.title, "study": figure.study, "command": measure_command(data, figure.options)}
             for figure in missing
             if figure.options
         ],
         tables=[_table(table) for table in tables if table.on_page],
         command=session.command or "(none recorded)",
-        session=_session(frame),
-        machines=_machines(frame),
+        session=_session(data),
+        machines=_machines(data),
         citation=paper.CITATION,
         address=paper.ADDRESS,
         published_machine=paper.MACHINE,
@@ -107,10 +106,10 @@ def colours() -> str:
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
-def summary(frame: Frame) -> str:
+def summary(data: Cells) -> str:
     """What was measured, in a line."""
-    session = frame.session
-    runs = [result.run for result in frame.all_results]
+    session = data.session
+    runs = [result.run for result in data.all_results]
     parts = [
         f"{session.finished:,} of {counted(session.planned, 'planned run')} finished",
         f"preset {session.preset}",
@@ -120,15 +119,15 @@ def summary(frame: Frame) -> str:
         parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
         epochs = sorted({run.epochs for run in runs})
         parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
-    machines = {frame.machine_name(result.environment) for result in frame.all_results if result.environment}
+    machines = {data.machine_name(result.environment) for result in data.all_results if result.environment}
     parts += [listed(sorted(machines))] if machines else []
     parts.append(session.finished_at[:10])
     return " · ".join(part for part in parts if part)
 
 
-def unfinished(frame: Frame) -> str:
+def unfinished(data: Cells) -> str:
     """How many cases have no final MSE, and why; empty if none."""
-    lost = Counter(result.status for result in frame.all_results if result.final_mse is None)
+    lost = Counter(result.status for result in data.all_results if result.final_mse is None)
     if not lost:
         return ""
     why = listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(lost.items()))
@@ -137,10 +136,10 @@ def unfinished(frame: Frame) -> str:
     return f"Without a final MSE, listed in the tables and in no statistic: {why}.{again}"
 
 
-def _sections(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
+def _sections(drawn: Sequence[RenderedFigure]) -> list[dict[str, Any]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in drawn:
-        if entry.figure.section not in {ANSWER, COMPARISON}:
+        if entry.figure.section not in {SECTIONS[0], COMPARISON}:
             sections.setdefault(entry.figure.section, []).append(_figure(entry))
     return [
         {"title": title, "anchor": "part-" + title.lower().replace(" ", "-"), "figures": figures}
@@ -148,17 +147,17 @@ def _sections(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
     ]
 
 
-def _comparison(comparison: Comparison, drawn: Sequence[Drawn]) -> dict[str, Any]:
+def _comparison(comparison: Comparison, drawn: Sequence[RenderedFigure]) -> dict[str, Any]:
     return {
-        "files": listed(frame.recording.path.name for frame in comparison.frames),
-        "others": listed(frame.recording.path.name for frame in comparison.frames[1:]),
+        "files": listed(data.recording.path.name for data in comparison.files),
+        "others": listed(data.recording.path.name for data in comparison.files[1:]),
         "statements": [statement(pair) for pair in comparison.pairs],
         "notes": [*comparison.notes, CAVEAT],
         "figures": [_figure(entry) for entry in drawn if entry.figure.section == COMPARISON],
     }
 
 
-def _figure(entry: Drawn) -> dict[str, Any]:
+def _figure(entry: RenderedFigure) -> dict[str, Any]:
     return {
         "name": entry.figure.name,
         "title": entry.figure.title,
@@ -204,15 +203,15 @@ def _cell(cell: object) -> dict[str, Any]:
     return {"text": str(cell), "value": None, "kind": "long" if len(str(cell)) > 60 else ""}
 
 
-def _session(frame: Frame) -> list[tuple[str, str]]:
-    session, commit = frame.session, frame.recording.commit
+def _session(data: Cells) -> list[tuple[str, str]]:
+    session, commit = data.session, data.recording.commit
     rows = [
         ("started", session.started_at),
         ("finished", session.finished_at),
         ("wall time", f"{number(session.wall_seconds)} s"),
         ("experiments", ", ".join(session.experiments)),
         ("dataset digest", session.dataset_digest),
-        ("pytest-benchmark", frame.recording.pytest_benchmark),
+        ("pytest-benchmark", data.recording.pytest_benchmark),
         ("commit", f"{commit.get('id') or ''}{' (with local changes)' if commit.get('dirty') else ''}"),
     ]
     rows += [(_option(name), _plain(value)) for name, value in session.options.items()]
@@ -224,12 +223,12 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}" if name.startswith("bsr_") else name
 
 
-def _machines(frame: Frame) -> list[dict[str, Any]]:
+def _machines(data: Cells) -> list[dict[str, Any]]:
     """Every fingerprint; without any, what pytest-benchmark itself says of the machine."""
-    known = frame.session.environments or {"": frame.recording.machine}
+    known = data.session.environments or {"": data.recording.machine}
     return [
         {
-            "title": frame.machine_name(identity) if identity else "Machine",
+            "title": data.machine_name(identity) if identity else "Machine",
             "rows": [_about(name, value) for name, value in about.items() if value is not None],
         }
         for identity, about in known.items()

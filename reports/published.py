@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bsr import paper
-from reports.frame import Frame
-
-DATASET, TRAIN_IMAGES, TEST_IMAGES = "MNIST", 60_000, 10_000
+from bsr.experiments import follows_the_study
+from reports.cells import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +39,19 @@ def provenance(source: paper.Source) -> str:
     return f"published ({source.figure} of the study): {source.runs}. Compare {source.compare}."
 
 
-def comparable(frame: Frame) -> bool:
+def comparable(data: Cells) -> bool:
     """Whether the study trained on what the published numbers were trained on."""
-    runs = [result.run for result in frame.all_results]
-    return bool(runs) and all(
-        (run.dataset, run.train_images, run.test_images, run.precision)
-        == (DATASET, TRAIN_IMAGES, TEST_IMAGES, "float32")
-        for run in runs[:1]
-    )
+    runs = [result.run for result in data.all_results]
+    return bool(runs) and all(map(follows_the_study, runs))
 
 
-def beside(frame: Frame, task: str) -> list[Beside]:
+def beside(data: Cells, task: str) -> list[Beside]:
     """Every cell of a task that was both measured and published, at the published epoch and rate."""
-    if not comparable(frame):
+    if not comparable(data):
         return []
     published = {cell.batch_size: cell for cell in paper.final_mse() if cell.task == task}
     found = []
-    for cell in frame.cells(task):
+    for cell in data.cells(task):
         known = published.get(cell.batch_size)
         if known and cell.results[0].run.learning_rate == known.learning_rate:
             measured = tuple(cell.at_epoch(known.epoch))

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from reports.text import spreadsheet_cell
 
 Row = tuple[object, ...]
+COLUMNS: Final = {
+    "95% from": "low_95",
+    "95% to": "high_95",
+    "90% from": "low_90",
+    "90% to": "high_90",
+    "MSE": "final_mse",
+    "against MSE": "against_final_mse",
+    "against s": "against_seconds_per_epoch",
+    "best images per s": "best_images_per_second",
+    "epoch": "epoch",
+    "evaluation s": "evaluation_seconds",
+    "GFLOP/s": "gflop_per_second",
+    "images per s": "images_per_second",
+    "lowest seed": "lowest_mse",
+    "highest seed": "highest_mse",
+    "max s": "max_seconds",
+    "median s": "median_seconds",
+    "min s": "min_seconds",
+    "peak GFLOP/s": "peak_gflop_per_second",
+    "ratio of MSE": "mse_ratio",
+    "ratio from": "mse_ratio_low",
+    "ratio to": "mse_ratio_high",
+    "s per epoch": "seconds_per_epoch",
+    "set-up s": "setup_seconds",
+    "speed from": "speed_up_low",
+    "speed to": "speed_up_high",
+    "timed": "timing",
+    "times as fast": "speed_up",
+    "trained on": "loss",
+    "training s": "training_seconds",
+    "": "property",
+}
+"""Names for machines where the words for people would make a poor one."""
+
+
+def column(words: str) -> str:
+    """The name of a column in a file: `batch_size` for `batch size`."""
+    return COLUMNS.get(words, re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_") or "column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +66,9 @@ class Table:
     on_page: bool = True
 
     def csv(self) -> bytes:
-        """UTF-8 with a byte order mark, as spreadsheets expect; text like a formula is disarmed."""
+        """UTF-8, columns named for machines; text like a formula is disarmed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([spreadsheet_cell(name) for name in self.header])
+        writer.writerow([spreadsheet_cell(column(words)) for words in self.header])
         writer.writerows([spreadsheet_cell(cell) for cell in row] for row in self.rows)
-        return text.getvalue().encode("utf-8-sig")
+        return text.getvalue().encode("utf-8")

@@ -21,7 +21,7 @@ __all__ = [
 ]
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS: Final = "\N{MINUS SIGN}"
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # also in full width
 
 
 def spreadsheet_cell(value: object) -> object:
@@ -30,7 +30,7 @@ def spreadsheet_cell(value: object) -> object:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    text = printable(str(value)) if not str(value).startswith(("\t", "\r")) else str(value)
+    text = printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -17,14 +17,14 @@ from bsr.experiments import Grid
 from bsr.reading import Recording, RefusedError, read
 from bsr.run import RUN_FIELDS, Result, Run, Status
 from bsr.schema import SessionRecord
-from reports import drawing
 from reports.compare import Comparison, Pair, compare
+from reports.compare.error_figures import errors
+from reports.compare.speed_figures import speed, times
 from reports.compare.tables import cells as cell_table
 from reports.compare.tables import machines, series, tables, verdicts
 from reports.compare.terminal import show
 from reports.compare.words import statement
-from reports.figures.comparison_error import errors
-from reports.figures.comparison_speed import speed, times
+from reports.drawing import panel as drawing
 
 Change = Callable[[Result], Result]
 SMALL = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
@@ -199,7 +199,7 @@ def test_one_clean_commit_is_not_worth_a_note() -> None:
 def test_results_made_differently_never_share_a_series(circumstances: Mapping[str, Any]) -> None:
     mixed = synthetic.session(grid=SMALL, circumstances=lambda run: circumstances if run.seed % 2 else {})
     found = compare([recording("a", studies()), recording("b", mixed)])
-    sides = [one for one in found.series if one.frame.recording.path.stem == "b"]
+    sides = [one for one in found.series if one.data.recording.path.stem == "b"]
     assert len(sides) == 2
     keys = [{case.key for case in one.cases} for one in sides]
     assert not keys[0] & keys[1]

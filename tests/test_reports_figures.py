@@ -22,12 +22,13 @@ from bsr.experiments import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid
 from bsr.reading import Recording
 from bsr.run import Run, Status
 from bsr.schema import SessionRecord
-from reports import drawing, style
-from reports.drawing import Panel
-from reports.figures import FIGURES, Drawing
-from reports.figures.rates import best_rate, by_rate, contenders, rate_finals
-from reports.frame import Frame
-from reports.missing import command
+from reports.analysis import best_rate, by_rate, contenders, rate_finals
+from reports.cells import Cells
+from reports.chapter import FigureContent, measure_command
+from reports.chapters import figures
+from reports.drawing import panel as drawing
+from reports.drawing import style
+from reports.drawing.panel import Panel
 from reports.published import beside
 from reports.text import number, tick, ticks
 
@@ -36,15 +37,15 @@ SOME = Grid(batch_sizes=(16, 128, 1024), runs=3)
 HOSTILE = '<b>$x^2$ & "q"\x1b[31m'
 
 
-def frame(session: SessionRecord) -> Frame:
-    return Frame(Recording(path=Path("run.json"), session=session))
+def measured(session: SessionRecord) -> Cells:
+    return Cells(Recording(path=Path("run.json"), session=session))
 
 
-def draw(name: str, frame_: Frame) -> Drawing | None:
-    return next(figure for figure in FIGURES if figure.name == name).draw(frame_)
+def draw(name: str, frame_: Cells) -> FigureContent | None:
+    return next(figure for figure in figures() if figure.name == name).draw(frame_)
 
 
-def drawn(name: str, frame_: Frame) -> Drawing:
+def drawn(name: str, frame_: Cells) -> FigureContent:
     found = draw(name, frame_)
     assert found is not None, name
     return found
@@ -73,16 +74,16 @@ def marks(axes: Axes) -> int:
 
 
 @pytest.fixture(scope="module")
-def whole() -> Frame:
-    return frame(synthetic.session(EVERYTHING, SOME, harness=synthetic.harness((16, 1024))))
+def whole() -> Cells:
+    return measured(synthetic.session(EVERYTHING, SOME, harness=synthetic.harness((16, 1024))))
 
 
-def test_a_whole_study_gives_every_figure(whole: Frame) -> None:
-    assert [figure.name for figure in FIGURES if figure.draw(whole) is None] == []
+def test_a_whole_study_gives_every_figure(whole: Cells) -> None:
+    assert [figure.name for figure in figures() if figure.draw(whole) is None] == []
 
 
-def test_no_panel_is_empty(whole: Frame) -> None:
-    for figure in FIGURES:
+def test_no_panel_is_empty(whole: Cells) -> None:
+    for figure in figures():
         for panel in drawn(figure.name, whole).panels:
             assert all(marks(axes) for axes in axes_of(panel)), f"{figure.name}: {panel.title}"
 
@@ -92,10 +93,10 @@ EXTENDED = Grid(tasks=("mean",), batch_sizes=EXTENDED_BATCH_SIZES, runs=2, epoch
 
 @pytest.mark.parametrize("grid", [SOME, EXTENDED], ids=["three batch sizes", "eleven batch sizes"])
 def test_every_legend_stays_in_its_panel_and_off_the_axes(grid: Grid) -> None:
-    some = frame(
+    some = measured(
         synthetic.session(EVERYTHING, grid, circumstances=mixed, harness=synthetic.harness((16, 1024)))
     )
-    for figure in FIGURES:
+    for figure in figures():
         made = figure.draw(some)
         for axes in axes_of(made.panels[0]) if made else ():
             if legend := axes.get_legend():
@@ -107,8 +108,8 @@ def test_every_legend_stays_in_its_panel_and_off_the_axes(grid: Grid) -> None:
                 )
 
 
-def test_every_caption_says_n_and_every_figure_has_words_for_who_cannot_see_it(whole: Frame) -> None:
-    for figure in FIGURES:
+def test_every_caption_says_n_and_every_figure_has_words_for_who_cannot_see_it(whole: Cells) -> None:
+    for figure in figures():
         found = drawn(figure.name, whole)
         assert re.search(r"\bn = \d", found.caption), figure.name
         assert len(found.alternative) > 60, figure.name
@@ -125,8 +126,8 @@ LESS = {
 
 @pytest.mark.parametrize("grid", LESS.values(), ids=LESS.keys())
 def test_less_data_give_fewer_figures_and_none_of_them_empty(grid: Grid) -> None:
-    less = frame(synthetic.session(grid=grid))
-    found = {figure.name: made for figure in FIGURES if (made := figure.draw(less))}
+    less = measured(synthetic.session(grid=grid))
+    found = {figure.name: made for figure in figures() if (made := figure.draw(less))}
     assert {"final-mse", "convergence", "speed"} <= set(found)
     assert not {"learning-rate", "optimiser", "loss", "longer", "label-distribution", "harness"} & set(found)
     assert ("seeds" in found) == (grid.runs > 1)
@@ -136,28 +137,30 @@ def test_less_data_give_fewer_figures_and_none_of_them_empty(grid: Grid) -> None
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    lost = frame(synthetic.session(EVERYTHING, SOME, lambda _run: "not_run", labels=()))
-    assert [figure.name for figure in FIGURES if figure.draw(lost)] == []
+    lost = measured(synthetic.session(EVERYTHING, SOME, lambda _run: "not_run", labels=()))
+    assert [figure.name for figure in figures() if figure.draw(lost)] == []
 
 
-def test_a_missing_figure_names_the_command_that_would_measure_it(whole: Frame) -> None:
-    options = {figure.name: figure.options for figure in FIGURES}
+def test_a_missing_figure_names_the_command_that_would_measure_it(whole: Cells) -> None:
+    options = {figure.name: figure.options for figure in figures()}
     line = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-experiments loss"
-    assert command(whole, options["loss"]) == line
+    assert measure_command(whole, options["loss"]) == line
 
 
 def test_a_preset_that_nobody_knows_never_reaches_the_command() -> None:
-    line = command(frame(synthetic.session(grid=SOME, preset="x; rm -rf /")), "--bsr-experiments loss")
+    line = measure_command(
+        measured(synthetic.session(grid=SOME, preset="x; rm -rf /")), "--bsr-experiments loss"
+    )
     assert line == "pytest benchmarks --benchmark-json=run.json --bsr-experiments loss"
 
 
-def test_a_degenerate_task_comes_last_and_is_named_so(whole: Frame) -> None:
+def test_a_degenerate_task_comes_last_and_is_named_so(whole: Cells) -> None:
     titles = [panel.title for panel in drawn("convergence", whole).panels]
     assert titles == ["mean", "std", "var", "median (degenerate)"]
     assert "Left out because every label is the same: median" in drawn("normalised-mse", whole).caption
 
 
-def test_convergence_starts_at_the_untrained_network_with_a_curve_per_batch_size(whole: Frame) -> None:
+def test_convergence_starts_at_the_untrained_network_with_a_curve_per_batch_size(whole: Cells) -> None:
     (axes,) = axes_of(drawn("convergence", whole).panels[0])
     assert [line.get_label() for line in axes.lines] == ["16", "128", "1024"]
     for line in axes.lines:
@@ -165,7 +168,7 @@ def test_convergence_starts_at_the_untrained_network_with_a_curve_per_batch_size
         assert heights(line)[0] == pytest.approx(synthetic.UNTRAINED_MSE["mean"])
 
 
-def test_the_minimum_over_the_epochs_is_shown_beside_the_last_and_named(whole: Frame) -> None:
+def test_the_minimum_over_the_epochs_is_shown_beside_the_last_and_named(whole: Cells) -> None:
     (axes,) = axes_of(drawn("final-mse", whole).panels[0])
     last, lowest = (heights(line) for line in axes.lines)
     assert [line.get_label() for line in axes.lines] == ["last epoch", "minimum over the epochs"]
@@ -173,18 +176,18 @@ def test_the_minimum_over_the_epochs_is_shown_beside_the_last_and_named(whole: F
     assert "minimum over the epochs" in drawn("final-mse", whole).caption
 
 
-def test_every_seed_is_a_dot(whole: Frame) -> None:
+def test_every_seed_is_a_dot(whole: Cells) -> None:
     (axes,) = axes_of(drawn("seeds", whole).panels[0])
     dots = [line for line in axes.lines if line.get_marker() == "." and len(places(line))]
     assert [sorted(heights(line)) for line in dots] == [sorted(cell.finals) for cell in whole.cells("mean")]
 
 
-def test_the_best_constant_is_a_line_at_one(whole: Frame) -> None:
+def test_the_best_constant_is_a_line_at_one(whole: Cells) -> None:
     (axes,) = axes_of(drawn("normalised-mse", whole).panels[0])
     assert {line.get_label(): heights(line)[0] for line in axes.lines}["best constant predictor"] == 1
 
 
-def test_the_batch_axis_is_log2_with_plain_integers(whole: Frame) -> None:
+def test_the_batch_axis_is_log2_with_plain_integers(whole: Cells) -> None:
     (axes,) = axes_of(drawn("final-mse", whole).panels[0])
     formatter = axes.xaxis.get_major_formatter()
     assert axes.xaxis.get_transform().base == 2  # type: ignore[attr-defined]
@@ -195,7 +198,7 @@ def test_batch_sizes_too_close_for_their_labels_share_one() -> None:
     assert style.apart([90, 96, 100, 128, 1000], 0.25) == [90, 128, 1000]
 
 
-def test_bars_start_at_zero(whole: Frame) -> None:
+def test_bars_start_at_zero(whole: Cells) -> None:
     for axes in axes_of(drawn("mse-and-time", whole).panels[0]):
         assert axes.get_ylim()[0] == 0
 
@@ -205,7 +208,7 @@ def mixed(run: Run) -> dict[str, Any]:
 
 
 def test_times_of_different_circumstances_never_share_a_line() -> None:
-    both = frame(
+    both = measured(
         synthetic.session(
             grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=4, epochs=2), circumstances=mixed
         )
@@ -222,7 +225,7 @@ def test_times_of_different_circumstances_never_share_a_line() -> None:
 def test_a_final_error_counts_whatever_its_status_with_the_number_beside() -> None:
     statuses = {16: "dead", 17: "diverged", 18: "not_run"}
     grid = Grid(tasks=("mean",), batch_sizes=(16,), runs=4, epochs=3)
-    partly = frame(synthetic.session(grid=grid, disturb=lambda run: statuses.get(run.seed, "ok")))  # type: ignore[arg-type, return-value]
+    partly = measured(synthetic.session(grid=grid, disturb=lambda run: statuses.get(run.seed, "ok")))  # type: ignore[arg-type, return-value]
     (cell,) = partly.cells("mean")
     assert len(cell.finals) == 2
     assert max(cell.finals) == pytest.approx(synthetic.BASELINE_MSE["mean"] * 1.001)
@@ -232,7 +235,7 @@ def test_a_final_error_counts_whatever_its_status_with_the_number_beside() -> No
     assert "Without a final MSE, and so left out: 1 diverged and 1 not run." in caption
 
 
-def test_runs_without_a_final_error_are_counted_on_the_learning_rates(whole: Frame) -> None:
+def test_runs_without_a_final_error_are_counted_on_the_learning_rates(whole: Cells) -> None:
     (axes,) = axes_of(drawn("optimiser", whole).panels[0])
     assert [text.get_text() for text in axes.texts] == ["3", "3", "3", "3"]
 
@@ -259,7 +262,7 @@ def test_a_scale_of_zeros_alone_can_be_drawn() -> None:
 
 
 def test_never_converged_is_counted_at_the_top_and_drawn_nowhere_else() -> None:
-    never = frame(
+    never = measured(
         synthetic.session(grid=Grid(tasks=("mean", "std"), batch_sizes=(16, 1024), runs=2, epochs=2))
     )
     (*_, panel) = drawn("time-to-converge", never).panels
@@ -268,7 +271,7 @@ def test_never_converged_is_counted_at_the_top_and_drawn_nowhere_else() -> None:
     assert "not reached by half of the runs" in drawn("time-to-converge", never).alternative
 
 
-def test_measured_stands_beside_published_at_the_same_epoch(whole: Frame) -> None:
+def test_measured_stands_beside_published_at_the_same_epoch(whole: Cells) -> None:
     (cell, *_) = beside(whole, "mean")
     known = next(row for row in paper.final_mse() if (row.task, row.batch_size) == ("mean", 16))
     at_nine = [result.test_mse[9] for result in whole.cells("mean")[0].results]
@@ -282,7 +285,7 @@ def test_measured_stands_beside_published_at_the_same_epoch(whole: Frame) -> Non
 
 @pytest.mark.parametrize("other", [{"dataset": "KMNIST"}, {"train_images": 1024}, {"precision": "tf32"}])
 def test_nothing_published_stands_beside_another_protocol(other: dict[str, Any]) -> None:
-    foreign = frame(synthetic.session(EVERYTHING, replace(SOME, **other)))
+    foreign = measured(synthetic.session(EVERYTHING, replace(SOME, **other)))
     for name in ("published", "published-convergence", "published-seconds"):
         assert draw(name, foreign) is None
     for name in ("learning-rate", "loss"):
@@ -293,10 +296,10 @@ def test_nothing_published_stands_beside_another_protocol(other: dict[str, Any])
 
 
 def test_too_few_epochs_are_not_compared_with_the_published_ninth() -> None:
-    assert draw("published", frame(synthetic.session(grid=replace(SOME, epochs=8)))) is None
+    assert draw("published", measured(synthetic.session(grid=replace(SOME, epochs=8)))) is None
 
 
-def rendered(title: str = "mean") -> drawing.Picture:
+def rendered(title: str = "mean") -> drawing.RenderedPanel:
     def plot(axes: Axes) -> None:
         axes.plot([1, 2], [3, 4], "o-", color=style.kind(0)[0], label=style.name(HOSTILE))
         axes.legend()
@@ -318,7 +321,7 @@ def test_a_letter_that_the_font_lacks_is_no_warning() -> None:
     rendered("日本é")
 
 
-def test_every_colour_of_a_figure_turns_with_the_page(whole: Frame) -> None:
+def test_every_colour_of_a_figure_turns_with_the_page(whole: Cells) -> None:
     for name in ("seeds", "convergence", "published"):
         picture = drawing.render(drawn(name, whole).panels[0], "x")
         styles = " ".join(
@@ -368,7 +371,7 @@ def test_the_files_of_a_figure_hold_all_its_panels() -> None:
     assert drawing.as_png(pictures).startswith(b"\x89PNG\r\n")
 
 
-def test_the_same_recording_gives_the_same_bytes(whole: Frame) -> None:
+def test_the_same_recording_gives_the_same_bytes(whole: Cells) -> None:
     panel = drawn("seeds", whole).panels[0]
     first, second = (drawing.render(panel, "x") for _ in range(2))
     assert drawing.inline(first, "a") == drawing.inline(second, "a")
@@ -400,7 +403,7 @@ def test_a_rate_at_which_runs_were_lost_is_neither_the_best_nor_tied_with_it() -
 
     grid = Grid(tasks=("mean",), batch_sizes=(32,), runs=4, epochs=2)
     session = synthetic.session(grid=grid, experiments=("learning-rate",), disturb=lost)
-    rates = by_rate(frame(session).results("learning-rate"))
+    rates = by_rate(measured(session).results("learning-rate"))
     assert len(rate_finals(rates)[1e-4]) == 3
     assert 1e-4 not in contenders(rates)
     assert best_rate(rates) in contenders(rates)
@@ -417,13 +420,29 @@ def test_a_result_without_times_is_in_no_timed_figure() -> None:
     def untimed(_run: Run) -> dict[str, Any]:
         return {"training_seconds": (0.0, 0.0)}
 
-    still = frame(
+    still = measured(
         synthetic.session(
             grid=Grid(tasks=("mean",), batch_sizes=(16, 32), runs=1, epochs=2), circumstances=untimed
         )
     )
     assert all(result.images_per_second is None for result in still.all_results)
-    for figure in FIGURES:
+    for figure in figures():
         if made := figure.draw(still):
             for panel in made.panels:
                 axes_of(panel)
+
+
+def test_each_batch_size_has_learning_rates_of_its_own() -> None:
+    """Pooled, a rate that is good at one and bad at the other would be neither."""
+    session = synthetic.session(("learning-rate",), replace(SOME, tasks=("mean",), runs=2))
+    moved = tuple(
+        replace(case, key=run.key, result=replace(case.result, run=run))
+        for case in session.cases
+        for run in [replace(case.result.run, batch_size=1024)]
+    )
+    figure = drawn("learning-rate", measured(replace(session, cases=(*session.cases, *moved))))
+    assert [panel.title for panel in figure.panels] == [
+        f"mean at batch size {size}{look}" for size in (32, 1024) for look in ("", ", second look")
+    ]
+    assert "at batch size 32 and 1024" in figure.caption
+    assert figure.alternative.count("lowest at") == 2

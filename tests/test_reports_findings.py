@@ -16,19 +16,19 @@ from bsr.experiments import EXPERIMENTS, Grid
 from bsr.reading import Recording
 from bsr.run import Result, Run, Status
 from bsr.schema import SessionRecord
-from reports.effects import Effects
-from reports.findings import Finding, Findings, findings
-from reports.findings.question import _part
-from reports.frame import Frame
+from reports.analysis import Effects
+from reports.cells import Cells
+from reports.chapters import findings, tables
+from reports.chapters.answer import _part
 from reports.table import Table
-from reports.tables import tables
+from reports.verdicts import Finding, Findings
 
 SIZES = (2, 8, 32, 128, 512, 2048)
 GRID = Grid(tasks=("mean", "std", "var"), batch_sizes=SIZES, runs=8, epochs=4)
 
 
 def of(session: SessionRecord) -> Findings:
-    return findings(Frame(Recording(path=Path("run.json"), session=session)))
+    return findings(Cells(Recording(path=Path("run.json"), session=session)))
 
 
 def one(found: Findings, name: str) -> Finding:
@@ -242,7 +242,7 @@ def test_adam_is_compared_with_sgd_each_at_its_best_rate() -> None:
     assert adam.verdict == "supported"
     assert "Adam at 0.001 against SGD at 10⁻" in adam.statistics[0]
     assert "8 pairs" in adam.statistics[0]
-    assert "SGD 32 of 48" in adam.statistics[1]
+    assert "SGD 32 of 72" in adam.statistics[1]
 
 
 def test_an_optimiser_that_always_diverged_is_reported_and_not_compared() -> None:
@@ -252,7 +252,7 @@ def test_an_optimiser_that_always_diverged_is_reported_and_not_compared() -> Non
     adam = one(of(synthetic.session(("optimiser",), Grid(runs=3, epochs=4), diverges)), "adam")
     assert adam.verdict == "too little data"
     assert "one of them has no run with a final MSE" in adam.sentence
-    assert "SGD 18 of 18" in adam.statistics[0]
+    assert "SGD 27 of 27" in adam.statistics[0]
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.6, "supported"), (1.0, "not supported")])
@@ -305,7 +305,7 @@ def test_every_conclusion_of_the_study_is_put_to_the_data() -> None:
 
 
 def table(session: SessionRecord, name: str) -> Table:
-    made = tables(Frame(Recording(path=Path("run.json"), session=session)))
+    made = tables(Cells(Recording(path=Path("run.json"), session=session)))
     return next(entry for entry in made if entry.name == name)
 
 

@@ -13,7 +13,7 @@ from bsr.reading import Recording, RefusedError
 from bsr.run import Result
 from bsr.schema import SessionRecord
 from reports.compare import compare
-from reports.gate import Judgement, Limit, judge, parse
+from reports.compare.gate import Judgement, Limit, judge, parse
 
 GRID = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
 

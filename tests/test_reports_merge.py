@@ -407,3 +407,16 @@ def test_times_of_two_modes_are_a_note_and_stay_apart() -> None:
     first, second = shards()
     found = merged(of(first, changed(second, beside=3)))
     assert {case.result.timing for case in found.cases} == {"alone", "beside 3"}
+
+
+def test_a_run_that_two_experiments_share_has_an_entry_of_each(tmp_path: Path) -> None:
+    """Both have the same parameters: `test_std_at_001` and `test_learning_rate` of one seed at rate 0.01."""
+    grid = Grid(tasks=("std",), batch_sizes=(32,), runs=1, epochs=2)
+    experiments = ("std-at-0.01", "learning-rate")
+    paths = [written(tmp_path / f"{name}.json", synthetic.session((name,), grid)) for name in experiments]
+    assert main([*map(str, paths), "--output", str(tmp_path / "all.json")]) == 0
+    made = json.loads((tmp_path / "all.json").read_text())["benchmarks"]
+    names = [one["name"] for one in made]
+    assert len(names) == len(set(names)) == 13
+    shared = [one for one in made if one["extra_info"]["learning_rate"] == 0.01]
+    assert {one["extra_info"]["experiment"] for one in shared} == set(experiments)

@@ -7,20 +7,21 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 import synthetic
+from browser import Opened, browser, needs_chromium, opened
 from bsr.experiments import EXPERIMENTS, Grid
-from chromium import Chromium, needs_chromium
 from reports.__main__ import main
 from reports.build import Output, OutputError
 from reports.table import Table
 from reports.text import printable, spreadsheet_cell
 
+__all__ = ["browser"]
 ROOT = Path(__file__).parents[1]
 SMALL = Grid(tasks=("mean",), batch_sizes=(32,), runs=2, epochs=1)
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script>\x1b[31m{{ 7*7 }}'
@@ -37,11 +38,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(report: Path) -> Iterator[Chromium]:
+def shown(browser: Browser, report: Path) -> Opened:
     """The report's page in a browser."""
-    with Chromium() as browser:
-        browser.open(report / "index.html")
-        yield browser
+    return opened(browser, report / "index.html")
+
+
+@pytest.fixture
+def page(shown: Opened) -> Page:
+    """The same, to be clicked and asked."""
+    return shown.page
 
 
 def small(folder: Path, name: str = "run.json", **fields: Any) -> Path:
@@ -132,8 +137,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\tx", "'\tx"),
-        ("\r=1", "'\r=1"),
+        ("\tx", "\\tx"),
+        ("\r=1", "\\r=1"),
+        ("\N{FULLWIDTH EQUALS SIGN}1+1", "'\N{FULLWIDTH EQUALS SIGN}1+1"),
         ("a\x1b[31m", "a\\x1b[31m"),
         ("plain = text", "plain = text"),
         (-1.5, -1.5),
@@ -149,19 +155,19 @@ def test_a_formula_for_a_name_stays_text_in_every_file(tmp_path: Path) -> None:
     session = synthetic.session(grid=Grid(tasks=(name,), batch_sizes=(32, 64), runs=1, epochs=1))
     assert main([str(synthetic.write(tmp_path / "run.json", session))]) == 0
     for path in (tmp_path / "run-report" / "tables").iterdir():
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "@", "\t", "\r"))], path.name
-    with (tmp_path / "run-report/tables/errors.csv").open(encoding="utf-8-sig", newline="") as file:
+    with (tmp_path / "run-report/tables/errors.csv").open(encoding="utf-8", newline="") as file:
         (row, *_) = list(csv.DictReader(file))
     assert row["task"] == f"'{name}"
-    assert float(row["mean MSE"]) > 0
+    assert float(row["mean_mse"]) > 0
 
 
-def test_a_formula_for_the_name_of_a_column_stays_text() -> None:
-    assert Table("machines", "Machines", ("field", "=cmd|' /c calc'!A1"), []).csv().decode("utf-8-sig") == (
-        "field,'=cmd|' /c calc'!A1\n"
-    )
+def test_columns_of_a_file_are_named_for_machines() -> None:
+    header = ("batch size", "95% from", "normalised MSE", "=cmd|' /c calc'!A1", "")
+    table = Table("errors", "Errors", header, [])
+    assert table.csv().decode() == "batch_size,low_95,normalised_mse,cmd_c_calc_a1,property\n"
 
 
 def test_control_characters_are_written_out() -> None:
@@ -215,10 +221,13 @@ def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: 
 
 @needs_chromium
 def test_the_page_opens_from_disk_without_a_complaint_and_asks_for_nothing_else(
-    page: Chromium, report: Path
+    shown: Opened, report: Path
 ) -> None:
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith("data:")] == [(report / "index.html").as_uri()]
+    page = shown.page
+    assert shown.complaints == []
+    assert [url for url in shown.requests if not url.startswith("data:")] == [
+        (report / "index.html").as_uri()
+    ]
     assert page.evaluate("document.title").startswith("Does the batch size affect")
     assert page.evaluate("document.querySelectorAll('figure svg').length") > 20
     # every drawing is laid out with a size, and none is broken
@@ -226,7 +235,7 @@ def test_the_page_opens_from_disk_without_a_complaint_and_asks_for_nothing_else(
 
 
 @needs_chromium
-def test_every_drawing_has_words_for_who_cannot_see_it(page: Chromium) -> None:
+def test_every_drawing_has_words_for_who_cannot_see_it(page: Page) -> None:
     words = (
         "[...document.querySelectorAll('figure svg[role=img]')].map(s => s.getAttribute('aria-label').length)"
     )
@@ -234,7 +243,7 @@ def test_every_drawing_has_words_for_who_cannot_see_it(page: Chromium) -> None:
     assert min(page.evaluate(words)) > 10
 
 
-def column(page: Chromium, table: str, index: int) -> list[str]:
+def column(page: Page, table: str, index: int) -> list[str]:
     """The cells of a column from top to bottom, as they are sorted."""
     rows = f"[...document.querySelectorAll('#table-{table} tbody tr')]"
     found: list[str] = page.evaluate(
@@ -244,7 +253,7 @@ def column(page: Chromium, table: str, index: int) -> list[str]:
 
 
 @needs_chromium
-def test_tables_sort_by_click_and_by_keyboard(page: Chromium) -> None:
+def test_tables_sort_by_click_and_by_keyboard(shown: Opened, page: Page) -> None:
     heads = "document.querySelectorAll('#table-errors thead th')"
     index = page.evaluate(f"[...{heads}].map(h => h.textContent)").index("mean MSE")
     page.evaluate(f"{heads}[{index}].firstChild.click()")
@@ -253,15 +262,15 @@ def test_tables_sort_by_click_and_by_keyboard(page: Chromium) -> None:
     assert rising == sorted(rising)
     assert page.evaluate(f"{heads}[{index}].getAttribute('aria-sort')") == "ascending"
     page.evaluate(f"{heads}[{index}].firstChild.focus()")
-    page.press("Enter", 13)
+    page.keyboard.press("Enter")
     assert [float(cell) for cell in column(page, "errors", index)] == rising[::-1]
     assert page.evaluate(f"{heads}[{index}].getAttribute('aria-sort')") == "descending"
     assert page.evaluate(f"[...{heads}].filter(h => h.getAttribute('aria-sort') !== 'none').length") == 1
-    assert page.complaints == []
+    assert shown.complaints == []
 
 
 @needs_chromium
-def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Chromium) -> None:
+def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Page) -> None:
     """The degenerate task has no normalised MSE."""
     button = "document.querySelectorAll('#table-errors thead button')[9]"
     assert page.evaluate(f"{button}.textContent") == "normalised MSE"
@@ -271,7 +280,7 @@ def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Chromium
 
 
 @needs_chromium
-def test_text_sorts_by_its_letters(page: Chromium) -> None:
+def test_text_sorts_by_its_letters(page: Page) -> None:
     page.evaluate("document.querySelector('#table-runs details').open = true")
     page.evaluate("document.querySelectorAll('#table-runs thead button')[0].click()")
     tasks = column(page, "runs", 0)
@@ -280,32 +289,32 @@ def test_text_sorts_by_its_letters(page: Chromium) -> None:
 
 
 @needs_chromium
-def test_the_page_turns_dark_with_its_figures_and_fits_a_phone(page: Chromium) -> None:
+def test_the_page_turns_dark_with_its_figures_and_fits_a_phone(page: Page) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     ink = "getComputedStyle(document.querySelector('figure svg text')).fill"
-    page.prefer("light")
+    page.emulate_media(color_scheme="light")
     light = page.evaluate(paper), page.evaluate(ink)
-    page.prefer("dark")
+    page.emulate_media(color_scheme="dark")
     assert (page.evaluate(paper), page.evaluate(ink)) == ("rgb(15, 17, 20)", "rgb(233, 235, 238)")
     assert light == ("rgb(244, 245, 247)", "rgb(27, 30, 35)")
-    page.resize(360, 800, phone=True)
+    page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
     widths = "[...document.querySelectorAll('figure svg')].map(s => s.getBoundingClientRect().width)"
     assert min(page.evaluate(widths)) > 280
-    page.prefer("light")
-    page.resize(1280, 900)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 @needs_chromium
-def test_what_is_folded_on_the_screen_is_unfolded_on_paper(page: Chromium) -> None:
+def test_what_is_folded_on_the_screen_is_unfolded_on_paper(page: Page) -> None:
     folded = "[...document.querySelectorAll('.finding details')].filter(d => !d.open).length"
     assert page.evaluate(folded) > 0
-    page.command("Page.printToPDF")
+    page.pdf()
     assert page.evaluate(folded) == 0
 
 
 @needs_chromium
-def test_a_hostile_recording_stays_text(tmp_path: Path) -> None:
+def test_a_hostile_recording_stays_text(browser: Browser, tmp_path: Path) -> None:
     session = synthetic.session(
         grid=Grid(tasks=(HOSTILE, "mean"), batch_sizes=(32, 64), runs=1, epochs=1, dataset=HOSTILE),
         circumstances={"engine": HOSTILE, "message": HOSTILE, "environment": HOSTILE},
@@ -318,16 +327,14 @@ def test_a_hostile_recording_stays_text(tmp_path: Path) -> None:
     assert "\x1b" not in (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
     for path in (tmp_path / "run-report" / "figures").glob("*.svg"):
         assert "<script" not in path.read_text(encoding="utf-8")
-    with Chromium() as browser:
-        browser.open(tmp_path / "run-report" / "index.html")
-        assert browser.complaints == []
-        assert browser.evaluate("typeof hacked") == "undefined"
-        assert browser.evaluate("document.querySelectorAll('img, iframe').length") == 0
-        assert browser.evaluate("document.scripts.length") == 1
-        assert browser.evaluate("document.body.textContent.includes('{{ 7*7 }}')")
-        # the page's own policy would stop a script that got in all the same
-        browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"hacked=1\">')")
-        browser.evaluate(
-            "document.body.append(Object.assign(document.createElement('script'), {text: 'hacked=1'}))"
-        )
-        assert browser.evaluate("typeof hacked") == "undefined"
+    shown = opened(browser, tmp_path / "run-report" / "index.html")
+    assert shown.complaints == []
+    page = shown.page
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.evaluate("document.querySelectorAll('img, iframe').length") == 0
+    assert page.evaluate("document.scripts.length") == 1
+    assert page.evaluate("document.body.textContent.includes('{{ 7*7 }}')")
+    # the page's own policy would stop a script that got in all the same
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"hacked=1\">')")
+    page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'hacked=1'}))")
+    assert page.evaluate("typeof hacked") == "undefined"

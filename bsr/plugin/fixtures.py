@@ -12,7 +12,7 @@ import pytest
 
 from bsr.journal import JournalError
 from bsr.plugin.clock import CLOCK
-from bsr.plugin.collection import case_id
+from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import Session
 from bsr.plugin.state import RUN, measured_session, state
 from bsr.run import FINISHED, Result, Run
@@ -43,15 +43,16 @@ def measure(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Call
     The case's time is the training time alone. A Run that failed fails the case; one that diverged or died
     is a result, unless --bsr-strict.
     """
-    return partial(_measure, request.config, benchmark)
+    return partial(_measure, request, benchmark)
 
 
-def _measure(config: pytest.Config, benchmark: BenchmarkFixture, run: Run) -> Result:
-    session = measured_session(config)
+def _measure(request: pytest.FixtureRequest, benchmark: BenchmarkFixture, run: Run) -> Result:
+    session = measured_session(request.config)
+    experiment = experiment_of(request.node) or ""
 
     def trained() -> Result:
         result = session.result_of(run)
-        benchmark.extra_info.update(extra_info(result, resumed=run.key in session.resumed))
+        benchmark.extra_info.update(extra_info(result, experiment, resumed=run.key in session.resumed))
         if result.status not in FINISHED:
             raise RunUnfinished
         CLOCK.advance(result.total_training_seconds)

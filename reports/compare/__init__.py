@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from bsr import stats
 from bsr.experiments import EXPERIMENTS
 from bsr.reading import Recording, RefusedError
+from reports.cells import Cells
 from reports.compare.guards import check_comparable, nothing_shared
 from reports.compare.pairs import Pair
 from reports.compare.series import Series, commit_of, named, series_of
-from reports.frame import Frame
 from reports.text import listed, printable
 
 __all__ = ["Comparison", "Pair", "Series", "compare"]
@@ -26,7 +26,7 @@ __all__ = ["Comparison", "Pair", "Series", "compare"]
 class Comparison:
     """Every series of every recording, and the pairs in which they are compared."""
 
-    frames: tuple[Frame, ...]
+    files: tuple[Cells, ...]
     series: tuple[Series, ...]
     pairs: tuple[Pair, ...]
     """Of the main experiment: the first that series share, the batch sizes where they can be had."""
@@ -55,18 +55,18 @@ def compare(
     """
     if len(recordings) < 2:
         raise RefusedError(f"expected two or more recordings to compare, got {len(recordings)}")
-    frames = [Frame(recording) for recording in recordings]
-    for other in frames[1:]:
-        check_comparable(frames[0], other)
-    found = [series for frame in frames for series in series_of(frame)]
+    files = [Cells(recording) for recording in recordings]
+    for other in files[1:]:
+        check_comparable(files[0], other)
+    found = [series for data in files for series in series_of(data)]
     found, notes = _of_one_engine(found) if same_engine else (found, [])
-    series = named(found, frames, labels)
+    series = named(found, files, labels)
     pairs = {name: list(_pairs(series, name, margin)) for name in EXPERIMENTS}
     shared = [name for name, members in pairs.items() if any(not pair.within_one_file for pair in members)]
     if not shared:
-        raise nothing_shared(frames)
+        raise nothing_shared(files)
     return Comparison(
-        frames=tuple(frames),
+        files=tuple(files),
         series=tuple(series),
         pairs=tuple(pairs[shared[0]]),
         others=tuple(pair for name in shared[1:] for pair in pairs[name]),
@@ -76,7 +76,7 @@ def compare(
 
 def _pairs(series: Sequence[Series], experiment: str, margin: float) -> Iterator[Pair]:
     """Every series against those of the first recording whose circumstances are most like its own."""
-    first = [one for one in series if one.frame is series[0].frame]
+    first = [one for one in series if one.data is series[0].data]
     for second in series[1:]:
         earlier = first[: first.index(second)] if second in first else first
         pairs = [Pair(one, second, experiment, margin) for one in earlier]
@@ -90,7 +90,7 @@ def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
     engine = series[0].timing.engine if series else ""
     kept = [one for one in series if one.timing.engine == engine]
     dropped = listed(sorted({one.timing.engine for one in series} - {engine}))
-    if len({id(one.frame) for one in kept}) < 2:
+    if len({id(one.data) for one in kept}) < 2:
         raise RefusedError(
             f"--same-engine: expected results of engine {engine!r} in another file too, "
             f"got {printable(dropped, 80) or 'none'}; leave --same-engine out"
@@ -101,15 +101,15 @@ def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
 def _alone(series: Sequence[Series], pairs: Sequence[Pair]) -> list[str]:
     """A note on the series of other files that have nothing in common with the first file."""
     paired = {id(one) for pair in pairs for one in (pair.first, pair.second)}
-    alone = [one.label for one in series if one.frame is not series[0].frame and id(one) not in paired]
-    first = series[0].frame.recording.path.name
+    alone = [one.label for one in series if one.data is not series[0].data and id(one) not in paired]
+    first = series[0].data.recording.path.name
     said = f"Not compared, having no finished case of {pairs[0].experiment} in common with {first}"
     return [f"{said}: {listed(alone)}."] if alone else []
 
 
 def _commits(series: Sequence[Series]) -> list[str]:
     """A note on the commits that were measured, where they differ or hold local changes."""
-    said = {one.label: commit_of(one.frame.recording.commit) for one in series}
+    said = {one.label: commit_of(one.data.recording.commit) for one in series}
     if len(set(said.values())) < 2 and not any("changes" in text for text in said.values()):
         return []
     return ["Commits: " + "; ".join(f"{label}: {text}" for label, text in said.items()) + "."]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from bsr.experiments import EXPERIMENTS
 from bsr.reading import RefusedError
 from bsr.run import RUN_FIELDS, Run
-from reports.frame import Frame
+from reports.cells import Cells
 from reports.text import listed, printable
 
 
-def check_comparable(first: Frame, second: Frame) -> None:
+def check_comparable(first: Cells, second: Cells) -> None:
     """Raises RefusedError, which lists field, first's value, second's value, where Runs or data differ."""
-    a, b = (printable(str(frame.recording.path)) for frame in (first, second))
+    a, b = (printable(str(data.recording.path)) for data in (first, second))
     found = [
         f"{field} is {_shown(one)} in {a} and {_shown(other)} in {b}"
         for field, one, other in differences(first, second)
@@ -31,7 +31,7 @@ Shared = dict[tuple[str, str], tuple[Run, Run]]
 """(experiment, task) that both planned -> a Run of either."""
 
 
-def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]:
+def differences(first: Cells, second: Cells) -> list[tuple[str, object, object]]:
     """(field, first's value, second's value) for everything that must agree and does not.
 
     Tasks, batch sizes and seeds may differ: what both have is compared. So may what an experiment varies.
@@ -49,13 +49,13 @@ def differences(first: Frame, second: Frame) -> list[tuple[str, object, object]]
     return found
 
 
-def _shared(first: Frame, second: Frame) -> Shared:
-    runs, others = ({(name, task): run for name, task, run in _runs(frame)} for frame in (first, second))
+def _shared(first: Cells, second: Cells) -> Shared:
+    runs, others = ({(name, task): run for name, task, run in _runs(data)} for data in (first, second))
     return {place: (run, others[place]) for place, run in runs.items() if place in others}
 
 
-def _runs(frame: Frame) -> Iterator[tuple[str, str, Run]]:
-    for case in frame.session.cases:
+def _runs(data: Cells) -> Iterator[tuple[str, str, Run]]:
+    for case in data.session.cases:
         for name in (name for name in EXPERIMENTS if name in case.cases):
             yield name, case.result.run.task, case.result.run
 
@@ -69,16 +69,16 @@ def _values(shared: Shared, field: str) -> Iterator[tuple[str, object, object]]:
             yield f"task {task} in {name}" if several else f"task {task}", first, second
 
 
-def nothing_shared(frames: Sequence[Frame]) -> RefusedError:
+def nothing_shared(files: Sequence[Cells]) -> RefusedError:
     """What each file has, where no two have a finished case in common."""
-    said = "; ".join(f"{printable(str(frame.recording.path))} has {_contents(frame)}" for frame in frames)
+    said = "; ".join(f"{printable(str(data.recording.path))} has {_contents(data)}" for data in files)
     return RefusedError(f"expected cases that both files finished, got none: {said}")
 
 
-def _contents(frame: Frame) -> str:
+def _contents(data: Cells) -> str:
     parts = []
     for name in EXPERIMENTS:
-        results = [result for result in frame.results(name) if result.training_seconds]
+        results = [result for result in data.results(name) if result.training_seconds]
         if results:
             tasks = listed(sorted({result.run.task for result in results}))
             sizes = listed(sorted({result.run.batch_size for result in results}))

@@ -10,7 +10,7 @@ from typing import Final
 
 from bsr import stats
 from bsr.run import Result, Run
-from reports.compare.series import Cells, Series, epoch_seconds
+from reports.compare.series import RunsByCell, Series, epoch_seconds
 from reports.text import counted, listed
 
 MOST_EPOCHS: Final = 200
@@ -27,20 +27,20 @@ class Pair:
     margin: float
 
     @cached_property
-    def _sides(self) -> tuple[Cells, Cells]:
+    def _sides(self) -> tuple[RunsByCell, RunsByCell]:
         return self.first.cells(self.experiment), self.second.cells(self.experiment)
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Tasks of the cells that both have; degenerate ones last."""
         found = {cell.task for cell in self._sides[0] if cell in self._sides[1]}
-        order = {task: place for place, task in enumerate(self.first.frame.tasks)}
+        order = {task: place for place, task in enumerate(self.first.data.tasks)}
         return tuple(sorted(found, key=lambda task: (task in self.degenerate, order[task])))
 
     @cached_property
     def degenerate(self) -> frozenset[str]:
         """Tasks whose labels do not vary, so that their error says nothing about learning."""
-        return self.first.frame.degenerate | self.second.frame.degenerate
+        return self.first.data.degenerate | self.second.data.degenerate
 
     @cached_property
     def cells(self) -> tuple[Run, ...]:
@@ -110,7 +110,7 @@ class Pair:
     @property
     def within_one_file(self) -> bool:
         """Whether both series stand in the same recording."""
-        return self.first.frame is self.second.frame
+        return self.first.data is self.second.data
 
     @property
     def across(self) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class Pair:
             mine = {case.key for case in series.cases}
             statuses = Counter(
                 case.result.status.replace("_", " ")
-                for case in series.frame.session.cases
+                for case in series.data.session.cases
                 if self.experiment in case.cases and case.result.final_mse is None
                 if case.key in mine or not case.result.training_seconds
             )
@@ -178,7 +178,7 @@ def final_mse(result: Result) -> list[float]:
 
 
 def _measured(
-    side: Cells, cells: Iterable[Run], measure: Callable[[Result], list[float]]
+    side: RunsByCell, cells: Iterable[Run], measure: Callable[[Result], list[float]]
 ) -> dict[Run, dict[str, float]]:
     return {
         cell: {key: value for key, result in side[cell].items() for value in measure(result)}

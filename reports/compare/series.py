@@ -13,14 +13,14 @@ from typing import Any, Final
 from bsr.reading import RefusedError
 from bsr.run import Result, Run
 from bsr.schema import Case
-from reports.frame import Frame, Timing, timing_of
+from reports.cells import Cells, Timing, timing_of
 from reports.text import counted, printable
 
 FLAT: Final = 0.9
 """Share of a series' best throughput from which on its curve counts as flat."""
 LABEL_LIMIT: Final = 48
 
-Cells = dict[Run, dict[str, Result]]
+RunsByCell = dict[Run, dict[str, Result]]
 """Cell (its Runs with the seed at 0) -> key of the Run -> Result."""
 
 
@@ -28,7 +28,7 @@ Cells = dict[Run, dict[str, Result]]
 class Series:
     """Results of one recording on one machine, by one engine, with one thread count, timed in one mode."""
 
-    frame: Frame
+    data: Cells
     timing: Timing
     cases: tuple[Case, ...]
     label: str = ""
@@ -36,15 +36,15 @@ class Series:
     @cached_property
     def environment(self) -> Mapping[str, Any]:
         """The fingerprint of its machine; empty where none was recorded."""
-        return self.frame.session.environments.get(self.timing.environment, {})
+        return self.data.session.environments.get(self.timing.environment, {})
 
-    def cells(self, experiment: str) -> Cells:
+    def cells(self, experiment: str) -> RunsByCell:
         """The cells of an experiment."""
         return self._cells.get(experiment, {})
 
     @cached_property
-    def _cells(self) -> dict[str, Cells]:
-        found: dict[str, Cells] = {}
+    def _cells(self) -> dict[str, RunsByCell]:
+        found: dict[str, RunsByCell] = {}
         for case in self.cases:
             cell = case.result.run.cell
             for experiment in case.cases:
@@ -85,26 +85,26 @@ def commit_of(about: Mapping[str, Any]) -> str:
     return f"{name or 'unknown'}, with local changes" if about.get("dirty") else name
 
 
-def series_of(frame: Frame) -> list[Series]:
+def series_of(data: Cells) -> list[Series]:
     """A recording's series, that with the most cases first; cases that never trained are in none."""
     timings: dict[Timing, list[Case]] = {}
-    for case in frame.session.cases:
+    for case in data.session.cases:
         if case.result.training_seconds:
             timings.setdefault(timing_of(case.result), []).append(case)
-    found = [Series(frame, timing, tuple(cases)) for timing, cases in sorted(timings.items())]
+    found = [Series(data, timing, tuple(cases)) for timing, cases in sorted(timings.items())]
     return sorted(found, key=lambda series: -len(series.cases))
 
 
-def named(series: Sequence[Series], frames: Sequence[Frame], labels: Sequence[str] = ()) -> list[Series]:
+def named(series: Sequence[Series], files: Sequence[Cells], labels: Sequence[str] = ()) -> list[Series]:
     """The series with labels that differ: `labels`, one per recording, or as much as tells them apart.
 
     Raises RefusedError where `labels` are not one different name per recording.
     """
-    if labels and (len(labels) != len(frames) or len(set(labels)) != len(labels) or not all(labels)):
-        names = counted(len(frames), "different name")
+    if labels and (len(labels) != len(files) or len(set(labels)) != len(labels) or not all(labels)):
+        names = counted(len(files), "different name")
         raise RefusedError(f"--labels: expected {names}, one per file, got {', '.join(labels)!r}")
-    given = {id(frame): printable(label, LABEL_LIMIT) for frame, label in zip(frames, labels, strict=False)}
-    words = [[given[id(one.frame)]] if given else [] for one in series]
+    given = {id(data): printable(label, LABEL_LIMIT) for data, label in zip(files, labels, strict=False)}
+    words = [[given[id(one.data)]] if given else [] for one in series]
     for part in _PARTS:
         counts = Counter(map(tuple, words))
         for alike in [row for row, count in counts.items() if count > 1]:
@@ -139,7 +139,7 @@ _PARTS: Final[tuple[Callable[[Series], str], ...]] = (
     lambda series: series.timing.mode,
     lambda series: counted(series.timing.threads, "thread"),
     *(_recorded(name) for name in ("torch", "cuda", "driver", "python", "system")),
-    lambda series: printable(series.frame.recording.path.stem, LABEL_LIMIT),
-    lambda series: printable(str(series.frame.recording.path)),
+    lambda series: printable(series.data.recording.path.stem, LABEL_LIMIT),
+    lambda series: printable(str(series.data.recording.path)),
 )
 """What labels may say, in this order; each only of series that those before it leave alike."""

@@ -11,7 +11,7 @@ from reports.compare import Comparison
 from reports.compare.pairs import Pair
 from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
-from reports.tables import Row, Table
+from reports.table import Row, Table
 from reports.text import counted, printable
 
 NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
@@ -67,7 +67,16 @@ def _ends(interval: stats.Interval | None) -> tuple[float | None, float | None]:
 
 def cells(comparison: Comparison) -> Table:
     """Speed and error per task and batch size, and over all tasks."""
-    rows = [row for pair in comparison.pairs for row in cell_rows(pair)]
+    return _cells_table([row for pair in comparison.pairs for row in cell_rows(pair)])
+
+
+def over_all_tasks(pair: Pair) -> Table:
+    """The rows of `cells` that are over all tasks that a pair has, one per batch size."""
+    rows = list(cell_rows(pair))
+    return _cells_table([row for row in rows if row[2] == "all" or len(pair.tasks) == 1])
+
+
+def _cells_table(rows: Sequence[Row]) -> Table:
     header = (
         "series", "against", "task", "batch size", "s per epoch", "against s", "times as fast",
         "speed from", "speed to", "MSE", "against MSE", "ratio of MSE", "ratio from", "ratio to", "runs",
@@ -116,10 +125,10 @@ def series(comparison: Comparison) -> Table:
         speeds = one.throughput(comparison.experiment)
         rows.append(
             (
-                one.label, one.frame.recording.path.name, one.frame.machine_name(one.timing.environment),
+                one.label, one.data.recording.path.name, one.data.machine_name(one.timing.environment),
                 one.timing.engine, one.timing.threads, one.timing.mode, len(one.cases),
                 max(speeds.values(), default=None), flattening(one, comparison.experiment),
-                commit_of(one.frame.recording.commit),
+                commit_of(one.data.recording.commit),
             )
         )  # fmt: skip
     header = (

@@ -1,30 +1,35 @@
-"""The comparison on the terminal."""
+"""The comparison on the terminal: the page's own tables, fewer columns of them, and its sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
+from rich import table as rich_table
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from bsr import stats
 from reports.compare import Comparison
-from reports.compare.pairs import Pair
-from reports.compare.words import CAVEAT, flattening, statement
+from reports.compare.tables import over_all_tasks, series
+from reports.compare.words import CAVEAT, statement
+from reports.table import Table
 from reports.text import number, printable
 
 LONGEST: Final = 10_000
 """Characters of a line, longer than any of ours."""
+_OF_SERIES: Final = ("series", "file", "engine", "threads", "timed", "best images per s", "throughput")
+_OF_CELLS: Final = (
+    "batch size", "s per epoch", "against s", "times as fast", "speed from", "speed to", "ratio of MSE",
+    "ratio from", "ratio to",
+)  # fmt: skip
 
 
 def show(comparison: Comparison, console: Console) -> None:
     """Print what the series are, and for each pair a table per batch size and its sentences."""
-    _print(console, _series(comparison))
+    _print(console, _shown(series(comparison), "Series", _OF_SERIES))
     for pair in comparison.pairs:
         said = statement(pair)
-        _print(console, _table(pair, said.title))
+        _print(console, _shown(over_all_tasks(pair), f"{said.title}, {pair.experiment}", _OF_CELLS))
         for line in filter(None, (said.speed, said.error, said.left_out)):
             _print(console, _text(line))
     for note in (*comparison.notes, CAVEAT):
@@ -36,59 +41,21 @@ def _text(said: str, style: str = "") -> Text:
     return Text(printable(said, LONGEST), style=style)
 
 
-def _print(console: Console, what: Table | Text) -> None:
+def _print(console: Console, what: rich_table.Table | Text) -> None:
     console.print(what, highlight=False, markup=False, emoji=False)
 
 
-def _series(comparison: Comparison) -> Table:
-    table = Table(
-        "series",
-        "file",
-        "engine",
-        "threads",
-        "timed",
-        "best images/s",
-        "throughput",
-        title="Series",
-        title_style="bold",
-    )
-    for one in comparison.series:
-        best = max(one.throughput(comparison.experiment).values(), default=None)
-        cells = (
-            one.label, one.frame.recording.path.name, one.timing.engine, f"{one.timing.threads}",
-            one.timing.mode, number(best, 3), flattening(one, comparison.experiment),
-        )  # fmt: skip
-        table.add_row(*map(_text, cells))
-    return table
+def _shown(table: Table, title: str, columns: Sequence[str]) -> rich_table.Table:
+    """Some columns of one of the page's tables."""
+    places = [table.header.index(name) for name in columns]
+    shown = rich_table.Table(title=_text(title, style="bold"))
+    for name, place in zip(columns, places, strict=True):
+        numbers = all(isinstance(row[place], int | float | None) for row in table.rows)
+        shown.add_column(_text(name), justify="right" if numbers else "left")
+    for row in table.rows:
+        shown.add_row(*(_cell(row[place]) for place in places))
+    return shown
 
 
-def _table(pair: Pair, title: str) -> Table:
-    """Per batch size, over all tasks: seconds, speed-up, ratio of errors."""
-    table = Table(title=_text(f"{title}, {pair.experiment}", style="bold"))
-    headings = ("batch size", pair.first.label, pair.second.label, "times as fast", "ratio of final MSE")
-    for heading in headings:
-        unit = "\ns per epoch" if heading in {pair.first.label, pair.second.label} else ""
-        table.add_column(_text(heading).append(unit), justify="right")
-    for row in _rows(pair):
-        table.add_row(*map(_text, row))
-    return table
-
-
-def _rows(pair: Pair) -> Iterator[tuple[str, ...]]:
-    for size in pair.batch_sizes:
-        chosen = pair.at(size)
-        seconds = (number(stats.geometric_mean(side) if side else None, 3) for side in pair.seconds(chosen))
-        up = pair.speed_up(chosen)
-        ratio = pair.errors(cell for cell in chosen if cell in pair.learnable)
-        yield (
-            f"{size}",
-            *seconds,
-            _with_interval(up.ratio if up else None, up.interval if up else None),
-            _with_interval(ratio.ratio, ratio.interval),
-        )
-
-
-def _with_interval(value: float | None, interval: stats.Interval | None) -> str:
-    """`1.02 (0.95 to 1.1)`."""
-    ends = f" ({number(interval.low, 3)} to {number(interval.high, 3)})" if interval else ""
-    return f"{number(value, 3)}{ends}"
+def _cell(value: object) -> Text:
+    return _text(number(value, 3) if isinstance(value, float | None) else str(value))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bsr.run import FINISHED
 from bsr.schema import SessionRecord
-from reports.merge.entries import entry
+from reports.merge.entries import entry, experiment_of
 from reports.merge.sources import Source
 
 _UNKNOWN_COMMIT: Final = {
@@ -39,20 +39,26 @@ def document(sources: Sequence[Source], session: SessionRecord) -> dict[str, Any
 def _benchmarks(sources: Sequence[Source], session: SessionRecord) -> Iterator[dict[str, Any]]:
     """An entry per finished case and experiment: as pytest-benchmark wrote it, or made from the journal.
 
-    Then what is no case of the study (label distributions), each once.
+    Then what is no case of an experiment that trains (label distributions), each once.
     """
-    written: dict[object, dict[str, Any]] = {}
-    others: dict[object, dict[str, Any]] = {}
+    written: dict[tuple[str, str], dict[str, Any]] = {}
+    others: dict[str, dict[str, Any]] = {}
     for made in (made for source in sources for made in source.measured):
-        about = made.get("extra_info")
-        key = about.get("key") if isinstance(about, dict) else None
-        held, name = (written, (key, made.get("param"))) if key else (others, made.get("fullname"))
-        held.setdefault(str(name), made)
+        if key := _about(made).get("key"):
+            written.setdefault((str(key), experiment_of(made)), made)
+        else:
+            others.setdefault(str(made.get("fullname")), made)
     for case in session.cases:
         if case.result.status in FINISHED:
-            for experiment, case_id in case.cases.items():
-                yield written.get(str((case.key, case_id))) or entry(case, experiment)
+            for experiment in case.cases:
+                made = written.get((case.key, experiment), {})
+                yield entry(case, experiment) | {k: v for k, v in made.items() if k != "extra_info"}
     yield from others.values()
+
+
+def _about(made: dict[str, Any]) -> dict[str, Any]:
+    found = made.get("extra_info")
+    return found if isinstance(found, dict) else {}
 
 
 def _machine_info(session: SessionRecord) -> dict[str, Any]:

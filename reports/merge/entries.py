@@ -23,19 +23,29 @@ _OPTIONS: Final = {
 def entry(case: Case, experiment: str) -> dict[str, Any]:
     """What pytest-benchmark writes for a case of an experiment: one round, the training time."""
     run, case_id = case.result.run, case.cases[experiment]
-    function = f"test_{experiment.replace('-', '_').replace('.', '')}"
-    name = f"{function}[{case_id}]"
+    name = f"{_function(experiment)}[{case_id}]"
     varied = ("task", "batch_size", "seed", *EXPERIMENTS[experiment].varies)
     return {
         "group": group(case.result),
         "name": name,
-        "fullname": f"benchmarks/{function}.py::{name}",
+        "fullname": f"benchmarks/{_function(experiment)}.py::{name}",
         "params": {field: getattr(run, field) for field in varied},
         "param": case_id,
-        "extra_info": extra_info(case.result, resumed=case.resumed),
+        "extra_info": extra_info(case.result, experiment, resumed=case.resumed),
         "options": _OPTIONS,
         "stats": one_round(case.result.total_training_seconds),
     }
+
+
+def experiment_of(made: dict[str, Any]) -> str:
+    """The experiment that an entry is of: as it says, in earlier recordings by the name of its function."""
+    about, function = made.get("extra_info"), str(made.get("name")).partition("[")[0]
+    said = about.get("experiment") if isinstance(about, dict) else None
+    return str(said or next((name for name in EXPERIMENTS if _function(name) == function), ""))
+
+
+def _function(experiment: str) -> str:
+    return f"test_{experiment.replace('-', '_').replace('.', '')}"
 
 
 def one_round(seconds: float) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from bsr.reading import Recording, RefusedError
 from bsr.reading.check import FaultError, check
 from bsr.run import FINISHED, Result
 from bsr.schema import Case, SessionRecord
+from reports.cells import Cells
 from reports.compare.guards import differences
-from reports.frame import Frame
 from reports.merge.sources import Source
 from reports.text import listed, printable
 
@@ -63,8 +63,8 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
 
 def _check_mergeable(first: Source, other: Source) -> None:
     """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
-    frames = [Frame(Recording(path=source.path, session=source.session)) for source in (first, other)]
-    found = [*differences(*frames), *_unlike_machines(first, other)]
+    files = [Cells(Recording(path=source.path, session=source.session)) for source in (first, other)]
+    found = [*differences(*files), *_unlike_machines(first, other)]
     if found:
         said = "; ".join(
             f"{field} is {_short(one)} in {first.name} and {_short(its)} in {other.name}"

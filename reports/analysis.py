@@ -1,0 +1,138 @@
+"""What several chapters ask of the data: effects, best rates, times to a target, the published beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean, median
+from typing import Final, Literal
+
+from bsr import stats
+from bsr.run import Result
+from reports.cells import Cells, group
+from reports.text import number, tick
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Effects on one task's final MSE, as factors."""
+
+    task: str
+    batch_size: stats.Effect | None
+    learning_rate: stats.Effect | None
+    """Over the second look: the rates that are no powers of ten, and those between."""
+
+
+@lru_cache(maxsize=8)
+def effects(data: Cells) -> tuple[Effects, ...]:
+    """One entry per task that has something to learn."""
+    return tuple(
+        Effects(task, stats.effect(finals_by_size(data, task)), stats.effect(second_look(data, task)))
+        for task in data.learnable()
+    )
+
+
+def finals_by_size(data: Cells, task: str, experiment: str = "batch-size") -> dict[int, list[float]]:
+    """Batch size -> final MSE per seed."""
+    return {cell.batch_size: cell.finals for cell in data.cells(task, experiment)}
+
+
+def second_look(data: Cells, task: str) -> dict[float, list[float]]:
+    """Learning rate -> final MSE per seed, over the rates around the best; empty without such a look."""
+    rates = group(data.results("learning-rate", task), lambda result: result.run.learning_rate)
+    fine = data.second_look(task)
+    if not fine:
+        return {}
+    return {
+        rate: [result.final_mse for result in results if result.final_mse is not None]
+        for rate, results in sorted(rates.items())
+        if min(fine) <= rate <= max(fine)
+    }
+
+
+Rates = Mapping[float, Sequence[Result]]
+Finals = Mapping[float, Sequence[float]]
+"""Learning rate -> final MSE of each seed."""
+
+
+def by_rate(results: Sequence[Result]) -> dict[float, list[Result]]:
+    """Results by learning rate, rising."""
+    return dict(sorted(group(results, lambda result: result.run.learning_rate).items()))
+
+
+def rate_finals(rates: Rates) -> dict[float, list[float]]:
+    """Learning rate -> final MSE of each seed that has one; rates without any are left out."""
+    found = {rate: [r.final_mse for r in runs if r.final_mse is not None] for rate, runs in rates.items()}
+    return {rate: values for rate, values in found.items() if values}
+
+
+def contenders(rates: Rates) -> dict[float, list[float]]:
+    """The finals among which the best rate is sought: of rates that lost no run, where there are any."""
+    whole = {rate: runs for rate, runs in rates.items() if all(r.final_mse is not None for r in runs)}
+    return rate_finals(whole or rates)
+
+
+def centre(values: Sequence[float]) -> float:
+    """Geometric mean; arithmetic where a value is zero."""
+    return stats.geometric_mean(values) or fmean(values)
+
+
+def best_rate(rates: Rates) -> float:
+    """The rate with the lowest centre among the contenders."""
+    values = contenders(rates)
+    return min(values, key=lambda rate: centre(values[rate]))
+
+
+def at_edge(rate: float, rates: Rates) -> bool:
+    """Whether nothing beyond a rate was tried."""
+    return rate in {min(rates), max(rates)}
+
+
+def best_in_words(rates: Rates) -> str:
+    """`lowest at 0.001 (0.24)`, or why there is none."""
+    values = contenders(rates)
+    best = stats.best(values)
+    if best is None:
+        return "no best rate, since some MSE is zero"
+    edge = ", at the edge of the grid" if at_edge(best.level, rates) else ""
+    return f"lowest at {tick(best.level)} ({number(centre(values[best.level]), 3)}){edge}"
+
+
+TARGET: Final = 0.01
+"""The stated normalised MSE of "time to converge": one per cent of the best constant's, R squared 0.99."""
+Unit = Literal["epochs", "steps", "seconds"]
+
+
+def target_times(results: Sequence[Result], unit: Unit) -> tuple[list[float], int]:
+    """When each run reached TARGET, and how many never did."""
+    moments = [reached(result, unit).by for result in results]
+    return [moment for moment in moments if moment is not None], moments.count(None)
+
+
+def middle(moments: Sequence[float], missed: int) -> float | None:
+    """The median over all runs, those that never got there last; None where it is one of these."""
+    if not moments:
+        return None
+    when = median([*moments, *[math.inf] * missed])
+    return when if math.isfinite(when) else None
+
+
+def reached(result: Result, unit: Unit, target: float = TARGET) -> stats.Reached:
+    """When a run with something to learn first had a normalised MSE of `target`; see bsr.stats.reached."""
+    per_epoch: dict[Unit, float | Sequence[float]] = {
+        "epochs": 1.0,
+        "steps": float(result.run.steps_per_epoch),
+        "seconds": result.training_seconds,
+    }
+    return stats.reached(result.test_mse, target * (result.baseline_mse or 0.0), per_epoch[unit])
+
+
+def usual_epochs(data: Cells) -> int:
+    """The epochs beyond which a run counts as longer."""
+    return data.epochs or max((result.run.epochs for result in data.results("longer")), default=0) // 3
+
+
+COLLAPSED = 1e-3
+"""A final MSE above this, squared label units, is no collapse to the degenerate task's one label."""

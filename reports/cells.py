@@ -1,0 +1,249 @@
+"""A study as figures and findings ask for it: results by experiment, task, batch size and timing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import TypeVar
+
+from bsr.experiments import REFINED, STUDY_TASKS
+from bsr.reading import Recording
+from bsr.run import Result, Status
+from bsr.schema import SessionRecord
+from reports.text import counted, listed, number, shortened
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timing:
+    """Circumstances under which times may share a series."""
+
+    environment: str
+    engine: str
+    threads: int
+    mode: str
+    """`alone`, `beside N` or `amortised over N`."""
+
+    def label(self, name_of: Callable[[str], str] | None = None) -> str:
+        """`eager, 2 threads, alone`, after the machine's name where `name_of` gives one."""
+        words = [self.engine or "unnamed engine", counted(self.threads, "thread"), self.mode]
+        return ", ".join(([name_of(self.environment)] if name_of else []) + words)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The runs of one task at one batch size: they differ by seed alone."""
+
+    task: str
+    batch_size: int
+    results: tuple[Result, ...]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Cell:
+        """A cell of at least one result."""
+        run = results[0].run
+        return cls(run.task, run.batch_size, tuple(results))
+
+    @property
+    def finished(self) -> tuple[Result, ...]:
+        """Runs with a final MSE, whatever their status."""
+        return tuple(result for result in self.results if result.final_mse is not None)
+
+    @property
+    def finals(self) -> list[float]:
+        """Final test MSE per run that has one; squared label units."""
+        return [result.final_mse for result in self.results if result.final_mse is not None]
+
+    @property
+    def normalised(self) -> list[float]:
+        """Final MSE over the best constant predictor's; empty on degenerate labels."""
+        return [result.normalised_mse for result in self.results if result.normalised_mse is not None]
+
+    @property
+    def minima(self) -> list[float]:
+        """Minimum over the trained epochs of each run that has a final MSE."""
+        return [min(mse for mse in result.test_mse[1:] if mse is not None) for result in self.finished]
+
+    def at_epoch(self, epoch: int) -> list[float]:
+        """Test MSE after `epoch` epochs of every run that got there."""
+        found = (result.test_mse[epoch] for result in self.results if len(result.test_mse) > epoch)
+        return [mse for mse in found if mse is not None]
+
+    def curve(self, measure: str = "test_mse") -> list[float]:
+        """Mean over the runs with a final MSE per epoch; `test_mse`, `test_mae` or `training_loss`."""
+        rows = [getattr(result, measure) for result in self.finished]
+        rows = [row for row in rows if None not in row]
+        return [fmean(column) for column in zip(*rows, strict=True)] if rows else []
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One recording, asked by experiment."""
+
+    recording: Recording
+
+    @property
+    def session(self) -> SessionRecord:
+        """The recorded session."""
+        return self.recording.session
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task, the study's order first, degenerate tasks last."""
+        named = {result.run.task for result in self.all_results} | {
+            label.task for label in self.session.labels
+        }
+        known = {task: position for position, task in enumerate(STUDY_TASKS)}
+        return tuple(
+            sorted(named, key=lambda task: (task in self.degenerate, known.get(task, len(known)), task))
+        )
+
+    @cached_property
+    def all_results(self) -> tuple[Result, ...]:
+        """Every planned case's result."""
+        return tuple(case.result for case in self.session.cases)
+
+    @cached_property
+    def degenerate(self) -> frozenset[str]:
+        """Tasks whose test labels do not vary."""
+        return frozenset(result.run.task for result in self.all_results if result.degenerate)
+
+    def learnable(self, experiment: str = "batch-size") -> tuple[str, ...]:
+        """Tasks of an experiment that have something to learn and at least one final MSE."""
+        return tuple(task for task in self.tasks_of(experiment) if task not in self.degenerate)
+
+    def tasks_of(self, experiment: str = "batch-size") -> tuple[str, ...]:
+        """Tasks of an experiment with at least one final MSE."""
+        found = {result.run.task for result in self.results(experiment) if result.final_mse is not None}
+        return tuple(task for task in self.tasks if task in found)
+
+    def results(self, experiment: str = "batch-size", task: str | None = None) -> tuple[Result, ...]:
+        """Results of the cases that an experiment names, of one task if given."""
+        return tuple(
+            case.result
+            for case in self.session.cases
+            if experiment in case.cases and task in {None, case.result.run.task}
+        )
+
+    def cells(self, task: str, experiment: str = "batch-size") -> list[Cell]:
+        """One cell per batch size in rising order, those with at least one final MSE."""
+        grouped = group(self.results(experiment, task), lambda result: result.run.batch_size)
+        cells = [Cell(task, size, tuple(results)) for size, results in sorted(grouped.items())]
+        return [cell for cell in cells if cell.finals]
+
+    def second_look(self, task: str) -> frozenset[float]:
+        """The learning rates that were tried round a task's best; empty without such a look."""
+        return frozenset(
+            case.result.run.learning_rate
+            for case in self.session.cases
+            if REFINED in case.cases and case.result.run.task == task and case.is_second_look
+        )
+
+    def batch_sizes(self, experiment: str = "batch-size") -> tuple[int, ...]:
+        """Batch sizes of an experiment with at least one final MSE, rising."""
+        return tuple(sorted({r.run.batch_size for r in self.results(experiment) if r.final_mse is not None}))
+
+    def timings(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
+        """Results that trained at least one epoch, by the circumstances under which they were timed."""
+        timed = [result for result in results if result.training_seconds]
+        return dict(sorted(group(timed, timing_of).items()))
+
+    def timed(self, timing: Timing) -> dict[str, list[Cell]]:
+        """Task -> cells of the batch-size experiment with only the runs timed under these circumstances."""
+        rows = {
+            task: [
+                Cell(task, cell.batch_size, tuple(r for r in cell.finished if timing_of(r) == timing))
+                for cell in self.cells(task)
+            ]
+            for task in self.tasks_of()
+        }
+        return {
+            task: found for task, row in rows.items() if (found := [cell for cell in row if cell.results])
+        }
+
+    def timing_label(self, timing: Timing) -> str:
+        """The series' name; with the machine where the study saw several."""
+        several = len({result.environment for result in self.all_results if result.environment}) > 1
+        return timing.label(
+            (lambda identity: shortened(self.machine_name(identity), 26)) if several else None
+        )
+
+    def machine_name(self, environment: str) -> str:
+        """The device's name in a fingerprint, or its identity."""
+        return str(
+            self.session.environments.get(environment, {}).get("device_name") or environment or "unnamed"
+        )
+
+    def baseline(self, task: str) -> float | None:
+        """MSE of the best constant predictor; None where no run recorded it."""
+        return next((r.baseline_mse for r in self.all_results if r.run.task == task and r.baseline_mse), None)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the batch-size experiment; 0 without one."""
+        return max((result.run.epochs for result in self.results()), default=0)
+
+
+def timing_of(result: Result) -> Timing:
+    """The circumstances under which a result was timed."""
+    return Timing(result.environment, result.engine, result.threads, result.timing)
+
+
+def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:
+    """Results by a key, in the order in which the keys appear."""
+    found: dict[Key, list[Result]] = {}
+    for result in results:
+        found.setdefault(key(result), []).append(result)
+    return found
+
+
+def seeds(cells: Iterable[Cell]) -> str:
+    """`n = 10 seeds per batch size`, or the range where cells differ."""
+    return f"n = {span([len(cell.finals) for cell in cells], 'seed')} per batch size"
+
+
+def span(counts: Iterable[int], noun: str) -> str:
+    """`10 seeds`, or `3 to 10 seeds` where counts differ."""
+    low, high = min(counts := list(counts)), max(counts)
+    return counted(high, noun) if low == high else f"{low} to {counted(high, noun)}"
+
+
+def statuses(results: Iterable[Result]) -> str:
+    """What a caption must say of runs that did not end well; empty if all did."""
+    results = list(results)
+    inside: Counter[Status] = Counter(
+        r.status for r in results if r.final_mse is not None and r.status != "ok"
+    )
+    outside: Counter[Status] = Counter(r.status for r in results if r.final_mse is None)
+    said = []
+    if inside:
+        said.append(f"Includes {_numbered(inside)}.")
+    if outside:
+        said.append(f"Without a final MSE, and so left out: {_numbered(outside)}.")
+    return " ".join(said)
+
+
+def _numbered(counts: Counter[Status]) -> str:
+    return listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
+
+
+def ended(results: Sequence[Result]) -> str:
+    """`ok`, or how many ended how."""
+    counts = Counter(result.status for result in results)
+    if set(counts) == {"ok"}:
+        return "ok"
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
+
+
+def ends(cells: Mapping[str, Sequence[Cell]], measure: str = "finals") -> str:
+    """What each line does from the smallest batch to the largest, in words."""
+    said = []
+    for task, row in cells.items():
+        first, last = (number(fmean(getattr(cell, measure)), 3) for cell in (row[0], row[-1]))
+        end = f" to {last} at {row[-1].batch_size}" if len(row) > 1 else ""
+        said.append(f"{task}: {first} at batch size {row[0].batch_size}{end}")
+    return "; ".join(said) + "."

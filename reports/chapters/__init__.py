@@ -1,0 +1,70 @@
+"""The chapters of a report, one question each; adding one is a module here and a line below."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bsr import paper
+from reports.cells import Cells
+from reports.chapter import SECTIONS, Chapter, Figure
+from reports.chapters import (
+    answer,
+    beside_published,
+    collapse,
+    convergence,
+    error,
+    every_run,
+    fluctuation,
+    labels,
+    learning_rate,
+    longer,
+    loops,
+    loss,
+    optimiser,
+    time,
+)
+from reports.table import Table
+from reports.verdicts import Finding, Findings
+
+CHAPTERS: Final[tuple[Chapter, ...]] = (
+    answer.CHAPTER,
+    error.CHAPTER,
+    time.CHAPTER,
+    convergence.CHAPTER,
+    longer.CHAPTER,
+    beside_published.CHAPTER,
+    learning_rate.CHAPTER,
+    optimiser.CHAPTER,
+    loss.CHAPTER,
+    fluctuation.CHAPTER,
+    collapse.CHAPTER,
+    labels.CHAPTER,
+    loops.CHAPTER,
+    every_run.CHAPTER,
+)
+"""In the order of the page, within its parts."""
+
+
+def figures() -> list[Figure]:
+    """Every figure, by the parts of the page."""
+    found = [figure for chapter in CHAPTERS for figure in chapter.figures]
+    return sorted(found, key=lambda figure: SECTIONS.index(figure.section))
+
+
+def findings(data: Cells) -> Findings:
+    """Every conclusion put to the data, in the order in which the study draws them."""
+    about_learning = [one for one in CHAPTERS if one not in {answer.CHAPTER, collapse.CHAPTER}]
+    learning = [finding for chapter in about_learning for finding in chapter.findings(data)]
+    (first,) = answer.CHAPTER.findings(data)
+    return Findings(first, tuple(sorted(learning, key=_position)), tuple(collapse.CHAPTER.findings(data)))
+
+
+def _position(finding: Finding) -> int:
+    """Of the study's conclusion that it is about."""
+    names = list(paper.CLAIMS)
+    return next(names.index(name) for name in names if finding.name.startswith(name))
+
+
+def tables(data: Cells) -> list[Table]:
+    """Every table; some have no rows."""
+    return [table for chapter in CHAPTERS for table in chapter.tables(data)]

@@ -1,0 +1,123 @@
+"""Does the std task fluctuate more at larger batches, at the tuned and at the untuned rate?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import fmean
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr import paper, stats
+from reports.cells import Cell, Cells, seeds, statuses
+from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.drawing import style
+from reports.drawing.curves import draw_epochs
+from reports.drawing.legend import legend
+from reports.drawing.marks import MSE, dots
+from reports.drawing.panel import Panel
+from reports.text import listed, number, tick
+from reports.verdicts import Finding, judged, trend_text
+
+
+def findings(data: Cells) -> list[Finding]:
+    """At the tuned rate, and at 0.01."""
+    return [
+        std_fluctuates(data, experiment) or missing(data, "std-fluctuates", experiment, at)
+        for experiment, at in (("batch-size", "tuned rate"), ("std-at-0.01", "rate 0.01"))
+    ]
+
+
+def std_fluctuates(data: Cells, experiment: str) -> Finding | None:
+    """The std task fluctuates more at larger batches, at the rate of one experiment."""
+    cells = data.cells("std", experiment)
+    if not cells:
+        return None
+    rate = tick(cells[0].results[0].run.learning_rate)
+    found = {
+        cell.batch_size: [
+            value for r in cell.finished if (value := stats.fluctuation(r.test_mse)) is not None
+        ]
+        for cell in cells
+    }
+    found = {size: values for size, values in found.items() if values}
+    trend = stats.rank_trend(found)
+    swings = [
+        swing for cell in cells for r in cell.finished if (swing := stats.swing(r.test_mse)) is not None
+    ]
+    verdict = judged(trend.p, agrees=(trend.rho or 0) > 0)
+    sentence = {
+        "supported": f"At rate {rate} the std task fluctuates more from epoch to epoch at larger batches.",
+        "not supported": f"At rate {rate} more fluctuation of the std task at larger batches is not shown.",
+        "too little data": f"At rate {rate}: too few epochs or runs to say how the std task fluctuates.",
+    }[verdict]
+    line = f"Fluctuation, the standard deviation of log changes between epochs: {trend_text(trend)}"
+    if found:
+        low, high = min(found), max(found)
+        line += f"; {number(fmean(found[low]), 2)} at {low}, {number(fmean(found[high]), 2)} at {high}"
+    swing_line = f"Largest difference between two epochs of a run: {number(max(swings), 3)}" if swings else ""
+    statistics = tuple(line for line in (line, swing_line) if line)
+    claim = paper.CLAIMS["std-fluctuates"] + f" At rate {rate}."
+    figure = "std-at-0.01" if experiment == "std-at-0.01" else "convergence"
+    return Finding(f"std-fluctuates-{experiment}", claim, verdict, sentence, statistics, figure)
+
+
+def std_at_001(data: Cells) -> FigureContent | None:
+    """The std task at the untuned rate, curve by curve, and its final MSE beside the tuned rate's."""
+    untuned = data.cells("std", "std-at-0.01")
+    if not untuned:
+        return None
+    series = {_rate(cells): cells for cells in (data.cells("std"), untuned) if cells}
+    panels = [Panel(f"std, {name}", partial(draw_epochs, cells=cells), MSE) for name, cells in series.items()]
+    if len(untuned) > 1:
+        panels.append(Panel("std, after the last epoch", _finals(series, data), MSE))
+    said = (
+        f"{name}: {number(fmean(cells[0].finals), 3)} at batch size {cells[0].batch_size}, "
+        f"{number(fmean(cells[-1].finals), 3)} at {cells[-1].batch_size}"
+        for name, cells in series.items()
+    )
+    return FigureContent(
+        panels,
+        f'The rate behind the study\'s "difference of 1300"{" beside the tuned one" * (len(series) > 1)}. '
+        f"Mean over seeds{'; on the last panel dots are seeds' * (len(untuned) > 1)}. "
+        f"{seeds(untuned)} at the untuned rate. "
+        f"{statuses(data.results('std-at-0.01'))}".strip(),
+        f"Curves of the std task's test MSE at {listed(series)}, and the final values against batch size. "
+        f"{'; '.join(said)}.",
+    )
+
+
+def _rate(cells: Sequence[Cell]) -> str:
+    return f"rate {tick(cells[0].results[0].run.learning_rate)}"
+
+
+def _finals(series: Mapping[str, Sequence[Cell]], data: Cells) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        cells = [cell for row in series.values() for cell in row]
+        scale = style.log_axis(axes.yaxis, [value for cell in cells for value in cell.finals])
+        for index, (name, row) in enumerate(series.items()):
+            colour, marker = style.kind(index)
+            for cell in row:
+                dots(axes, cell.batch_size, scale.place(cell.finals), colour)
+            means = scale.place(fmean(cell.finals) for cell in row)
+            axes.plot([cell.batch_size for cell in row], means, color=colour, marker=marker, label=name)
+        style.batch_axis(axes, sorted({cell.batch_size for cell in cells} | set(data.batch_sizes())))
+        legend(axes)
+
+    return draw
+
+
+CHAPTER: Final = Chapter(
+    figures=(
+        Figure(
+            "The other choices",
+            "std-at-0.01",
+            "std at rate 0.01",
+            std_at_001,
+            "--bsr-experiments std-at-0.01",
+            "figure 5",
+        ),
+    ),
+    findings=findings,
+)

@@ -1,0 +1,148 @@
+"""Which learning rate is best per task?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from bsr import paper, stats
+from reports.analysis import Rates, at_edge, best_in_words, by_rate, contenders, rate_finals
+from reports.cells import Cells, ended, group, span, statuses
+from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing.marks import MSE, titled
+from reports.drawing.panel import Panel
+from reports.drawing.rates import RatePanel
+from reports.published import comparable, provenance
+from reports.table import Row, Table
+from reports.text import listed, tick
+
+_CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is zero); dots: seeds"
+
+
+def learning_rate(data: Cells) -> FigureContent | None:
+    """Final MSE against the learning rate, a panel per task and batch size; best and ties are marked."""
+    rates = _by_task_and_size(data)
+    if not rates:
+        return None
+    runs = data.results("learning-rate")
+    sizes = sorted({size for _, size in rates})
+    at = {cell: f" at batch size {cell[1]}" if len(sizes) > 1 else "" for cell in rates}
+    panels = [
+        Panel(titled(data, cell[0]) + at[cell] + suffix, RatePanel({cell[0]: shown}, data, published), MSE)
+        for cell in rates
+        for suffix, shown, published in _looks(data, rates[cell])
+    ]
+    named = {cell[0] + at[cell]: row for cell, row in rates.items()}
+    counts = [len(values) for row in rates.values() for values in rate_finals(row).values()]
+    return FigureContent(
+        panels,
+        f"Final test MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is the "
+        "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
+        "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
+        f"holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
+        f"{_lowest(named)} "
+        f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        "Final test MSE against learning rate, a panel per task. "
+        + "; ".join(f"{name}: {best_in_words(row)}" for name, row in named.items())
+        + ".",
+    )
+
+
+def _by_task_and_size(data: Cells) -> dict[tuple[str, int], Rates]:
+    """(task, batch size) -> results by rate; each has a best rate of its own."""
+    runs = [
+        result for task in data.tasks_of("learning-rate") for result in data.results("learning-rate", task)
+    ]
+    cells = group(runs, lambda result: (result.run.task, result.run.batch_size))
+    return {cell: by_rate(results) for cell, results in cells.items()}
+
+
+def _crosses(data: Cells, rates: Iterable[Rates]) -> str:
+    """What the published points are, where there are any."""
+    shown = any(published for row in rates for _, _, published in _looks(data, row))
+    return f"As {provenance(paper.LEARNING_RATE)} " if shown else ""
+
+
+def _lowest(rates: Mapping[str, Rates]) -> str:
+    """Per line the best rate, what ties with it, and whether it lies at the edge of its grid."""
+    said = []
+    for task, row in rates.items():
+        if best := stats.best(contenders(row)):
+            ties = [tick(rate) for rate in best.tied if rate != best.level]
+            tied = f", tied with {listed(ties)}" if ties else ""
+            edge = ", at the edge of the grid: try rates beyond it" if at_edge(best.level, row) else ""
+            said.append(f"{task} {tick(best.level)}{tied}{edge}")
+    return f"Lowest: {'; '.join(said)}." if said else ""
+
+
+def _looks(data: Cells, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[float, float]]]:
+    """All rates of a task; then the second look alone, closer, beside the published rates."""
+    run = next(iter(rates.values()))[0].run
+    published = {
+        curve.learning_rate: curve.test_mse[run.epochs - 1]
+        for curve in paper.learning_rates()
+        if comparable(data) and (curve.task, curve.batch_size) == (run.task, run.batch_size)
+        if run.epochs <= len(curve.test_mse)
+    }
+    second = data.second_look(run.task)
+    closer = {rate: rates[rate] for rate in rates if second and min(second) <= rate <= max(second)}
+    if len(closer) < len(rates):
+        yield "", rates, {}
+    if len(closer) > 1 or len(closer) == len(rates):
+        yield ", second look", closer, published
+
+
+def _rates_table(data: Cells) -> Table:
+    """Final MSE by learning rate and optimiser."""
+    rows: list[Row] = []
+    for experiment in ("learning-rate", "optimiser", "std-at-0.01"):
+        named = group(
+            data.results(experiment),
+            lambda r: (r.run.task, r.run.optimiser, r.run.batch_size, r.run.learning_rate),
+        )
+        for (task, optimiser, size, rate), results in sorted(named.items()):
+            values = rate_finals({rate: results}).get(rate, [])
+            middle_value = stats.geometric_mean(values) if values else None
+            low, high = (min(values), max(values)) if values else (None, None)
+            rows.append(
+                (
+                    experiment,
+                    task,
+                    optimiser,
+                    size,
+                    rate,
+                    len(values),
+                    middle_value,
+                    low,
+                    high,
+                    ended(results),
+                )
+            )
+    header = (
+        "experiment", "task", "optimiser", "batch size", "learning rate", "seeds", "geometric mean MSE",
+        "lowest seed",
+        "highest seed", "status",
+    )  # fmt: skip
+    return Table(
+        "learning-rates",
+        "Learning rates and optimisers",
+        header,
+        rows,
+        "Test MSE after the last epoch.",
+        folded=True,
+    )
+
+
+CHAPTER: Final = Chapter(
+    figures=(
+        Figure(
+            "The other choices",
+            "learning-rate",
+            "Learning rates per task",
+            learning_rate,
+            "--bsr-experiments learning-rate",
+            "figure 12",
+        ),
+    ),
+    tables=lambda data: [_rates_table(data)],
+)

@@ -1,0 +1,112 @@
+"""Does training for longer overfit?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr import paper, stats
+from reports.analysis import usual_epochs
+from reports.cells import Cell, Cells, group, seeds, statuses
+from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.marks import REFERENCE_LINE, band, by_epoch, epoch_axis, titled
+from reports.drawing.panel import Panel
+from reports.text import number
+from reports.verdicts import Finding, Part, difference_text, judged
+
+
+def overfitting(data: Cells) -> Finding | None:
+    """Training beyond the study's epochs overfits: the test MSE of the same runs later and then."""
+    results = [result for result in data.results("longer") if result.final_mse is not None]
+    usual = usual_epochs(data)
+    parts, everything = [], []
+    cells = group(results, lambda result: (result.run.task, result.run.batch_size))
+    for (task, size), runs in cells.items():
+        pairs = [(r.test_mse[usual], r.final_mse) for r in runs if r.test_mse[usual] is not None]
+        then, later = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
+        everything += list(zip(then, later, strict=True))
+        ratio = stats.difference(then, later, paired=True)
+        parts.append(
+            Part(
+                f"{task} at {size}",
+                "too little data",
+                f"{task} at batch size {size}: {difference_text(ratio)}",
+            )
+        )
+    if not parts:
+        return None
+    pooled = stats.difference([a for a, _ in everything], [b for _, b in everything], paired=True)
+    verdict = judged(pooled.p, agrees=(pooled.ratio or 0) > 1)
+    last, ratio_text = results[0].run.epochs, number(pooled.ratio, 3)
+    epochs = f"after {last} epochs the test error is {ratio_text} times that after {usual}"
+    sentence = {
+        "supported": f"Longer training overfits: {epochs}.",
+        "not supported": f"Overfitting is not shown: {epochs}.",
+        "too little data": f"Too few runs to say whether longer training overfits: {epochs}.",
+    }[verdict]
+    lines = (f"All cells, by run: {difference_text(pooled)}", *(part.line for part in parts))
+    return Finding("overfitting", paper.CLAIMS["overfitting"], verdict, sentence, lines, "longer")
+
+
+def longer(data: Cells) -> FigureContent | None:
+    """Training loss beside test MSE over three times the epochs, a panel per task and batch size."""
+    cells = [cell for task in data.tasks_of("longer") for cell in data.cells(task, "longer")]
+    if not cells:
+        return None
+    usual = usual_epochs(data)
+    panels = [
+        Panel(
+            f"{titled(data, cell.task)}, batch size {cell.batch_size}",
+            _losses(cell, usual),
+            "MSE, squared label units (log)",
+        )
+        for cell in cells
+    ]
+    said = (
+        f"{cell.task} at {cell.batch_size}: {number(cell.curve()[usual], 3)} after {usual} epochs, "
+        f"{number(cell.curve()[-1], 3)} after {len(cell.curve()) - 1}"
+        for cell in cells
+    )
+    return FigureContent(
+        panels,
+        "Mean over seeds (line) with minimum and maximum (band). The training loss is the mean over each "
+        "epoch, while the weights still change; the test MSE is taken after it. The vertical line marks "
+        f"the {usual} epochs of the main experiment. A test MSE that rises while the training loss falls "
+        "would be overfitting. "
+        f"{seeds(cells)}. {statuses(data.results('longer'))}".strip(),
+        "Training loss and test MSE against epoch, a panel per task and batch size. Test MSE of "
+        + "; ".join(said)
+        + ".",
+    )
+
+
+def _losses(cell: Cell, usual: int) -> Callable[[Axes], None]:
+    lines = {
+        "test MSE": by_epoch(cell, "test_mse", 1),
+        "training loss (MSE)": by_epoch(cell, "training_loss"),
+    }
+
+    def draw(axes: Axes) -> None:
+        values = [value for columns in lines.values() for column in columns for value in column]
+        scale = style.log_axis(axes.yaxis, values)
+        for index, (label, columns) in enumerate(lines.items()):
+            colour, _ = style.kind(1 - index)
+            epochs = range(1, len(columns) + 1)
+            band(axes, scale, epochs, columns, colour)
+            axes.plot(epochs, scale.place(map(fmean, columns)), color=colour, label=label)
+        axes.axvline(usual, **REFERENCE_LINE)
+        epoch_axis(axes, 0, len(cell.curve()) - 1)
+        legend(axes)
+
+    return draw
+
+
+CHAPTER: Final = Chapter(
+    figures=(Figure("Convergence", "longer", "Training for longer", longer, "--bsr-experiments longer"),),
+    findings=lambda data: [overfitting(data) or missing(data, "overfitting", "longer")],
+)

@@ -1,0 +1,130 @@
+"""How fast is the harness beside the loop that one would otherwise write?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import median
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr.schema import HarnessTiming
+from reports.cells import Cells, span
+from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.table import Row, Table
+from reports.text import listed, number
+
+REFERENCE = "textbook"
+"""The loop that others are compared with: what one would otherwise write."""
+_SHARE = "Share of the peak"
+Timings = Mapping[tuple[str, int], HarnessTiming]
+"""Loop and batch size -> what was measured there."""
+Measure = Callable[[Timings, HarnessTiming], float | None]
+
+
+def harness(data: Cells) -> FigureContent | None:
+    """The harness's own benchmark: time per epoch of every loop, beside the textbook's, and of the peak."""
+    timings = data.session.harness
+    if not timings:
+        return None
+    cells = {(timing.loop, timing.batch_size): timing for timing in timings}
+    measures: dict[str, tuple[str, Measure]] = {
+        "Seconds per epoch": ("training s per epoch (log)", _seconds),
+        "Times as fast as the textbook loop": ("its time / the loop's time (log)", _against_reference),
+        _SHARE: ("% of the cores' multiply-add peak", _share_of_peak),
+    }
+    return FigureContent(
+        [
+            Panel(title, partial(_draw, cells=cells, measure=measure, share=title == _SHARE), unit)
+            for title, (unit, measure) in measures.items()
+            if any(measure(cells, timing) for timing in timings)
+        ],
+        f"The harness measuring itself: median of n = {span((len(t.seconds) for t in timings), 'round')} "
+        "per point. Loops with different numbers of threads are different series.",
+        f"Seconds per training epoch against batch size for the loops {listed(_loops(cells))}. "
+        f"{_ratios(cells)}",
+    )
+
+
+def _loops(cells: Timings) -> list[str]:
+    return list(dict.fromkeys(loop for loop, _ in cells))
+
+
+def _draw(axes: Axes, cells: Timings, measure: Measure, *, share: bool) -> None:
+    sizes = sorted({size for _, size in cells})
+    rows = {
+        loop: {size: cells[loop, size] for size in sizes if (loop, size) in cells} for loop in _loops(cells)
+    }
+    values = {
+        loop: {size: value for size, timing in row.items() if (value := measure(cells, timing))}
+        for loop, row in rows.items()
+    }
+    everything = [value for row in values.values() for value in row.values()]
+    if share:
+        style.linear_axis(axes.yaxis, max(100.0, *everything))
+    scale = style.LogScale.of(everything) if share else style.log_axis(axes.yaxis, everything)
+    for index, (loop, row) in enumerate(values.items()):
+        if not row:
+            continue
+        colour, marker = style.kind(index)
+        threads = sorted({timing.threads for timing in rows[loop].values()})
+        label = f"{style.name(loop)} ({listed(threads)} {'thread' if threads == [1] else 'threads'})"
+        axes.plot(list(row), scale.place(row.values()), color=colour, marker=marker, label=label)
+    style.batch_axis(axes, sizes)
+    legend(axes)
+
+
+def _seconds(_cells: Timings, timing: HarnessTiming) -> float:
+    return median(timing.seconds)
+
+
+def _against_reference(cells: Timings, timing: HarnessTiming) -> float | None:
+    reference = cells.get((REFERENCE, timing.batch_size))
+    return median(reference.seconds) / median(timing.seconds) if reference else None
+
+
+def _share_of_peak(_cells: Timings, timing: HarnessTiming) -> float | None:
+    if not timing.peak_gflops or not timing.gflop_per_epoch:
+        return None
+    return 100 * timing.gflop_per_epoch / median(timing.seconds) / timing.peak_gflops
+
+
+def _ratios(cells: Timings) -> str:
+    said = [
+        f"{timing.loop} at {timing.batch_size}: {number(ratio, 3)} times as fast as {REFERENCE}"
+        for timing in cells.values()
+        if timing.loop != REFERENCE and (ratio := _against_reference(cells, timing))
+    ]
+    return "; ".join(said) + ("." if said else "")
+
+
+def _harness_table(data: Cells) -> Table:
+    """The harness's own benchmark."""
+    rows: list[Row] = []
+    for timing in data.session.harness:
+        middle = median(timing.seconds)
+        speed = timing.gflop_per_epoch / middle if timing.gflop_per_epoch else None
+        spread = (len(timing.seconds), middle, min(timing.seconds), max(timing.seconds))
+        rows.append((timing.loop, timing.batch_size, timing.threads, *spread, speed, timing.peak_gflops))
+    header = (
+        "loop",
+        "batch size",
+        "threads",
+        "rounds",
+        "median s",
+        "min s",
+        "max s",
+        "GFLOP/s",
+        "peak GFLOP/s",
+    )
+    return Table("harness", "The harness itself", header, rows, "Seconds per training epoch.")
+
+
+CHAPTER: Final = Chapter(
+    figures=(Figure("Time", "harness", "The harness itself", harness, "--bsr-experiments harness"),),
+    tables=lambda data: [_harness_table(data)],
+)

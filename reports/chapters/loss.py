@@ -1,0 +1,149 @@
+"""Does training on MSE beat training on MAE?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr import paper
+from reports.cells import Cell, Cells, ended, group, span, statuses
+from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.drawing.curves import mean_curves
+from reports.drawing.legend import legend
+from reports.drawing.marks import stacked, titled
+from reports.drawing.panel import Panel
+from reports.published import comparable, provenance
+from reports.table import Row, Table
+from reports.text import listed, number
+from reports.verdicts import Finding, Part, difference_text, judged, lines, named, paired, together
+
+_TRAINED_ON: Final = {"mse": "trained on MSE", "mae": "trained on MAE"}
+_MEASURE: Final = "test MSE (above), test MAE in label units (below), both log"
+
+
+def mse_loss(data: Cells) -> Finding | None:
+    """Training on MSE beats training on MAE, on both measures."""
+    parts = []
+    for task in data.tasks_of("loss"):
+        sides = group(data.results("loss", task), lambda result: result.run.loss)
+        if set(sides) != {"mse", "mae"} or task in data.degenerate:
+            continue
+        for measure, name in (("test_mse", "test MSE"), ("test_mae", "test MAE")):
+            ratio = paired(sides["mse"], sides["mae"], measure)
+            line = f"{task}, {name}, trained on MAE over trained on MSE: {difference_text(ratio)}"
+            parts.append(Part(f"{task} by {name}", judged(ratio.p, agrees=(ratio.ratio or 0) > 1), line))
+    if not parts:
+        return None
+    verdict = together(parts)
+    better = named(parts, "supported")
+    sentence = {
+        "supported": f"Training on MSE is better: {listed(better)}.",
+        "not supported": "That training on MSE is better is not shown throughout"
+        + (f", only for {listed(better)}." if better else ": for no task, by neither measure."),
+        "too little data": "Too few seeds to compare training on MSE with training on MAE.",
+    }[verdict]
+    return Finding("mse-loss", paper.CLAIMS["mse-loss"], verdict, sentence, lines(parts), "loss")
+
+
+def loss(data: Cells) -> FigureContent | None:
+    """Training on MSE against training on MAE, both evaluated on both measures."""
+    cells = {task: _cells(data, task) for task in data.tasks_of("loss")}
+    if not cells:
+        return None
+    panels = [
+        Panel(titled(data, task), _both_measures(row, _published(data, task)), _MEASURE)
+        for task, row in cells.items()
+    ]
+    said = (
+        f"{task} {name}: MSE {number(fmean(cell.finals), 3)}, MAE {number(cell.curve('test_mae')[-1], 3)}"
+        for task, row in cells.items()
+        for name, cell in row.items()
+    )
+    counts = [len(cell.finals) for row in cells.values() for cell in row.values()]
+    size = next(iter(next(iter(cells.values())).values())).batch_size
+    return FigureContent(
+        panels,
+        f"Trained on the mean squared or on the mean absolute error at batch size {size} and the tuned "
+        "rate, from epoch 1 on; both networks are evaluated on both measures, so that like is compared "
+        f"with like. Mean over seeds with minimum and maximum (band). {_dashed(data, cells)}"
+        f"n = {span(counts, 'seed')} per loss. {statuses(data.results('loss'))}".strip(),
+        "Test MSE and test MAE per epoch for networks trained on either, a panel per task. "
+        + "; ".join(said)
+        + ".",
+    )
+
+
+def _dashed(data: Cells, tasks: Iterable[str]) -> str:
+    """What the dashed lines are, where there are any."""
+    return f"Dashed: {provenance(paper.LOSS)} " if any(_published(data, task) for task in tasks) else ""
+
+
+def _cells(data: Cells, task: str) -> dict[str, Cell]:
+    named = group(data.results("loss", task), lambda result: result.run.loss)
+    cells = {_TRAINED_ON[name]: Cell.of(results) for name, results in named.items()}
+    return {name: cell for name, cell in cells.items() if cell.finals}
+
+
+def _published(data: Cells, task: str) -> dict[str, tuple[float, ...]]:
+    if not comparable(data):
+        return {}
+    return {_TRAINED_ON[row.loss]: row.test_value for row in paper.loss() if row.task == task}
+
+
+def _both_measures(
+    cells: Mapping[str, Cell], published: Mapping[str, Sequence[float]]
+) -> Callable[[Axes], None]:
+    epochs = max(len(cell.curve()) - 1 for cell in cells.values())
+
+    def known(loss: str) -> dict[str, Sequence[float]]:
+        name = _TRAINED_ON[loss]
+        return {name: published[name][:epochs]} if name in published and name in cells else {}
+
+    def draw(axes: Axes) -> None:
+        above, below = stacked(axes)
+        mean_curves(cells, "test_mae", 1, known("mae"))(below)
+        mean_curves(cells, "test_mse", 1, known("mse"))(above)
+        artists = [*above.get_legend_handles_labels()[0], *below.get_legend_handles_labels()[0]]
+        for row in (above, below):
+            if strip := row.get_legend():
+                strip.remove()
+        legend(above, handles=list({artist.get_label(): artist for artist in artists}.values()))
+        above.set_xlabel("")
+        above.tick_params(labelbottom=False)
+
+    return draw
+
+
+def _losses_table(data: Cells) -> Table:
+    """Trained on MSE and on MAE, evaluated on both."""
+    rows: list[Row] = []
+    for (task, name), results in group(data.results("loss"), lambda r: (r.run.task, r.run.loss)).items():
+        finished = [result for result in results if result.final_mse is not None]
+        errors_ = [result.test_mae[-1] for result in finished if result.test_mae]
+        absolute = [value for value in errors_ if value is not None]
+        if finished:
+            mean = fmean(result.final_mse for result in finished if result.final_mse is not None)
+            rows.append(
+                (
+                    task,
+                    name.upper(),
+                    len(finished),
+                    mean,
+                    fmean(absolute) if absolute else None,
+                    ended(results),
+                )
+            )
+    header = ("task", "trained on", "seeds", "mean test MSE", "mean test MAE", "status")
+    return Table("losses", "Training on MSE and on MAE", header, rows, "After the last epoch.")
+
+
+CHAPTER: Final = Chapter(
+    figures=(
+        Figure("The other choices", "loss", "MSE against MAE", loss, "--bsr-experiments loss", "figure 4"),
+    ),
+    findings=lambda data: [mse_loss(data) or missing(data, "mse-loss", "loss")],
+    tables=lambda data: [_losses_table(data)],
+)

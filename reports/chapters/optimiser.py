@@ -1,0 +1,91 @@
+"""Does Adam beat SGD, each at its best rate?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bsr import paper
+from reports.analysis import best_in_words, best_rate, by_rate, rate_finals
+from reports.cells import Cell, Cells, group, span, statuses
+from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.drawing.curves import mean_curves
+from reports.drawing.marks import MSE
+from reports.drawing.panel import Panel
+from reports.drawing.rates import RatePanel
+from reports.text import number, tick
+from reports.verdicts import Finding, difference_text, judged, paired
+
+
+def adam(data: Cells) -> Finding | None:
+    """Adam beats SGD, each at its best rate."""
+    named_runs = group(data.results("optimiser"), lambda result: result.run.optimiser)
+    rates = {name: by_rate(runs) for name, runs in named_runs.items()}
+    finals = {name: rate_finals(rows) for name, rows in rates.items()}
+    if set(named_runs) != {"adam", "sgd"}:
+        return None
+    lost = {name: sum(r.final_mse is None for r in runs) for name, runs in named_runs.items()}
+    without = (
+        f"Without a final MSE over all rates: Adam {lost['adam']} of {len(named_runs['adam'])}, SGD "
+        f"{lost['sgd']} of {len(named_runs['sgd'])}."
+    )
+    if not all(finals.values()):
+        sentence = "Adam and SGD cannot be compared: one of them has no run with a final MSE."
+        return Finding("adam", paper.CLAIMS["adam"], "too little data", sentence, (without,), "optimiser")
+    best = {name: best_rate(row) for name, row in rates.items()}
+    ratio = paired(rates["adam"][best["adam"]], rates["sgd"][best["sgd"]])
+    verdict = judged(ratio.p, agrees=(ratio.ratio or 0) > 1)
+    said = (
+        f"SGD's error is {number(ratio.ratio, 3)} times Adam's"
+        if ratio.ratio
+        else "their errors cannot be divided"
+    )
+    sentence = {
+        "supported": f"Adam beats SGD, each at its best rate: {said}.",
+        "not supported": f"That Adam beats SGD is not shown: {said}.",
+        "too little data": f"Too few seeds to compare Adam with SGD: {said}.",
+    }[verdict]
+    lines = (
+        f"Adam at {tick(best['adam'])} against SGD at {tick(best['sgd'])}: {difference_text(ratio)}",
+        f"{without} The best rates were chosen on the same runs.",
+    )
+    return Finding("adam", paper.CLAIMS["adam"], verdict, sentence, lines, "optimiser")
+
+
+_CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is zero); dots: seeds"
+
+
+def optimiser(data: Cells) -> FigureContent | None:
+    """Adam against SGD over the learning rates, and their curves at the best rate of each."""
+    results = data.results("optimiser")
+    named = group(results, lambda result: result.run.optimiser)
+    series = {{"adam": "Adam", "sgd": "SGD"}[name]: by_rate(runs) for name, runs in named.items()}
+    finals = {name: row for name, rates in series.items() if (row := rate_finals(rates))}
+    if not finals:
+        return None
+    best = {name: best_rate(series[name]) for name in finals}
+    curves = {f"{name}, rate {tick(rate)}": Cell.of(series[name][rate]) for name, rate in best.items()}
+    task, size = results[0].run.task, results[0].run.batch_size
+    counts = [len(values) for row in finals.values() for values in row.values()]
+    return FigureContent(
+        [
+            Panel(f"{task}, after the last epoch", RatePanel(series, data), MSE),
+            Panel(f"{task}, each at its best rate", mean_curves(curves), MSE),
+        ],
+        f"Adam and SGD (without momentum) at batch size {size}, each over the same learning rates. "
+        f"{_CENTRE}; beside it the mean over seeds at the best rate of each, with minimum and maximum. A "
+        "cross counts runs without a final MSE: on raw pixels SGD soon diverges. "
+        f"n = {span(counts, 'seed')} per rate. {statuses(results)}".strip(),
+        "Final test MSE against learning rate for Adam and SGD, and their curves at the best rate of each. "
+        + "; ".join(f"{name}: {best_in_words(series[name])}" for name in finals)
+        + ".",
+    )
+
+
+CHAPTER: Final = Chapter(
+    figures=(
+        Figure(
+            "The other choices", "optimiser", "Adam against SGD", optimiser, "--bsr-experiments optimiser"
+        ),
+    ),
+    findings=lambda data: [adam(data) or missing(data, "adam", "optimiser")],
+)

@@ -1,0 +1,172 @@
+"""Does a larger batch need less time?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr import paper, stats
+from bsr.run import Result
+from reports.cells import Cells, group, span
+from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.table import Row, Table
+from reports.text import listed, number
+from reports.verdicts import Finding, Part, judged, lines, together, trend_text, where
+
+MATTERS = 1.05
+"""Times as fast: what a machine's drift makes over an hour is less, and no effect of the batch size."""
+
+
+def less_time(data: Cells) -> Finding:
+    """A larger batch needs less time, within each way of timing."""
+    timed = data.timings(result for result in data.results() if result.final_mse is not None)
+    parts = [_time(data.timing_label(timing), results) for timing, results in timed.items()]
+    verdict = together(parts)
+    spans = listed(_span(results) for results in timed.values() if _span(results))
+    sentence = {
+        "supported": f"A larger batch trains an epoch in less time: {spans}.",
+        "not supported": f"Less time with a larger batch is not shown{where(parts)}: {spans}.",
+        "too little data": "Too few timed runs to say.",
+    }[verdict]
+    return Finding("less-time", paper.CLAIMS["less-time"], verdict, sentence, lines(parts), "speed")
+
+
+def _time(label: str, results: Sequence[Result]) -> Part:
+    """Tasks are strata: the network is the same, yet one may have been timed in a busier hour."""
+    strata = [
+        {size: [r.total_training_seconds for r in runs] for size, runs in _by_size(rows).items()}
+        for rows in group(results, lambda r: r.run.task).values()
+    ]
+    trend = stats.rank_trend(*strata)
+    sizes = _by_size(results)
+    low, high = min(sizes), max(sizes)
+    line = (
+        f"{label}: {trend_text(trend)}; {number(_epoch(sizes[low]), 3)} s per epoch at {low}, "
+        f"{number(_epoch(sizes[high]), 3)} s at {high}"
+    )
+    matters = _epoch(sizes[low]) >= MATTERS * _epoch(sizes[high])
+    if trend.p.significant and not matters:
+        line += f"; less than {MATTERS:g}-fold is no more than a machine drifts in an hour"
+    return Part(label, judged(trend.p, agrees=(trend.rho or 0) < 0 and matters), line)
+
+
+def _by_size(results: Sequence[Result]) -> dict[int, list[Result]]:
+    return group(results, lambda r: r.run.batch_size)
+
+
+def _epoch(results: Sequence[Result]) -> float:
+    return median(seconds for result in results for seconds in result.training_seconds)
+
+
+def _span(results: Sequence[Result]) -> str:
+    sizes = _by_size(results)
+    low, high = min(sizes), max(sizes)
+    first, last = _epoch(sizes[low]), _epoch(sizes[high])
+    return f"{number(first / last, 3)} times as fast at {high} as at {low}" if last and low < high else ""
+
+
+def speed(data: Cells) -> FigureContent | None:
+    """Training time per epoch and images per second against the batch size, a line per way of timing."""
+    series = {
+        timing: group(results, lambda result: result.run.batch_size)
+        for timing, results in data.timings(data.results()).items()
+    }
+    if not series:
+        return None
+    measures: dict[str, Callable[[Result], float]] = {
+        "seconds": lambda result: median(result.training_seconds),
+        "images": lambda result: result.run.train_images / max(median(result.training_seconds), 1e-9),
+    }
+
+    def panel(measure: Callable[[Result], float]) -> Callable[[Axes], None]:
+        def draw(axes: Axes) -> None:
+            values = {
+                timing: {
+                    size: [measure(result) for result in results] for size, results in sorted(sizes.items())
+                }
+                for timing, sizes in series.items()
+            }
+            _lines(data, axes, {data.timing_label(timing): row for timing, row in values.items()})
+
+        return draw
+
+    counts = [len(results) for sizes in series.values() for results in sizes.values()]
+    sizes = next(iter(series.values()))
+    fast = {size: median(map(measures["images"], results)) for size, results in sorted(sizes.items())}
+    first, last = min(fast), max(fast)
+    return FigureContent(
+        [
+            Panel("Time per epoch", panel(measures["seconds"]), "training s per epoch (log)"),
+            Panel("Images per second", panel(measures["images"]), "training images per second (log)"),
+        ],
+        "Each dot is a run's median epoch, of any task (the network is the same); the line is the median "
+        f"over runs. n = {span(counts, 'run')} per batch size. Timed as: "
+        f"{listed(map(data.timing_label, series))}.",
+        f"Training seconds per epoch, and images per second, against batch size. {number(fast[first], 3)} "
+        f"images per second at batch size {first}, {number(fast[last], 3)} at {last}.",
+    )
+
+
+def _lines(data: Cells, axes: Axes, series: dict[str, dict[int, list[float]]]) -> None:
+    scale = style.log_axis(
+        axes.yaxis, [v for row in series.values() for values in row.values() for v in values]
+    )
+    for index, (label, row) in enumerate(series.items()):
+        colour, marker = style.kind(index)
+        for size, values in row.items():
+            axes.plot([size] * len(values), scale.place(values), ".", color=colour, alpha=0.35, markersize=4)
+        middles = [median(values) for values in row.values()]
+        axes.plot(list(row), scale.place(middles), color=colour, marker=marker, label=style.name(label, 64))
+    style.batch_axis(
+        axes, sorted({size for row in series.values() for size in row} | set(data.batch_sizes()))
+    )
+    legend(axes)
+
+
+def _times_table(data: Cells) -> Table:
+    """Training time of every cell, by the circumstances of timing."""
+    rows: list[Row] = []
+    whole = [result for result in data.results() if result.final_mse is not None]
+    for timing, timed in data.timings(whole).items():
+        cells = group(timed, lambda result: (result.run.task, result.run.batch_size))
+        for (task, size), results in sorted(
+            cells.items(), key=lambda item: (data.tasks.index(item[0][0]), item[0][1])
+        ):
+            per_epoch = median(seconds for result in results for seconds in result.training_seconds)
+            rows.append(
+                (
+                    task,
+                    size,
+                    timing.engine,
+                    timing.threads,
+                    timing.mode,
+                    data.machine_name(timing.environment),
+                    len(results),
+                    per_epoch,
+                    fmean(result.total_training_seconds for result in results),
+                    results[0].run.train_images / per_epoch if per_epoch else None,
+                    fmean(sum(result.evaluation_seconds) for result in results),
+                    fmean(result.setup_seconds + result.warmup_seconds for result in results),
+                )
+            )
+    header = (
+        "task", "batch size", "engine", "threads", "timed", "machine", "runs", "s per epoch", "training s",
+        "images per s", "evaluation s", "set-up s",
+    )  # fmt: skip
+    note = (
+        "Training alone: no loading, evaluation or compilation. Median over epochs and runs; otherwise means."
+    )
+    return Table("times", "Time per task and batch size", header, rows, note)
+
+
+CHAPTER: Final = Chapter(
+    figures=(Figure("Time", "speed", "Speed", speed, "--bsr-experiments batch-size"),),
+    findings=lambda data: [less_time(data)],
+    tables=lambda data: [_times_table(data)],
+)

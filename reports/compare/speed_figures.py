@@ -1,0 +1,119 @@
+"""How fast the series of a comparison are: time, speed-up, and where throughput flattens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+
+from bsr import stats
+from reports.chapter import FigureContent
+from reports.compare import Comparison
+from reports.compare.series import FLAT, epoch_seconds
+from reports.compare.side_by_side import (
+    ONE,
+    ends_of,
+    line,
+    lines,
+    reach,
+    rows_of,
+    runs_of,
+    series_of,
+    tasks_of,
+    with_intervals,
+)
+from reports.compare.words import flattening, title
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.text import listed
+
+_RING: Final[dict[str, Any]] = {"markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.5}
+
+
+def speed(comparison: Comparison) -> FigureContent | None:
+    """Times as fast with intervals, and images per second with the place where each curve flattens."""
+    seconds = rows_of(comparison, epoch_seconds)
+    if not seconds:
+        return None
+    speeds = {one.label: one.throughput(comparison.experiment) for one in comparison.series}
+    flat = {one.label: one.flat_from(comparison.experiment) for one in comparison.series}
+    across = "".join(
+        f" {title(pair)} is across {listed(pair.across)}." for pair in comparison.pairs if pair.across
+    )
+    said = "; ".join(f"{one.label}: {flattening(one, comparison.experiment)}" for one in comparison.series)
+    panels = [Panel("Images per second", _throughput(speeds, flat), "training images per second (log)")]
+    ups = [
+        {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
+        for pair in comparison.pairs
+    ]
+    if any(ups):
+        said_of = "speed-up of an epoch, over all tasks (log)"
+        panels.insert(0, Panel("Times as fast", _speed_ups(comparison, ups), said_of))
+    return FigureContent(
+        panels,
+        "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
+        f"within each.{across} Images per second: median over runs of all tasks; a ring marks where it comes "
+        f"within {1 - FLAT:.0%} of its best and stays there. {said}. {runs_of({'': seconds})}. "
+        f"{series_of(comparison)}",
+        "Speed-ups, and images per second, against batch size. "
+        f"{ends_of(seconds, 's per epoch')} Throughput: {said}.",
+    )
+
+
+def times(comparison: Comparison) -> FigureContent | None:
+    """Training seconds per epoch against the batch size, a panel per task and a line per series."""
+    rows = {task: rows_of(comparison, epoch_seconds, task) for task in tasks_of(comparison)}
+    panels = [
+        Panel(task, lines(row, aside=1.0), "training s per epoch (log)") for task, row in rows.items() if row
+    ]
+    if not panels:
+        return None
+    return FigureContent(
+        panels,
+        "Each dot is a run's median epoch, training alone; the line is the median over runs. "
+        f"{runs_of(rows)}. {series_of(comparison)}",
+        "Training seconds per epoch against batch size, a panel per task and a line per series. "
+        + ends_of(rows_of(comparison, epoch_seconds), "s"),
+    )
+
+
+def _throughput(
+    speeds: Mapping[str, Mapping[int, float]], flat: Mapping[str, int | None]
+) -> Callable[[Axes], None]:
+    """A line per series, with a ring where it flattens."""
+
+    def draw(axes: Axes) -> None:
+        scale = style.log_axis(axes.yaxis, [value for row in speeds.values() for value in row.values()])
+        for index, (label, row) in enumerate(speeds.items()):
+            axes.plot(list(row), scale.place(row.values()), **line(index, label))
+            if start := flat[label]:
+                axes.plot([start], scale.place([row[start]]), "o", color=style.kind(index)[0], **_RING)
+        style.batch_axis(axes, sorted({size for row in speeds.values() for size in row}))
+        legend(axes)
+
+    return draw
+
+
+def _speed_ups(comparison: Comparison, ups: Sequence[Mapping[int, stats.SpeedUp]]) -> Callable[[Axes], None]:
+    rows = {title(pair): row for pair, row in zip(comparison.pairs, ups, strict=True)}
+
+    def draw(axes: Axes) -> None:
+        ends = [
+            value for row in rows.values() for up in row.values() for value in reach(up.ratio, up.interval)
+        ]
+        scale = style.log_axis(axes.yaxis, [1.0, *ends])
+        axes.axhline(1, **ONE)
+        for index, (label, row) in enumerate(rows.items()):
+            shown = {size: (up.ratio, up.interval) for size, up in row.items()}
+            with_intervals(axes, scale, shown, style.kind(_place(comparison, index)), label)
+        style.batch_axis(axes, sorted({size for row in rows.values() for size in row}))
+        legend(axes)
+
+    return draw
+
+
+def _place(comparison: Comparison, index: int) -> int:
+    """A pair takes the colour of its second series."""
+    return comparison.series.index(comparison.pairs[index].second)

@@ -1,0 +1,1 @@
+"""How anything is drawn: style, panels, legends, marks, curves. Nothing here knows of a question."""

@@ -1,0 +1,69 @@
+"""Curves over the epochs: one per batch size, or one per way of training with its band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+
+from matplotlib.axes import Axes
+
+from reports.cells import Cell
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.marks import DASHED, band, by_epoch, epoch_axis
+
+Places = Callable[[Cell], Sequence[float]]
+"""Where on the horizontal axis the last values of a cell's curve lie, one each."""
+
+
+def draw_epochs(axes: Axes, cells: Sequence[Cell]) -> None:
+    """A curve per batch size, from the untrained network on."""
+    draw_curves(axes, cells, lambda cell: range(len(cell.curve())))
+    epoch_axis(axes, 0, max(len(cell.curve()) for cell in cells) - 1)
+
+
+def draw_curves(axes: Axes, cells: Sequence[Cell], places: Places) -> None:
+    """A curve per batch size over wherever `places` puts its last values."""
+    colours = style.ordered_colours([cell.batch_size for cell in cells])
+    shown = {cell.batch_size: cell.curve()[-len(places(cell)) :] for cell in cells}
+    scale = style.log_axis(axes.yaxis, [value for curve in shown.values() for value in curve])
+    for cell in cells:
+        horizontal, heights = places(cell), scale.place(shown[cell.batch_size])
+        dot = "." if len(heights) <= 12 else ""
+        colour, label = colours[cell.batch_size], str(cell.batch_size)
+        axes.plot(horizontal, heights, dot, linestyle="-", linewidth=1.5, color=colour, label=label)
+    legend(axes, "batch size")
+
+
+def mean_curves(
+    cells: Mapping[str, Cell],
+    measure: str = "test_mse",
+    start: int = 0,
+    published: Mapping[str, Sequence[float]] | None = None,
+) -> Callable[[Axes], None]:
+    """Mean over seeds per epoch from `start` on, with a band from minimum to maximum, a line per cell.
+
+    `published` are values from epoch 1 on, by the name of the cell they stand beside.
+    """
+    beside = published or {}
+    rows = {name: by_epoch(cell, measure, start) for name, cell in cells.items()}
+
+    def draw(axes: Axes) -> None:
+        values = [value for columns in rows.values() for column in columns for value in column]
+        scale = style.log_axis(axes.yaxis, [*values, *_flat(beside.values())])
+        for index, (name, columns) in enumerate(rows.items()):
+            colour, _ = style.kind(index)
+            epochs = range(start, start + len(columns))
+            band(axes, scale, epochs, columns, colour)
+            axes.plot(epochs, scale.place(map(fmean, columns)), color=colour, label=name)
+            if shown := beside.get(name):
+                places = range(1, len(shown) + 1)
+                axes.plot(places, scale.place(shown), color=colour, label=f"{name}, published", **DASHED)
+        epoch_axis(axes, start, start + max(map(len, rows.values())) - 1)
+        legend(axes)
+
+    return draw
+
+
+def _flat(rows: Iterable[Sequence[float]]) -> list[float]:
+    return [value for row in rows for value in row]

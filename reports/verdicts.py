@@ -1,0 +1,138 @@
+"""What a finding is, and the words in which it is put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bsr import stats
+from bsr.run import Result
+from reports.text import counted, listed, number
+
+Verdict = Literal["supported", "not supported", "too little data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence about the data at hand, with its verdict and the statistic behind it."""
+
+    name: str
+    claim: str
+    """What is put to the test."""
+    verdict: Verdict
+    sentence: str
+    statistics: tuple[str, ...] = ()
+    """One line each."""
+    figure: str = ""
+    """The figure that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The answer to the title's question, the conclusions about learning, and what degenerate tasks show."""
+
+    answer: Finding
+    learning: tuple[Finding, ...]
+    degenerate: tuple[Finding, ...]
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        """In the order of the page."""
+        return (self.answer, *self.learning, *self.degenerate)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The verdict on one task (or way of timing), and its line of statistics."""
+
+    name: str
+    verdict: Verdict
+    line: str
+
+
+def judged(p: stats.PValue, *, agrees: bool) -> Verdict:
+    """Supported by a significant statistic in the claim's direction; too little data where there is no p."""
+    if p.value is None:
+        return "too little data"
+    return "supported" if p.significant and agrees else "not supported"
+
+
+def together(parts: Sequence[Part]) -> Verdict:
+    """One verdict on all parts: supported where every part that can tell supports it, and some part can."""
+    verdicts = {part.verdict for part in parts}
+    if "not supported" in verdicts:
+        return "not supported"
+    return "supported" if "supported" in verdicts else "too little data"
+
+
+def named(parts: Iterable[Part], verdict: Verdict) -> list[str]:
+    """The parts with a verdict."""
+    return [part.name for part in parts if part.verdict == verdict]
+
+
+def lines(parts: Iterable[Part]) -> tuple[str, ...]:
+    """The statistics of all parts."""
+    return tuple(part.line for part in parts)
+
+
+def where(parts: Sequence[Part]) -> str:
+    """For which parts a verdict holds, if not for all: ` (shown for std; too little data for mean)`."""
+    words: dict[Verdict, str] = {
+        "supported": "shown for",
+        "not supported": "not shown for",
+        "too little data": "too little data for",
+    }
+    said = [
+        f"{word} {listed(named(parts, verdict))}" for verdict, word in words.items() if named(parts, verdict)
+    ]
+    return f" ({'; '.join(said)})" if len(said) > 1 else ""
+
+
+def p_text(p: stats.PValue) -> str:
+    """`p = 0.0021 (exact)`, or why there is none."""
+    if p.value is None:
+        return f"no p-value ({p.reason})"
+    shown = f"= {p.value:.2g}" if p.value >= 1e-4 else "below 0.0001"
+    return f"p {shown}{' (exact)' if p.exact else ''}"
+
+
+def trend_text(trend: stats.RankTrend) -> str:
+    """`rank correlation 0.82, p = 0.0001, 21 cells, 210 runs`."""
+    rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}"
+    return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
+
+
+def times(factor: float | None) -> str:
+    """`3.6-fold`."""
+    return f"{number(factor, 3)}-fold"
+
+
+def within(interval: stats.Interval | None) -> str:
+    """` (95% interval 2.9 to 4.5)`, empty without one."""
+    if interval is None:
+        return ""
+    return f" ({interval.level:.0%} interval {number(interval.low, 3)} to {number(interval.high, 3)})"
+
+
+def paired(first: Sequence[Result], second: Sequence[Result], measure: str = "test_mse") -> stats.Difference:
+    """The second side's final error over the first's, paired by seed where six seeds are shared."""
+    a, b = (
+        {r.run.seed: value for r in side if (value := _final(r, measure)) is not None}
+        for side in (first, second)
+    )
+    shared = sorted(set(a) & set(b))
+    if len(shared) >= 6 and len(shared) == len(a) == len(b):
+        return stats.difference([a[seed] for seed in shared], [b[seed] for seed in shared], paired=True)
+    return stats.difference(list(a.values()), list(b.values()))
+
+
+def _final(result: Result, measure: str) -> float | None:
+    values: tuple[float | None, ...] = getattr(result, measure)
+    return values[-1] if len(values) == result.run.epochs + 1 else None
+
+
+def difference_text(found: stats.Difference) -> str:
+    """`1.3-fold (95% interval ...), p = ..., 10 pairs`."""
+    n = counted(found.first, "pair") if found.paired else f"{found.first} and {counted(found.second, 'run')}"
+    return f"{times(found.ratio)}{within(found.interval)}, {p_text(found.p)}, {n}"
