@@ -27,6 +27,8 @@ class Timing:
     threads: int
     mode: str
     """`alone`, `beside N` or `amortised over N`."""
+    kernel: str = ""
+    """Digest of the engine's own kernel; two are two series."""
 
     def label(self, name_of: Callable[[str], str] | None = None) -> str:
         """`eager, 2 threads, alone`, after the machine's name where `name_of` gives one."""
@@ -168,9 +170,11 @@ class Cells:
     def timing_label(self, timing: Timing) -> str:
         """The series' name; with the machine where the study saw several."""
         several = len({result.environment for result in self.all_results if result.environment}) > 1
-        return timing.label(
+        label = timing.label(
             (lambda identity: shortened(self.machine_name(identity), 26)) if several else None
         )
+        kernels = {result.kernel for result in self.all_results if result.engine == timing.engine}
+        return f"{label}, kernel {timing.kernel or 'unrecorded'}" if len(kernels) > 1 else label
 
     def machine_name(self, environment: str) -> str:
         """The device's name in a fingerprint, or its identity."""
@@ -190,7 +194,7 @@ class Cells:
 
 def timing_of(result: Result) -> Timing:
     """The circumstances under which a result was timed."""
-    return Timing(result.environment, result.engine, result.threads, result.timing)
+    return Timing(result.environment, result.engine, result.threads, result.timing, result.kernel)
 
 
 def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:

@@ -228,6 +228,14 @@ def test_a_ratio_across_engines_and_modes_says_so() -> None:
     assert "across engines (native against eager) and timing modes (beside 1 against alone)" in said
 
 
+def test_two_kernels_of_one_engine_are_two_series_with_names_that_say_so() -> None:
+    old = synthetic.session(grid=SMALL, circumstances={"engine": "native"})
+    new = synthetic.session(grid=SMALL, circumstances={"engine": "native", "kernel": "8b1d2e0286a1"})
+    found = compare([recording("a", old), recording("b", new)])
+    assert [one.label for one in found.series] == ["kernel unrecorded", "kernel 8b1d2e0286a1"]
+    assert found.pairs[0].across == ("kernels (8b1d2e0286a1 against unrecorded)",)
+
+
 def test_same_engine_keeps_only_series_of_the_first_files_engine() -> None:
     mixed = synthetic.session(
         grid=SMALL, circumstances=lambda run: {"engine": "native" if run.task == "std" else "eager"}

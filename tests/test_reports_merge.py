@@ -213,6 +213,13 @@ def test_another_environment_is_refused_with_the_field_and_both_values(
     assert f"{field} is {values[0]} in a.json and {values[1]} in b.json" in message
 
 
+def test_another_kernel_of_the_same_engine_is_refused() -> None:
+    first, second = (changed(one, engine="native") for one in shards())
+    assert "kernel is none recorded in a.json and 8b1d2e0286a1 in b.json" in refused(
+        first, changed(second, kernel="8b1d2e0286a1")
+    )
+
+
 def test_another_engine_on_the_same_machine_is_refused() -> None:
     first, second = shards()
     assert "engine is eager in a.json and native in b.json" in refused(

@@ -118,6 +118,9 @@ class Pair:
         a, b = self.first.timing, self.second.timing
         unlike = {
             "engines": (b.engine or "unnamed", a.engine or "unnamed"),
+            "kernels": (b.kernel or "unrecorded", a.kernel or "unrecorded")
+            if a.engine == b.engine
+            else ("", ""),
             "thread counts": (b.threads, a.threads),
             "timing modes": (b.mode, a.mode),
         }

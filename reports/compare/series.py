@@ -136,6 +136,7 @@ def _recorded(name: str) -> Callable[[Series], str]:
 _PARTS: Final[tuple[Callable[[Series], str], ...]] = (
     _device,
     lambda series: printable(series.timing.engine, LABEL_LIMIT) or "unnamed engine",
+    lambda series: f"kernel {printable(series.timing.kernel, LABEL_LIMIT) or 'unrecorded'}",
     lambda series: series.timing.mode,
     lambda series: counted(series.timing.threads, "thread"),
     *(_recorded(name) for name in ("torch", "cuda", "driver", "python", "system")),

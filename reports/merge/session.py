@@ -86,6 +86,15 @@ def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object
     engines = [sorted({case.result.engine for case in one.session.cases} - {""}) for one in (first, other)]
     if not unknown and all(engines) and engines[0] != engines[1]:
         yield "engine", listed(engines[0]), listed(engines[1])
+    kernels = [_kernels(source) for source in (first, other)]
+    if all(kernels) and kernels[0] != kernels[1] and engines[0] == engines[1]:
+        yield "kernel", listed(kernels[0]), listed(kernels[1])
+
+
+def _kernels(source: Source) -> list[str]:
+    """Of the engines that gave its results."""
+    results = [case.result for case in source.session.cases if case.result.engine]
+    return sorted({result.kernel or "none recorded" for result in results})
 
 
 def _short(value: object) -> str:
