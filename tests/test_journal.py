@@ -219,6 +219,7 @@ def test_the_same_plan_on_the_same_machine_has_no_differences() -> None:
     [
         ({"dataset_digest": "xyz"}, "dataset digest: the journal has abc, this session xyz"),
         ({"workers": 2}, "workers: the journal has 0, this session 2"),
+        ({"kernel": "8b1d2e0286a1"}, "kernel: the journal has none recorded, this session 8b1d2e0286a1"),
         (
             {"execution": Execution(threads=1, engine="graph")},
             "engine: the journal has eager, this session graph",

@@ -28,6 +28,12 @@ exec {compiler} "$@"
 """
 
 
+ANOTHER_PROCESSOR = """#!/bin/sh
+case "$*" in *-dM*) echo '#define __ANOTHER_PROCESSOR__ 1' ;; esac
+exec {compiler} "$@"
+"""
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; no $BSR_KERNEL_FLAGS, and the first compiler of this machine."""
@@ -71,6 +77,20 @@ def test_a_second_process_finds_what_the_first_compiled(
     log = use(monkeypatch, tmp_path, COUNTING)
     assert [load_again() for _ in range(3)] == [42, 42, 42]
     assert log.read_text().count("compiled") == 1
+
+
+def test_machines_that_share_a_cache_never_run_each_others_code(
+    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that names another processor's features for the same flags has a library of its own."""
+    assert load_again() == 42
+    (here,) = cache.glob("*.so")
+    before = here.read_bytes()
+    use(monkeypatch, tmp_path, ANOTHER_PROCESSOR)
+    assert load_again() == 42
+    (there,) = set(cache.glob("*.so")) - {here}
+    assert Path(str(build.library()._name)) == there
+    assert here.read_bytes() == before
 
 
 def test_processes_that_start_at_once_compile_it_once(
