@@ -18,10 +18,15 @@ import math
 
 def test_foreign(benchmark):
     endless = []
-    endless.append(endless)
+    endless += [endless, endless]
+    wide = [1]
+    for _ in range(45):
+        wide = [wide, wide]
     benchmark.extra_info.update(
         {"nan": math.nan, "object": object(), "endless": endless, (1, 2): "a pair", "surrogate": "\\udcff"}
     )
+    benchmark.extra_info.update({"huge": 10**5000, 1: "a number", "1": "its text", "last": "kept"})
+    benchmark.extra_info["wide"] = wide
     benchmark(len, "text")
 """
 BOTH = (
@@ -56,8 +61,17 @@ def test_a_strangers_values_that_json_has_no_words_for_do_not_spoil_it(document:
     assert info["nan"] is None
     assert info["object"].startswith("<object object")
     assert info["(1, 2)"] == "a pair"
+    assert info["endless"] == ["(holds itself)", "(holds itself)"]
+    assert info["huge"] == "(an integer of 5,001 digits)"
+    assert {info["1"], info["1 (str 1)"]} == {"a number", "its text"}
+    assert info["last"] == "kept"
     assert foreign["stats"]["rounds"] > 1  # its own way of measuring is its own
     assert foreign["options"]["timer"] == "perf_counter"
+
+
+def test_what_is_not_kept_as_it_came_is_named_by_benchmark_and_key(ended: Ended) -> None:
+    assert "bsr: test_foreign: extra_info.huge: an integer of 5,001 digits, kept as text" in ended.output
+    assert "bsr: test_foreign: extra_info.1 (str 1): another key of the same text, renamed" in ended.output
 
 
 def test_the_file_that_pytest_benchmark_saves_is_strict_too(folder: Suite, ended: Ended) -> None:

@@ -275,7 +275,12 @@ def test_two_sessions_on_one_json_are_refused_until_the_first_is_gone(suite: Sui
     second = suite.run(*SMOKE, "--benchmark-json=run.json")
     assert second.code == 4
     (error,) = second.errors
-    assert error.startswith("run.journal.jsonl: expected no other session there, got one that runs; wait")
+    assert error.startswith(
+        f"run.journal.jsonl: expected no other session there, got one that runs (process {first.pid} on "
+    )
+    (suite.folder / "link.json").symlink_to("run.json")
+    through_a_link = suite.run(*SMOKE, "--benchmark-json=link.json")
+    assert "expected no other session there" in through_a_link.errors[0]
     first.send(signal.SIGKILL)
     first.wait()
     third = suite.run(*ONE_CASE, "--benchmark-json=run.json", "--bsr-resume")  # the lock went with its owner

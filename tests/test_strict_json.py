@@ -28,6 +28,7 @@ VALUES = st.recursive(
 def test_whatever_comes_in_can_be_written_as_strict_json_and_read_back_the_same(value: Any) -> None:
     made = plain(value)
     assert json.loads(msgspec.json.encode(made)) == made
+    assert isinstance(value, dict) is False or len(made) == len(value)
     json.dumps(made, allow_nan=False)
 
 
@@ -61,7 +62,38 @@ def test_what_json_has_no_word_for_is_its_text() -> None:
 def test_a_value_that_holds_itself_comes_to_an_end() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    assert "too deep" in json.dumps(plain(endless))
+    assert plain(endless) == ["(holds itself)"]
+
+
+def test_a_value_that_holds_itself_twice_at_every_level_takes_no_time() -> None:
+    wide: list[Any] = [1]
+    for _ in range(60):
+        wide = [wide, wide]
+    heard: list[tuple[str, str]] = []
+    made = plain(wide, lambda *words: heard.append(words), most=1_000)
+    assert len(json.dumps(made)) < 100_000
+    assert {what.partition(",")[0] for _, what in heard} <= {"too deep", "too much"}
+    assert heard
+
+
+def test_keys_of_one_text_are_all_kept() -> None:
+    heard: list[tuple[str, str]] = []
+    made = plain({1: "a", "1": "b"}, lambda *words: heard.append(words))
+    assert made == {"1": "a", "1 (str 1)": "b"}
+    assert heard == [(".1 (str 1)", "another key of the same text, renamed")]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(2**64, str(2**64)), (-(10**20), str(-(10**20)))])
+def test_an_integer_of_more_than_64_bits_is_its_text(value: int, shown: str) -> None:
+    assert plain({"n": value}) == {"n": shown}
+
+
+def test_an_integer_of_thousands_of_digits_is_named_by_where_it_stands() -> None:
+    heard: list[tuple[str, str]] = []
+    assert plain({"n": [10**5000]}, lambda *words: heard.append(words)) == {
+        "n": ["(an integer of 5,001 digits)"]
+    }
+    assert heard == [(".n[0]", "an integer of 5,001 digits, kept as text")]
 
 
 def test_a_value_that_cannot_even_be_shown_stops_nothing() -> None:

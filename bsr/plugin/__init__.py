@@ -16,7 +16,6 @@ import pytest
 from bsr.plugin import checks, collection, fixtures, json_output, options, session_end, session_start
 from bsr.plugin.fixtures import describe_labels, measure, run, time_harness
 from bsr.plugin.state import STATE, State, state
-from bsr.strict_json import plain
 
 __all__ = ["describe_labels", "measure", "run", "time_harness"]
 
@@ -109,11 +108,12 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True, optionalhook=True)
-def pytest_benchmark_generate_json(benchmarks: list[Any]) -> Generator[None, dict[str, Any], dict[str, Any]]:
+def pytest_benchmark_generate_json(
+    config: pytest.Config, benchmarks: list[Any]
+) -> Generator[None, dict[str, Any], dict[str, Any]]:
     """Drop what was started and never measured, over which the host stumbles; make its files strict too."""
     benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark]
-    strict: dict[str, Any] = plain((yield))
-    return strict
+    return json_output.strict((yield), state(config))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from bsr.capacity import workers_that_fit
 from bsr.reading import is_benchmark_json
 from bsr.run import Execution, Run
+from bsr.text import printable
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -86,17 +89,32 @@ def writable(folder: Path, what: str, *, make: bool = False) -> None:
 
 
 def locked(path: Path) -> FileLock:
-    """The lock of a journal and its JSON, held; it goes with its owner, however that ends."""
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    """The lock of a journal and its JSON, held; it goes with its owner, however that ends.
+
+    Whatever links lead to a file, its lock is one.
+    """
+    real = Path(os.path.realpath(path))
+    place = real.with_name(f"{real.name}.lock")
+    lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
+        since = datetime.now(UTC).isoformat(" ", timespec="seconds")
+        place.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
     except Timeout:
         raise pytest.UsageError(
-            f"{path}: expected no other session there, got one that runs; wait for it, or name another JSON"
+            f"{path}: expected no other session there, got one that runs ({_owner(place)}); "
+            "wait for it, or name another JSON"
         ) from None
     except OSError as error:
         raise pytest.UsageError(f"{path}: expected to lock it, got {error}; choose another folder") from error
     return lock
+
+
+def _owner(place: Path) -> str:
+    try:
+        return printable(place.read_text(encoding="utf-8"), 200) or "it did not say which"
+    except (OSError, UnicodeDecodeError):
+        return "it did not say which"
 
 
 def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:

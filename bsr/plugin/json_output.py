@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
 
 from bsr.plugin.session import Session
+from bsr.plugin.state import State
 from bsr.schema import SessionRecord
-from bsr.strict_json import plain
+from bsr.strict_json import LONGEST_LINE, plain
+from bsr.text import printable
+
+MOST_OF_ONE: Final = 200_000
+"""Values in one benchmark's extra_info: a Run of some ten thousand epochs."""
+MOST_OF_ALL: Final = 20_000_000
+"""Values in a whole document: more than the largest plan's."""
+MOST_NOTES: Final = 20
 
 
 def machine_info(session: Session) -> dict[str, Any]:
@@ -43,10 +51,25 @@ def document(config: pytest.Config, record: SessionRecord | None) -> dict[str, A
     )
     hook.pytest_benchmark_update_json(config=config, benchmarks=measured, output_json=made)
     if record is not None:
-        made["bsr"] = plain(record)
+        made["bsr"] = plain(record, most=MOST_OF_ALL)
     return made
+
+
+def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
+    """pytest-benchmark's document as strict JSON; what of a benchmark's extra_info is not kept is noted."""
+    for entry in made.get("benchmarks", []):
+        name = str(entry.get("name"))
+
+        def told(where: str, what: str, name: str = name) -> None:
+            note = printable(f"{name}: extra_info{where}: {what}", LONGEST_LINE)
+            if note not in known.notes and len(known.notes) < MOST_NOTES:
+                known.notes.append(note)
+
+        entry["extra_info"] = plain(entry.get("extra_info"), told, MOST_OF_ONE)
+    document: dict[str, Any] = plain(made, most=MOST_OF_ALL)
+    return document
 
 
 def text(made: dict[str, Any]) -> bytes:
     """The document as indented, strict JSON."""
-    return msgspec.json.format(msgspec.json.encode(plain(made)), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(plain(made, most=MOST_OF_ALL)), indent=1) + b"\n"

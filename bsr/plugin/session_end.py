@@ -92,6 +92,8 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     """The figures, then where the records are and what to do with them; what went wrong first."""
     for problem in known.problems:
         reporter.write_line(f"bsr: {problem}", red=True)
+    for note in known.notes:
+        reporter.write_line(f"bsr: {note}", yellow=True)
     session = known.session
     if session is None:
         if known.unselected and not reporter.stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,8 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def _journal_path(config: pytest.Config, options: Options) -> Path:
     if options.json is not None:
-        return journal_path(options.json)
+        link = options.json.is_symlink()
+        return journal_path(Path(os.path.realpath(options.json)) if link else options.json)
     folder = config.rootpath / ".bsr"
     checks.writable(folder, f"journal folder {folder}", make=True)
     return folder / f"{options.preset}.journal.jsonl"

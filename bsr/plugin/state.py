@@ -35,6 +35,8 @@ class State:
     """Whether everything was written, as far as it could be."""
     problems: list[str] = field(default_factory=list)
     """What could not be written at the end."""
+    notes: list[str] = field(default_factory=list)
+    """What was written otherwise than it came."""
 
 
 STATE = pytest.StashKey[State]()
