@@ -19,7 +19,7 @@ bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	$(BIN)/python -m reports reports/runs/$$device-$(PRESET).json
 
 test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 labels: $(INSTALLED)  ## the label checks alone, seconds
 	$(BIN)/python -m pytest -m labels $(ARGS)

@@ -495,8 +495,8 @@ def test_constant_predictions_of_varying_labels_are_dead_and_have_their_error() 
 
 
 def test_a_training_past_its_time_stops_between_two_steps() -> None:
-    result = trained(RUN, Execution(threads=1, timeout_seconds=0))
-    assert (result.status, result.message) == ("timed_out", "stopped after 0 s")
+    result = trained(RUN, Execution(threads=1, timeout_seconds=0.001))
+    assert (result.status, result.message) == ("timed_out", "stopped after 0.001 s")
     assert (len(result.test_mse), result.training_loss, result.final_mse) == (1, (), None)
 
 
