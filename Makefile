@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 INSTALLED := .venv/installed
 
-.PHONY: bench test labels soak lint clean
+.PHONY: bench test test-slow labels soak lint clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine) && \
@@ -18,8 +18,11 @@ bench: $(INSTALLED)  ## measure the default preset, then draw the report
 		--benchmark-json=reports/runs/$$device-$(PRESET).json $(ARGS) && \
 	$(BIN)/python -m reports reports/runs/$$device-$(PRESET).json
 
-test: $(INSTALLED)  ## the whole test suite
+test: $(INSTALLED)  ## the test suite, but for the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+test-slow: $(INSTALLED)  ## the tests that start interpreters anew, a minute and a half
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal $(ARGS)
 
 labels: $(INSTALLED)  ## the label checks alone, seconds
 	$(BIN)/python -m pytest -m labels $(ARGS)

@@ -258,9 +258,16 @@ def _cache_folder() -> str:
 
 
 def session_environment() -> dict[str, str]:
-    """All variables of a session: the tests' own, but those by which pytest-xdist knows its workers."""
+    """All variables of a session: the tests' own, but those by which pytest-xdist knows its workers.
+
+    What one session compiles the next one finds, as it does for a user.
+    """
     paths = (str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", ""))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTEST_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     return inherited | {
         "BSR_CACHE": _cache_folder(),
         "OMP_NUM_THREADS": "1",

@@ -29,6 +29,7 @@ def cluster() -> Iterator[Cluster]:
     cluster.shutdown(cancel_futures=True)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster: Cluster) -> None:
     runs = RUNS[:4]
     there = [cluster.compute(run, cluster.execution) for run in runs]
@@ -38,17 +39,20 @@ def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster
         assert future.result().result.order_digest == here.order_digest
 
 
+@pytest.mark.slow
 def test_each_result_names_the_machine_that_trained_it(cluster: Cluster) -> None:
     computed = cluster.compute(RUNS[1], cluster.execution).result()
     assert computed.result.environment == computed.environment["id"]
     assert computed.environment["threads"] == 1
 
 
+@pytest.mark.slow
 def test_a_result_says_how_many_workers_share_its_machine(cluster: Cluster) -> None:
     computed = cluster.compute(RUNS[1], cluster.execution).result()
     assert computed.result.beside == len(cluster.identities) - 1
 
 
+@pytest.mark.slow
 def test_killing_a_worker_in_the_middle_of_a_run_loses_nothing(cluster: Cluster) -> None:
     long = [replace(run, epochs=20, seed=run.seed + 1) for run in RUNS[:4]]
     futures = [cluster.compute(run, cluster.execution) for run in long]

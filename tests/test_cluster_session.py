@@ -14,6 +14,7 @@ from plugin_support import ONE_CASE, TWO_CASES, Suite, suite, timeless
 __all__ = ["suite"]
 
 
+@pytest.mark.slow
 def test_a_session_on_a_cluster_records_what_one_in_this_process_does(suite: Suite) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
     there = suite.run(*TWO_CASES, "--bsr-dask", "local", "--benchmark-json=there.json", fresh=True)

@@ -369,6 +369,7 @@ def test_a_read_only_cache_with_genuine_images_works(
     assert load_images("MNIST").digest == DIGEST
 
 
+@pytest.mark.slow
 def test_four_processes_at_once_on_an_empty_cache_all_get_the_images(tmp_path: Path) -> None:
     code = "from bsr.data import load_images; print(load_images('MNIST').digest)"
     environment = os.environ | {"BSR_CACHE": str(tmp_path)}

@@ -29,9 +29,12 @@ from plugin_support import (
 
 __all__ = ["suite"]
 JSON = "--benchmark-json=run.json"
+SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("lines", "delay"), [(0, 0.05), (3, 0.02), (8, 0.01)])
+@pytest.mark.parametrize(
+    ("lines", "delay"), [pytest.param(0, 0.05, marks=SLOW), pytest.param(3, 0.02, marks=SLOW), (8, 0.01)]
+)
 def test_a_killed_session_is_resumed_to_the_same_whole(suite: Suite, lines: int, delay: float) -> None:
     ended = interrupt(suite, signal.SIGKILL, lines=lines, delay=delay, fresh=lines == 3)
     assert ended.code == -signal.SIGKILL
@@ -89,6 +92,7 @@ def test_a_case_that_ends_the_session_loses_nothing(suite: Suite, tmp_path: Path
     assert len(suite.json()["benchmarks"]) == 1
 
 
+@pytest.mark.slow
 def test_a_session_whose_output_nobody_reads_any_more_writes_its_json(suite: Suite) -> None:
     session = subprocess.Popen(
         [sys.executable, "-m", "pytest", *USUAL, f"{REPOSITORY}/benchmarks", *SMOKE, JSON],

@@ -56,7 +56,9 @@ class Screen:
             assert what in "mhl", f"an unknown control sequence: {number}{what}"
 
 
-@pytest.fixture(scope="module", params=[(), ("-v",)], ids=["quiet", "verbose"])
+@pytest.fixture(
+    scope="module", params=[(), pytest.param(("-v",), marks=pytest.mark.slow)], ids=["quiet", "verbose"]
+)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """All that a session of two cases writes to a terminal."""
     terminal, its_end = pty.openpty()

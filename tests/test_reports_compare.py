@@ -457,6 +457,7 @@ def different(pairs: list[Pair], measure: str) -> float:
     return verdicts_.count("different") / len(verdicts_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["error", "time"])
 @pytest.mark.parametrize("factor", [1.0, 1.02])
 def test_from_study_to_verdict_no_and_two_percent_difference_are_not_called_different(

@@ -187,6 +187,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_280_cases_take_under_15_seconds_and_no_torch(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="POSIX alone tells the processor time of a child")
     session = synthetic.session(grid=Grid())

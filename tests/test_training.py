@@ -219,6 +219,7 @@ def test_a_batch_that_goes_through_in_pieces_is_one_step_all_the_same(loss: Any)
     )
 
 
+@pytest.mark.slow
 def test_the_mean_task_at_batch_size_1024_gives_the_published_error() -> None:
     """Test MSE 5.87 after the first epoch; later epochs and smaller batches are chaotic."""
     run = Run(task="mean", batch_size=1024, seed=1024, learning_rate=0.0015, epochs=1)

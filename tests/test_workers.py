@@ -201,11 +201,13 @@ def killed_in(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     return suite
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_case(killed_in: Suite) -> None:
     assert set(killed_in.statuses().values()) == {"ok"}
     assert killed_in.json()["bsr"]["finished"] == 4
 
 
+@pytest.mark.slow
 def test_workers_compute_what_one_process_computes_to_the_last_bit(killed_in: Suite) -> None:
     there, here = (killed_in.cases(name) for name in ("run.json", "here.json"))
     assert [case["result"]["beside"] for case in there] == [1] * 4
@@ -215,11 +217,13 @@ def test_workers_compute_what_one_process_computes_to_the_last_bit(killed_in: Su
     assert timeless(there) == timeless(here)
 
 
+@pytest.mark.slow
 def test_times_taken_beside_others_have_tables_of_their_own(killed_in: Suite) -> None:
     groups = {benchmark["group"] for benchmark in killed_in.json()["benchmarks"]}
     assert groups == {f"{task}, eager, timed beside 1" for task in ("mean", "std")}
 
 
+@pytest.mark.slow
 def test_a_worker_stays_small(killed_in: Suite) -> None:
     assert max(case["result"]["peak_memory_bytes"] for case in killed_in.cases()) < 700 * 2**20
 
@@ -238,6 +242,7 @@ def test_ctrl_c_ends_a_session_on_workers_within_two_seconds_and_no_process_stay
     assert set(suite.statuses().values()) <= {"interrupted", "not_run"}
 
 
+@pytest.mark.slow
 def test_workers_exit_when_their_session_is_killed_and_the_next_one_goes_on(suite: Suite) -> None:
     session = suite.start(*TWO_WORKERS)
     session.until(lambda: suite.journal_lines() > 1, "a case was recorded")
