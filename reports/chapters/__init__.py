@@ -60,9 +60,9 @@ def findings(data: Cells) -> Findings:
 
 
 def _position(finding: Finding) -> int:
-    """Of the study's conclusion that it is about."""
+    """Of the study's conclusion that it is about; what the study did not ask comes after."""
     names = list(paper.CLAIMS)
-    return next(names.index(name) for name in names if finding.name.startswith(name))
+    return next((names.index(name) for name in names if finding.name.startswith(name)), len(names))
 
 
 def tables(data: Cells) -> list[Table]:
