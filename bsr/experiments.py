@@ -111,13 +111,6 @@ def second_look(grid: Grid, task: str) -> frozenset[float]:
     return frozenset(float(f"{around[task] * factor:.6g}") for factor in REFINEMENT if task in around)
 
 
-def linear_rate(grid: Grid) -> Iterator[Run]:
-    """Every batch size at the tuned rate times batch size / 32."""
-    for run in batch_size(grid):
-        scaled = run.learning_rate * run.batch_size / TUNING_BATCH_SIZE
-        yield replace(run, learning_rate=float(f"{scaled:.6g}"))
-
-
 def optimiser(grid: Grid) -> Iterator[Run]:
     """Adam and SGD without momentum on the mean task, over the log grid at batch size 32.
 
@@ -186,9 +179,6 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     ),
     "loss": Experiment("Does training on MSE beat training on MAE?", loss, ("loss",)),
     "longer": Experiment("Does training beyond ten epochs overfit?", longer, ("epochs",)),
-    "linear-rate": Experiment(
-        "Does a rate that grows with the batch size help?", linear_rate, ("learning_rate",)
-    ),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
 }
