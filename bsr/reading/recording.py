@@ -100,5 +100,5 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
         raise ImportError(
             f"Recording.runs and .epochs: expected pandas, got {error}; install it with: "
             "pip install 'bsr[pandas]'"
-        ) from error
+        ) from None
     return pd.DataFrame(rows)
