@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
-from bsr.experiments import LOG_GRID, REFINED
+from bsr.experiments import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.reading import RefusedError, read
 
 
@@ -16,7 +16,7 @@ class RefinementError(Exception):
 
 
 def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
-    """(task, the rate of the log grid with the lowest mean final test MSE over its seeds).
+    """(task, the rate of the log grid with the lowest mean final test MSE over its seeds), at batch size 32.
 
     A rate at which any seed has no final MSE, since it diverged, is not best. Raises RefinementError.
     """
@@ -28,7 +28,8 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
     errors: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case in session.cases:
         run = case.result.run
-        if REFINED in case.cases and run.learning_rate in LOG_GRID:
+        first_look = REFINED in case.cases and run.learning_rate in LOG_GRID
+        if first_look and run.batch_size == TUNING_BATCH_SIZE:
             final = case.result.final_mse
             errors[run.task][run.learning_rate].append(math.inf if final is None else final)
     best = []

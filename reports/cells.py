@@ -133,8 +133,8 @@ class Cells:
 
     def cells(self, task: str, experiment: str = "batch-size") -> list[Cell]:
         """One cell per batch size in rising order, those with at least one final MSE."""
-        grouped = group(self.results(experiment, task), lambda result: result.run.batch_size)
-        cells = [Cell(task, size, tuple(results)) for size, results in sorted(grouped.items())]
+        grouped = group(self.results(experiment, task), lambda result: result.run.cell)
+        cells = sorted(map(Cell.of, grouped.values()), key=lambda cell: cell.batch_size)
         return [cell for cell in cells if cell.finals]
 
     def second_look(self, task: str) -> frozenset[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_a_second_look_collects_the_study_s_multiples_of_the_best_rate(suite: Su
         for factor in REFINEMENT:
             assert f"[{task}-bs32-seed32-lr{rate * factor:g}]" in ended.output
     assert "batch_size.py" not in ended.output
+
+
+def test_a_second_look_begins_at_the_best_rate_of_the_batch_size_that_it_trains(tmp_path: Path) -> None:
+    """Another batch size of the same file has a best rate of its own."""
+    session = synthetic.session(("learning-rate",), Grid(tasks=("mean",), runs=2, epochs=2))
+    moved = [replace(case.result.run, batch_size=1024) for case in session.cases]
+    results = [
+        replace(case.result, run=run, test_mse=(9.0, 9.0, 1e9 * run.learning_rate))
+        for case, run in zip(session.cases, moved, strict=True)
+    ]
+    worse = tuple(
+        replace(case, key=result.run.key, result=result)
+        for case, result in zip(session.cases, results, strict=True)
+    )
+    alone = synthetic.write(tmp_path / "alone.json", session)
+    both = synthetic.write(tmp_path / "both.json", replace(session, cases=(*worse, *session.cases)))
+    assert best_rates(both) == best_rates(alone)
 
 
 def test_a_second_look_without_a_log_grid_says_how_to_record_one(suite: Suite, tmp_path: Path) -> None:

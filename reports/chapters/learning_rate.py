@@ -96,21 +96,19 @@ def _rates_table(data: Cells) -> Table:
     """Final MSE by learning rate and optimiser."""
     rows: list[Row] = []
     for experiment in ("learning-rate", "optimiser", "std-at-0.01"):
-        named = group(
-            data.results(experiment),
-            lambda r: (r.run.task, r.run.optimiser, r.run.batch_size, r.run.learning_rate),
-        )
-        for (task, optimiser, size, rate), results in sorted(named.items()):
-            values = rate_finals({rate: results}).get(rate, [])
+        cells = group(data.results(experiment), lambda result: result.run.cell)
+        for cell in sorted(cells, key=lambda c: (c.task, c.optimiser, c.batch_size, c.learning_rate)):
+            results = cells[cell]
+            values = rate_finals({cell.learning_rate: results}).get(cell.learning_rate, [])
             middle_value = stats.geometric_mean(values) if values else None
             low, high = (min(values), max(values)) if values else (None, None)
             rows.append(
                 (
                     experiment,
-                    task,
-                    optimiser,
-                    size,
-                    rate,
+                    cell.task,
+                    cell.optimiser,
+                    cell.batch_size,
+                    cell.learning_rate,
                     len(values),
                     middle_value,
                     low,
