@@ -52,14 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("recordings", nargs="+", type=Path, metavar="RUN.json")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: RUN-report beside the first RUN.json"
+        "--output", type=_folder, metavar="DIR", help="default: RUN-report beside the first RUN.json"
     )
     parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
         "--margin",
         metavar="N%",
-        help=f"how far apart errors may be and count as the same (default: {MARGIN:.0%})",
+        help=f"how far apart errors may be and count as the same (default: {MARGIN:.0%}%)",
     )
     parser.add_argument(
         "--fail-on",
@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         help="exit 1 where a file is worse than the first by more, and statistically so; may be repeated",
     )
     return parser
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a folder, got an empty name; leave the option out")
+    return Path(text)
 
 
 def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bsr import durable
@@ -32,6 +33,13 @@ class Output:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def check_ours(self, name: str, mark: str) -> None:
+        """Raises OutputError for a file that no report wrote: `mark` is in the first lines of ours."""
+        path = self.folder / name
+        with suppress(OSError):
+            if path.is_file() and mark.encode() not in path.read_bytes()[:4096]:
+                raise OutputError(f"{path}: expected a report to replace, got another file; choose --output")
 
     def write(self, name: str, content: bytes) -> Path:
         """Write `name` (`figures/seeds.png`) by atomic rename; a link of that name is replaced."""
@@ -72,6 +80,7 @@ def build(recording: Recording, folder: Path, comparison: Comparison | None = No
     """
     data = Cells(recording)
     output = Output(folder)
+    output.check_ours("index.html", page.TITLE)
     drawn, missing = [], []
     for figure in (*comparison_figures(comparison), *figures()):
         made = figure.draw(data)

@@ -208,7 +208,24 @@ def interrupt(
     """A smoke session that is sent a signal `delay` seconds after the journal has so many lines.
 
     Whatever it said was done is in the journal, and what it wrote is strict and says what the journal says.
+    On a busy machine a session may come to its end before its signal: then it is begun again.
     """
+    before = {path: path.read_bytes() for path in suite.folder.iterdir() if path.is_file()}
+    for _ in range(2):
+        ended = _interrupted(suite, number, *arguments, lines=lines, delay=delay, fresh=fresh)
+        if ended.code != 0:
+            return ended
+        for path in suite.folder.iterdir():
+            if path.is_file():
+                path.unlink()
+        for path, content in before.items():
+            path.write_bytes(content)
+    return _interrupted(suite, number, *arguments, lines=lines, delay=delay, fresh=fresh)
+
+
+def _interrupted(
+    suite: Suite, number: signal.Signals, *arguments: str, lines: int, delay: float, fresh: bool
+) -> Ended:
     session = suite.start(*SMOKE, "--benchmark-json=run.json", *arguments, fresh=fresh)
     while (
         session.runs() and lines and ("bsr: journal" not in session.output() or suite.journal_lines() < lines)

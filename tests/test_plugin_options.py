@@ -240,7 +240,7 @@ def test_json_without_a_path_shows_the_right_line(suite: Suite) -> None:
         ),
         (
             ["--benchmark-skip"],
-            "--benchmark-disable: expected measured benchmarks since a JSON was asked for",
+            "--benchmark-skip: expected measured benchmarks since a JSON was asked for",
         ),
         (["-p", "no:benchmark"], "pytest-benchmark: expected it to measure the cases, got none"),
     ],

@@ -215,3 +215,54 @@ def test_merging_is_a_command_of_its_own(tmp_path: Path) -> None:
     assert main(["merge", *shards, "--output", str(tmp_path / "all.json")]) == 0
     assert len(read(tmp_path / "all.json").session.cases) == 18
     assert main([str(tmp_path / "all.json"), written(tmp_path, "whole")]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["merge", "--help"]])
+def test_every_command_has_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    assert "usage: python -m reports" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("notes.txt", "expected a path that ends in .json"),
+        ("", "expected a path that ends in .json"),
+        ("nowhere/all.json", "expected an existing folder, got no"),
+        ("settings.json", "expected a benchmark JSON to replace, got another file"),
+    ],
+)
+def test_merging_overwrites_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sources = [written(tmp_path, "a"), written(tmp_path, "b")]
+    for other in ("notes.txt", "settings.json"):
+        (tmp_path / other).write_text('{"mine": 1}')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["merge", *sources, "--keep-first", "--output", name]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_page_that_no_report_wrote_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<title>mine</title>")
+    assert main([path, "--output", str(tmp_path / "site")]) == 1
+    assert "expected a report to replace, got another file; choose --output" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "site").iterdir()} == {"index.html"}
+    assert main([path, "--output", str(tmp_path / "fresh")]) == 0
+    assert main([path, "--output", str(tmp_path / "fresh")]) == 0  # its own it may
+
+
+def test_an_empty_output_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([written(tmp_path, "a"), "--output", ""])
+    assert "expected a folder, got an empty name" in capsys.readouterr().err

@@ -256,17 +256,17 @@ def test_a_refusal_writes_nothing_and_exits_with_one_line(
         synthetic.write(tmp_path / "b.json", changed(whole, test_mse=(1.0, 2.0, 3.0))),
     ]
     output = tmp_path / "all.json"
-    output.write_text("as it was", encoding="utf-8")
+    before = synthetic.write(output, whole).read_bytes()
     assert main([*map(str, paths), "--output", str(output)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: mean-bs16-seed16")
     assert error.count("\n") == 1
-    assert output.read_text(encoding="utf-8") == "as it was"
+    assert output.read_bytes() == before
 
 
 def test_a_source_is_not_overwritten(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "a.json", synthetic.session(grid=SMALL))
-    with pytest.raises(RefusedError, match="--output: expected another file than the sources"):
+    with pytest.raises(RefusedError, match="--output .*: expected another file than the sources"):
         merge([path], tmp_path / "." / "a.json")
 
 

@@ -43,11 +43,12 @@ def host(config: pytest.Config, options: Options) -> None:
     xdist(config)
     asked = options.json or config.getoption("benchmark_save") or config.getoption("benchmark_autosave")
     off = config.getoption("benchmark_disable") and not config.getoption("benchmark_enable")
-    if asked and (off or skips(config)):
-        raise pytest.UsageError(
-            "--benchmark-disable: expected measured benchmarks since a JSON was asked for, got benchmarks "
-            "switched off; leave out --benchmark-disable and --benchmark-skip, or the JSON"
-        )
+    for option, given in (("--benchmark-disable", off), ("--benchmark-skip", skips(config))):
+        if asked and given:
+            raise pytest.UsageError(
+                f"{option}: expected measured benchmarks since a JSON was asked for, got none; leave out "
+                f"{option}, or the JSON"
+            )
 
 
 def xdist(config: pytest.Config) -> None:

@@ -178,7 +178,7 @@ def _refuse_foreign(raw: dict[str, Any]) -> None:
         raise FaultError(f"expected a part `bsr` beside pytest-benchmark's own, got none; {_RECORD}")
     if (schema := part.get("schema", SCHEMA)) != SCHEMA:
         raise FaultError(
-            f"$.bsr.schema: expected {SCHEMA}, got {str(schema)[:40]}; use the version of bsr that wrote it"
+            f"$.bsr.schema: expected {SCHEMA}, got {schema!r:.40}; use the version of bsr that wrote it"
         )
 
 

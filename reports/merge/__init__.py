@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bsr import durable
-from bsr.reading import RefusedError
+from bsr.reading import RefusedError, is_benchmark_json
 from bsr.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.merge.document import document
@@ -60,13 +60,27 @@ def merge(
     `keep_first` as in reports.merge.session.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
-    if output.resolve() in {path.resolve() for path in paths}:
-        raise RefusedError(f"--output: expected another file than the sources, got {output}")
+    _check_output(output, paths)
     sources = [read(path) for path in paths]
     session = merged(sources, keep_first=keep_first)
     content = msgspec.json.encode(document(sources, session))
     durable.replace_file(output, msgspec.json.format(content, indent=1) + b"\n")
     return session, list(_notes(sources))
+
+
+def _check_output(output: Path, sources: Sequence[Path]) -> None:
+    """Raises RefusedError for what a merged recording must not be written to."""
+    what = f"--output {printable(str(output))!r}"
+    if output.suffix != ".json":
+        raise RefusedError(f"{what}: expected a path that ends in .json; rename it")
+    if output.resolve() in {path.resolve() for path in sources}:
+        raise RefusedError(f"{what}: expected another file than the sources; choose a new name")
+    if not output.parent.is_dir():
+        raise RefusedError(f"{what}: expected an existing folder, got no {output.parent}; make it first")
+    if output.exists() and not is_benchmark_json(output):
+        raise RefusedError(
+            f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
+        )
 
 
 def _notes(sources: Sequence[Source]) -> Iterator[str]:
