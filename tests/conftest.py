@@ -29,8 +29,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["BSR_CACHE"] = cache.name
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # a session that a test starts is nobody's worker
-    # what a shell starts in the background ignores Ctrl-C, and so would every session that a test starts
+    # What a shell starts in the background ignores Ctrl-C, and what nohup starts SIGHUP:
+    # so would every session that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
