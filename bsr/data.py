@@ -7,7 +7,6 @@ archives it downloads, never what it unpacked from them, and prefers legacy `pro
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import os
 import sys
@@ -21,7 +20,18 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from bsr.raw_files import RAW_FILES, DataError, DatasetFolder, alone_in, reason, supply
+from bsr.raw_files import (
+    MD5,
+    RAW_BYTES,
+    RAW_FILES,
+    DataError,
+    DatasetFolder,
+    alone_in,
+    md5,
+    reason,
+    supply,
+    unpacked,
+)
 from bsr.run import Run
 from bsr.tasks import TASKS
 
@@ -37,24 +47,6 @@ __all__ = [
     "load_split",
 ]
 
-MD5: Final[dict[str, tuple[str, ...] | None]] = {
-    "MNIST": (
-        "6bbc9ace898e44ae57da46a324031adb",
-        "a25bea736e30d166cdddb491f175f624",
-        "2646ac647ad5339dbf082846283269ea",
-        "27ae3e4e09519cfbb04c329615203637",
-    ),
-    # unpacked from the archives whose MD5 torchvision publishes
-    "FashionMNIST": (
-        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-        "9018921c3c673c538a1fc5bad174d6f9",
-        "8181f5470baa50b63fa0f6fddb340f0a",
-        "15d484375f8d13e6eb1aabb0c3f46965",
-    ),
-    # no MD5 of the raw files is published: the archives are, and must lie beside them
-    "KMNIST": None,
-}
-"""Data sets by torchvision's name, with the MD5 of each of RAW_FILES."""
 LABELS_AT_ONCE: Final = 1_000
 """Images whose labels are computed in one go: float64 copies of more would be most of a worker's memory."""
 
@@ -79,13 +71,37 @@ class Split:
     test_labels: Tensor
     digest: str
     """The data set's, see Images."""
+    task: str
+    """Whose labels they are."""
+
+    def check(self, run: Run) -> None:
+        """Raises ValueError, one line, where this is not what `run` trains and is tested on."""
+        if self.task != run.task:
+            raise ValueError(
+                f"split: expected labels of {run.task!r}, got {self.task!r}; use load_split(run)"
+            )
+        for part, count in (("train", run.train_images), ("test", run.test_images)):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            for name, value, dtype, sizes in (
+                ("images", images, torch.uint8, (count, "H", "W")),
+                ("labels", labels, torch.float32, (count,)),
+            ):
+                shape = value.shape[:1] if name == "images" and value.ndim == 3 else value.shape
+                if value.dtype != dtype or shape != (count,):
+                    raise ValueError(
+                        f"split.{part}_{name}: expected {dtype} [{', '.join(map(str, sizes))}], got "
+                        f"{value.dtype} {list(value.shape)}; use load_split(run)"
+                    )
+            if not bool(labels.isfinite().all()):
+                raise ValueError(f"split.{part}_labels: expected finite labels, got others; mend the task")
 
 
 def load_split(run: Run, folder: str | None = None) -> Split:
     """The first `train_images` and `test_images` of the Run's data set, with its task's labels.
 
-    `folder` holds `NAME/raw/` as torchvision lays it out; None is the cache, into which bundled MNIST is
-    unpacked. Raises DataError where the data cannot be had or are not genuine, KeyError for an unknown task.
+    `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
+    which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
+    KeyError for an unknown task.
     """
     images = load_images(run.dataset, folder)
     if run.train_images > len(images.train) or run.test_images > len(images.test):
@@ -100,6 +116,7 @@ def load_split(run: Run, folder: str | None = None) -> Split:
         images.test[: run.test_images],
         test_labels[: run.test_images],
         images.digest,
+        run.task,
     )
 
 
@@ -116,10 +133,10 @@ def load_images(dataset: str, folder: str | None = None) -> Images:
 def _images(dataset: str, folder: str | None) -> Images:
     if dataset not in MD5:
         raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}")
-    reader = getattr(_torchvision_datasets(), dataset)
     place = DatasetFolder(
         dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None
     )
+    reader = _reader(place)
     try:
         return _read(place, reader)
     except DataError:
@@ -130,6 +147,18 @@ def _images(dataset: str, folder: str | None) -> Images:
             return _read(place, reader)  # another process supplied it in the meantime
         supply(place, reader)
         return _read(place, reader)
+
+
+def _reader(place: DatasetFolder) -> Any:
+    """Torchvision's class, which reads from the place's folder. Raises DataError."""
+    known = getattr(_torchvision_datasets(), place.dataset, None)
+    if known is None:
+        raise DataError(
+            f"torchvision: expected a data set {place.dataset} in it, got none; install a newer torchvision"
+        )
+    if place.raw == place.root:
+        return type(place.dataset, (known,), {"raw_folder": property(lambda _self: str(place.raw))})
+    return known
 
 
 @cache
@@ -171,8 +200,17 @@ def _read(place: DatasetFolder, reader: Any) -> Images:
     try:
         train, test = (reader(str(place.root), train=train) for train in (True, False))
     except Exception as error:
-        got = f"no {' and no '.join(place.missing)}" if place.missing else reason(error)
-        raise DataError(f"{place.raw}: expected {', '.join(RAW_FILES)}, got {got}; {place.remedy}") from error
+        if place.missing:
+            got = f"no {' and no '.join(place.missing)}"
+            raise DataError(
+                f"{place.raw}: expected {', '.join(RAW_FILES)}, got {got}; {place.remedy}"
+            ) from error
+        name = next((name for name in RAW_FILES if (place.raw / name).stat().st_size != RAW_BYTES[name]), "")
+        size = f"{(place.raw / name).stat().st_size:,} bytes" if name else reason(error)
+        raise DataError(
+            f"{place.raw / name}: expected the genuine file, {RAW_BYTES.get(name, 0):,} bytes, got {size}; "
+            f"remove it and {place.remedy}"
+        ) from error
     expected = MD5[place.dataset] or _archived_md5(place, reader)
     found = [_idx_md5(part) for split in (train, test) for part in (split.data, split.targets)]
     for name, want, got in zip(RAW_FILES, expected, found, strict=True):
@@ -196,14 +234,13 @@ def _idx_md5(values: Tensor) -> str:
 def _archived_md5(place: DatasetFolder, reader: Any) -> tuple[str, ...]:
     """MD5 of each raw file, as it lies in an archive that has the MD5 torchvision publishes."""
     found = []
-    for archive, want in reader.resources:
-        path = place.raw / archive
-        packed = path.read_bytes() if path.is_file() else b""
-        got = hashlib.md5(packed, usedforsecurity=False).hexdigest()
-        if got != want:
-            what = f"MD5 {got}" if packed else "no such file"
-            raise DataError(f"{path}: expected the published archive, MD5 {want}, got {what}; put it there")
-        found.append(hashlib.md5(gzip.decompress(packed), usedforsecurity=False).hexdigest())
+    for name, want in reader.resources:
+        archive = place.raw / name
+        if not archive.is_file():
+            raise DataError(
+                f"{archive}: expected the published archive, MD5 {want}, got no such file; put it there"
+            )
+        found.append(md5(unpacked(archive, place.dataset, reader, "put that there")))
     return tuple(found)
 
 

@@ -40,6 +40,22 @@ def replace_file(path: Path, content: bytes) -> None:
     flush_folder(path.parent)
 
 
+def rehearse(path: Path) -> None:
+    """Do to `path` what `replace_file` will do, with what it holds; what was not there is not there after.
+
+    Raises OSError where it could not be done.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.exists():
+        replace_file(path, b"")
+        path.unlink()
+        return
+    about = path.stat()
+    replace_file(path, path.read_bytes())
+    path.chmod(about.st_mode & 0o7777)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a kill in the middle of `replace_file` left beside `path`, which nobody else must write."""
     path = Path(os.path.realpath(path))

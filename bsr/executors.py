@@ -7,21 +7,23 @@ study), and `epochs` tells of progress since it was last asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from torch import Tensor
-
-from bsr import durable, engines, machine
+from bsr import engines, machine
 from bsr.data import load_split
 from bsr.run import Execution, Result, Run
-from bsr.strict_json import one_line
+from bsr.strict_json import LONGEST_LINE, one_line
+from bsr.text import printable, shortened
 
 P = ParamSpec("P")
 T = TypeVar("T")
+MOST_NOTES: Final = 5
+"""Different warnings of one Run that are kept."""
 
 
 class Computed(NamedTuple):
@@ -34,14 +36,16 @@ class Computed(NamedTuple):
 def compute(
     run: Run, execution: Execution, on_epoch: Callable[[int], None] = lambda _epoch: None
 ) -> Computed:
-    """Load the data, train, keep the weights if asked to. An exception is a Result with status `failed`.
+    """Load the data and train. An exception is a Result with status `failed`.
 
     `on_epoch` is called with the number of finished epochs.
     """
     environment = machine.fingerprint(execution)
+    warned: list[str] = []
     try:
-        split = load_split(run, execution.data)
-        result = engines.train(run, split, execution, on_epoch, _weights_writer(run, execution.save_models))
+        with noted_warnings(warned):
+            split = load_split(run, execution.data)
+            result = engines.train(run, split, execution, on_epoch)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the next Run goes on
         result = Result(
             run=run,
@@ -52,26 +56,22 @@ def compute(
         )
     if result.status in {"failed", "out_of_memory"}:
         machine.release_memory()
-    return Computed(replace(result, environment=environment["id"]), environment)
+    notes = (*result.notes, *warned)
+    return Computed(replace(result, notes=notes, environment=environment["id"]), environment)
 
 
-def weights_path(folder: str, run: Run) -> Path:
-    """Where a Run's trained weights are kept."""
-    return Path(folder) / f"{run.key}.safetensors"
-
-
-def _weights_writer(run: Run, folder: str | None) -> Callable[[dict[str, Tensor]], None] | None:
-    """Writes the trained weights, with the Run in the file's own header."""
-    if folder is None:
-        return None
-
-    def on_weights(weights: dict[str, Tensor]) -> None:
-        from safetensors.torch import save  # noqa: PLC0415 - only where weights are kept
-
-        about = {name: str(value) for name, value in asdict(run).items()}
-        durable.replace_file(weights_path(folder, run), save(weights, about))
-
-    return on_weights
+@contextmanager
+def noted_warnings(notes: list[str]) -> Iterator[None]:
+    """Warnings are noted, and nothing else: whoever made them errors did not mean a training's."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            said = (
+                f"{each.category.__name__}: {shortened(str(each.message), LONGEST_LINE)}" for each in caught
+            )
+            notes += [printable(" ".join(line.split())) for line in dict.fromkeys(said)][:MOST_NOTES]
 
 
 class InProcess(Executor):

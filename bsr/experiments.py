@@ -53,6 +53,10 @@ class Grid:
     train_images: int = 60_000
     test_images: int = 10_000
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    loop_images: int = 60_000
+    """Of an epoch of the harness's own loops, at most."""
+    loop_rounds: int = 5
+    """How often the harness times each of its loops."""
     refine_around: tuple[tuple[str, float], ...] = ()
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
 
@@ -211,7 +215,11 @@ PRESETS: Final[dict[str, Preset]] = {
         "seconds: the first images of each split, to see that everything works",
         Grid(batch_sizes=(32, 256), runs=1, epochs=2, train_images=1024, test_images=512),
     ),
-    "quick": Preset("minutes: every task and batch size once, two epochs", Grid(runs=1, epochs=2)),
+    "quick": Preset(
+        "minutes: every task and batch size once, ten epochs; the labels; the training loops timed",
+        Grid(runs=1, loop_images=15_000, loop_rounds=1),
+        ("batch-size", "label-distribution", "harness"),
+    ),
     "paper": Preset("the study's main experiment: 280 runs of 10 epochs", Grid()),
     "extended": Preset(
         "batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)

@@ -1,14 +1,17 @@
 """The journal: the truth about a session, one line per fact, each on the disk before anything else happens.
 
 A file of JSON lines. A header opens every session that writes to it (what is planned, how it is computed,
-on which machine); a record holds one Result; an end line closes a session that came to its planned end. The
-last record of a key wins.
+on which machine); a line holds one Result, or what a case measured that trains nothing; an end line closes a
+session that came to its planned end. The last line of a key wins. Each line ends in a checksum of itself: one
+that was altered counts as not there, and is named.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +21,7 @@ import msgspec
 
 from bsr import durable
 from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run
+from bsr.schema import HarnessTiming, LabelDistribution
 from bsr.strict_json import plain
 
 
@@ -39,10 +43,22 @@ class Header:
     """As in Result."""
     execution: Execution
     workers: int = 0
+    cluster: bool = False
+    """Whether the Runs train on a cluster's machines."""
+    session: str = ""
+    """Names the session that began the journal, also after it was resumed; empty in earlier versions."""
     dataset_digest: str
     environment: dict[str, Any]
     started_at: str
     command: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the Runs train: times of different places never share a series."""
+        if self.cluster or "--bsr-dask" in self.command:
+            return "a cluster"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return workers if self.workers else "the session's own process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,35 @@ class ResultLine:
     schema: int = SCHEMA
     key: str
     result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """How a task's labels lie, and the seconds that it took."""
+
+    kind: Literal["labels"] = "labels"
+    schema: int = SCHEMA
+    labels: LabelDistribution
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """The harness timed by itself, and the seconds that all of it took."""
+
+    kind: Literal["harness"] = "harness"
+    schema: int = SCHEMA
+    timings: tuple[HarnessTiming, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A benchmark of the user's own, as pytest-benchmark would export it; measured again when resumed."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    schema: int = SCHEMA
+    benchmark: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +125,14 @@ class History:
     header: Header | None = None
     """Of the last session."""
     results: dict[str, Result] = field(default_factory=dict)
+    labels: dict[tuple[str, str, str], Labels] = field(default_factory=dict)
+    """By data set, task and split."""
+    harness: Harness | None = None
+    benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """A user's own, by full name."""
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    altered: list[int] = field(default_factory=list)
+    """Numbers of the lines whose checksum is another: what they held counts as not measured."""
     ended: bool = False
     whole_bytes: int = 0
     """Length up to the last whole line; what follows is torn."""
@@ -89,9 +141,14 @@ class History:
 _KINDS: Final[dict[str, Any]] = {
     "header": Header,
     "result": ResultLine,
+    "labels": Labels,
+    "harness": Harness,
+    "benchmark": Benchmark,
     "environment": Environment,
     "end": End,
 }
+_CHECKSUM: Final = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
+"""The end of a line: over what is before it. Journals of earlier versions have none."""
 _BEGINNING: Final = b'{"kind":"header",'
 """Of every journal, so that a file of another kind is not taken for a torn one."""
 
@@ -104,10 +161,12 @@ def journal_path(json_path: Path) -> Path:
 def read(path: Path) -> History:
     """What the journal at `path` says; of no file, nothing. A torn last line is left out.
 
-    Raises JournalError for a corrupt line before the last, by file and line, for a record of another schema,
-    and for a file that is not a journal.
+    A line that was altered is left out too, and its number kept. Raises JournalError for a corrupt line
+    before the last, by file and line, for a record of another schema, and for a file that is not a journal.
     """
     history = History()
+    if path.exists() and not path.is_file():
+        raise JournalError(f"{path}: expected a journal or nothing, got no regular file; move it away")
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
@@ -117,9 +176,14 @@ def read(path: Path) -> History:
             f"{path}: expected a bsr journal, got another file; nothing was overwritten: move it away"
         )
     *lines, _torn = content.split(b"\n")
+    summed = bool(lines) and _CHECKSUM.search(lines[0]) is not None
     for number, line in enumerate(lines, start=1):
         try:
-            _take(history, line)
+            if number > 1 and _altered(line):
+                history.altered.append(number)
+            else:
+                _take(history, line)
+                _check_sum(line, expected=summed)
         except _CORRUPT as error:
             raise JournalError(
                 f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
@@ -130,6 +194,19 @@ def read(path: Path) -> History:
 
 
 _CORRUPT: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError)
+
+
+def _altered(line: bytes) -> bool:
+    """Whether its checksum, if it has one, is another than it should be."""
+    found = _CHECKSUM.search(line)
+    return found is not None and int(found[1], 16) != zlib.crc32(line[: found.start()])
+
+
+def _check_sum(line: bytes, *, expected: bool) -> None:
+    if _altered(line):
+        raise ValueError("a header of another checksum")
+    if expected and not _CHECKSUM.search(line):
+        raise ValueError("a line without a checksum among others that have one")
 
 
 def _take(history: History, line: bytes) -> None:
@@ -146,10 +223,25 @@ def _take(history: History, line: bytes) -> None:
         if entry.key != entry.result.run.key:
             raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
         history.results[entry.key] = entry.result
+    elif isinstance(entry, Labels):
+        history.labels[entry.labels.dataset, entry.labels.task, entry.labels.split] = entry
+    elif isinstance(entry, Harness):
+        history.harness = entry
+    elif isinstance(entry, Benchmark):
+        history.benchmarks[str(entry.benchmark.get("fullname"))] = entry.benchmark
     elif isinstance(entry, Environment):
         history.environments[str(entry.environment["id"])] = entry.environment
     else:
         history.ended = True
+
+
+Entry = Header | ResultLine | Labels | Harness | Benchmark | Environment | End
+
+
+def line_of(entry: Entry) -> bytes:
+    """A journal's line, its checksum last."""
+    text = msgspec.json.encode(plain(entry))[:-1]
+    return text + f',"crc":"{zlib.crc32(text):08x}"}}\n'.encode()
 
 
 class Journal:
@@ -173,12 +265,17 @@ class Journal:
             ) from error
         durable.flush_folder(path.parent)
 
-    def append(self, entry: Header | ResultLine | Environment | End) -> None:
+    @property
+    def failed(self) -> bool:
+        """Whether an append failed, so that it does not hold everything."""
+        return self._failure is not None
+
+    def append(self, entry: Entry) -> None:
         """One line, fsynced."""
         if self._failure is not None:
             raise self._failure
         try:
-            durable.append(self._file, msgspec.json.encode(plain(entry)) + b"\n")
+            durable.append(self._file, line_of(entry))
         except OSError as error:
             self._failure = JournalError(
                 f"{self.path}: expected to append a record, got {error}; every record before it is safe: "
@@ -207,7 +304,7 @@ def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
         "kernel": (before.kernel or "none recorded", now.kernel or "none recorded"),
         "threads": (before.environment.get("threads"), now.environment.get("threads")),
         "deterministic": (before.execution.deterministic, now.execution.deterministic),
-        "workers": (before.workers, now.workers),
+        "trained in": (before.place, now.place),
     }
     if not elsewhere:
         for name in ("device", "device_name", "driver", "torch"):

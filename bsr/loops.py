@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import median
@@ -27,21 +27,21 @@ from bsr.schema import HarnessTiming
 from bsr.training import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
-ROUNDS: Final = 5
 TEXTBOOK: Final = "textbook"
 EAGER: Final = "eager"
 ONE_CORE: Final = "native, one core"
 ALL_CORES: Final = "native, all cores"
 
 
-def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
+def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
     """One training epoch as it is usually written; a call trains it and returns its seconds.
 
     TensorDataset of float32 images and labels, DataLoader(shuffle=True, num_workers=0), contiguous NCHW,
-    default Adam, `loss.item()` each step, all threads.
+    each batch moved to the device, default Adam, `loss.item()` each step, all threads.
     """
     torch.manual_seed(run.seed)
     model, _ = initial_model(run.seed)
+    model.to(device)
     dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
     optimiser = make_optimiser(run, model)
@@ -49,38 +49,41 @@ def textbook_epoch(run: Run, split: Split) -> Callable[[], float]:
 
     def epoch() -> float:
         with machine.configured(run.precision, all_threads):
+            machine.synchronise(device)
             began = time.perf_counter()
             total = 0.0
             for images, labels in loader:
                 optimiser.zero_grad()
-                loss = functional.mse_loss(model(images), labels)
+                loss = functional.mse_loss(model(images.to(device)), labels.to(device))
                 loss.backward()
                 optimiser.step()
                 total += loss.item()
+            machine.synchronise(device)
             return time.perf_counter() - began
 
     return epoch
 
 
-def engine_epoch(engine: str, threads: int, run: Run, split: Split) -> Callable[[], float]:
+def engine_epoch(execution: Execution, run: Run, split: Split) -> Callable[[], float]:
     """One training epoch of an engine, likewise."""
-    execution = Execution(engine=engine, threads=threads)
     model, generator = initial_model(run.seed)
-    learner: Learner = engines.learner(engine)(model, run, split, execution)
+    learner: Learner = engines.learner(execution.engine)(model, run, split, execution)
 
     def epoch() -> float:
         order = next(data_order(generator, run.train_images, epochs=1))
         with machine.configured(run.precision, execution):
+            machine.synchronise(execution.device)
             began = time.perf_counter()
             learner.train_epoch(order, math.inf)
+            machine.synchronise(execution.device)
             return time.perf_counter() - began
 
     return epoch
 
 
-def crowded_epoch(engine: str, runs: int, run: Run, split: Split) -> Callable[[], float]:
+def crowded_epoch(execution: Execution, runs: int, run: Run, split: Split) -> Callable[[], float]:
     """One training epoch of as many Runs at once as there are cores; the seconds are per Run."""
-    epochs = [engine_epoch(engine, 1, run, split) for _ in range(runs)]
+    epochs = [engine_epoch(execution, run, split) for _ in range(runs)]
 
     def epoch() -> float:
         with ThreadPoolExecutor(runs) as pool:
@@ -91,18 +94,20 @@ def crowded_epoch(engine: str, runs: int, run: Run, split: Split) -> Callable[[]
 
 
 @dataclass(slots=True)
-class Harness:
-    """The loops to compare, and the seconds they took."""
+class Loops:
+    """The loops to compare on one device, and the seconds they took."""
 
     train_images: int = 60_000
+    """Of one of their epochs."""
     dataset: str = "MNIST"
     folder: str | None = None
     """See bsr.data.load_split."""
+    device: str = "cpu"
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)
 
     def measure(
-        self, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _text: None
+        self, rounds: int = 5, tell: Callable[[str], None] = lambda _text: None
     ) -> list[HarnessTiming]:
         """Every loop at every batch size once per round, in turn; `tell` hears of each round."""
         epochs = {
@@ -125,10 +130,15 @@ class Harness:
         )
         split = load_split(run, self.folder)
         cores = usable_cores()
-        loops = {TEXTBOOK: textbook_epoch(run, split), EAGER: engine_epoch("eager", cores, run, split)}
-        if not engines.unavailable_reason("native"):
-            loops[ONE_CORE] = engine_epoch("native", 1, run, split)
-            loops[ALL_CORES] = crowded_epoch("native", cores, run, split)
+        eager = Execution(engine="eager", threads=cores, device=self.device)
+        loops = {
+            TEXTBOOK: textbook_epoch(run, split, self.device),
+            EAGER: engine_epoch(eager, run, split),
+        }
+        native = Execution(engine="native", threads=1, device=self.device)
+        if not (engines.unsupported_reason("native", run, native) or engines.unavailable_reason("native")):
+            loops[ONE_CORE] = engine_epoch(native, run, split)
+            loops[ALL_CORES] = crowded_epoch(native, cores, run, split)
         return loops
 
     def _timing(self, loop: str, size: int) -> HarnessTiming:
@@ -138,10 +148,11 @@ class Harness:
             threads=1 if loop == ONE_CORE else usable_cores(),
             seconds=tuple(self.seconds[loop, size]),
             train_images=self.train_images,
+            device=self.device,
         )
 
 
-def table(timings: list[HarnessTiming]) -> str:
+def table(timings: Sequence[HarnessTiming]) -> str:
     """The medians as text: seconds per training epoch, images per second, ratio to the textbook loop."""
     textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
     lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'images/s':>10} {'times textbook':>15}"]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import io
+import os
 import sys
 import tempfile
 import zlib
@@ -26,6 +29,26 @@ RAW_FILES: Final = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+RAW_BYTES: Final = dict(zip(RAW_FILES, (47_040_016, 60_008, 7_840_016, 10_008), strict=True))
+"""Of each raw file: 60,000 and 10,000 images of 28 by 28 pixels, and their classes."""
+MD5: Final[dict[str, tuple[str, ...] | None]] = {
+    "MNIST": (
+        "6bbc9ace898e44ae57da46a324031adb",
+        "a25bea736e30d166cdddb491f175f624",
+        "2646ac647ad5339dbf082846283269ea",
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+    # unpacked from the archives whose MD5 torchvision publishes
+    "FashionMNIST": (
+        "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "9018921c3c673c538a1fc5bad174d6f9",
+        "8181f5470baa50b63fa0f6fddb340f0a",
+        "15d484375f8d13e6eb1aabb0c3f46965",
+    ),
+    # no MD5 of the raw files is published: the archives are, and must lie beside them
+    "KMNIST": None,
+}
+"""Data sets by torchvision's name, with the MD5 of each of RAW_FILES."""
 BUNDLED: Final = "MNIST"
 """The data set whose archives are in the package."""
 
@@ -45,8 +68,20 @@ class DatasetFolder:
 
     @property
     def raw(self) -> Path:
-        """The folder of the raw files and of their archives."""
-        return self.root / self.dataset / "raw"
+        """The folder of the raw files and archives: torchvision's, or the root where they lie there."""
+        usual = self.root / self.dataset / "raw"
+        names = (*RAW_FILES, *(f"{name}.gz" for name in RAW_FILES))
+        flat = not self.own and not usual.is_dir() and any((self.root / name).is_file() for name in names)
+        return self.root if flat else usual
+
+    @property
+    def lock(self) -> Path:
+        """Of who writes there. Beside a person's own files none is left: it is where temporary files are."""
+        if self.own:
+            return self.root / self.dataset / "unpacking.lock"
+        name = hashlib.sha256(os.path.realpath(self.raw).encode()).hexdigest()[:16]
+        user = os.getuid() if hasattr(os, "getuid") else ""
+        return Path(tempfile.gettempdir()) / f"bsr-{user}-{name}.lock"
 
     @property
     def legacy(self) -> list[Path]:
@@ -76,16 +111,25 @@ class DatasetFolder:
 
 @contextlib.contextmanager
 def alone_in(place: DatasetFolder) -> Iterator[None]:
-    """One process at a time; the others wait. Raises DataError where nothing can be written there."""
+    """One process at a time; the others wait. Raises DataError where nothing can be written there.
+
+    Folders that were made for nothing are removed again.
+    """
+    made = [folder for folder in (place.raw, *place.raw.parents) if not folder.exists()]
     try:
         place.raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.raw.parent / "unpacking.lock"):
+        place.lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.lock):
             yield
     except OSError as error:
         raise DataError(
             f"{place.raw}: expected a folder to unpack {place.dataset} in, got {reason(error)}; "
             "make room there or make it writable, or name another with BSR_CACHE or --bsr-data"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):  # one that holds something
+            for folder in made:
+                folder.rmdir()
 
 
 def supply(place: DatasetFolder, reader: Any) -> None:
@@ -97,18 +141,39 @@ def supply(place: DatasetFolder, reader: Any) -> None:
     for name in place.missing:
         archive = (files("bsr") / "mnist" if bundled else place.raw) / f"{name}.gz"
         if archive.is_file():
-            replace_file(
-                place.raw / name, _unpacked(archive, "install bsr again" if bundled else place.remedy)
-            )
+            remedy = "install bsr again" if bundled else f"replace it by the genuine {archive.name}"
+            replace_file(place.raw / name, unpacked(archive, place.dataset, reader, remedy))
     if place.missing and place.dataset != BUNDLED:
         _download(place, reader)
 
 
-def _unpacked(archive: Any, remedy: str) -> bytes:
+def unpacked(archive: Any, dataset: str, reader: Any, remedy: str) -> bytes:
+    """A raw file from its archive, in memory, no more than it can be, and genuine. Raises DataError."""
+    name = archive.name.removesuffix(".gz")
+    most = RAW_BYTES[name]
+    with archive.open("rb") as file:
+        packed = file.read(most + 1)
+    published = dict(reader.resources).get(archive.name) if MD5[dataset] is None else None
+    if published not in {None, md5(packed)}:
+        raise DataError(
+            f"{archive}: expected the published archive, MD5 {published}, got {md5(packed)}; {remedy}"
+        )
     try:
-        return gzip.decompress(archive.read_bytes())
+        content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(most + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{archive}: expected a gzip archive, got {reason(error)}; {remedy}") from error
+    if len(content) > most:
+        raise DataError(f"{archive}: expected {most:,} bytes in it, got more; {remedy}")
+    sums = MD5[dataset]
+    want = sums[RAW_FILES.index(name)] if sums is not None else None
+    if want not in {None, md5(content)}:
+        raise DataError(f"{archive}: expected {name}, MD5 {want}, in it, got MD5 {md5(content)}; {remedy}")
+    return content
+
+
+def md5(content: bytes) -> str:
+    """The checksum by which the data sets are published."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _download(place: DatasetFolder, reader: Any) -> None:
@@ -116,7 +181,7 @@ def _download(place: DatasetFolder, reader: Any) -> None:
     missing = ", ".join(place.missing)
     try:
         with (
-            tempfile.TemporaryDirectory(dir=place.raw.parent) as fresh,
+            tempfile.TemporaryDirectory(dir=place.root) as fresh,
             contextlib.redirect_stdout(sys.stderr),
         ):
             reader(fresh, download=True)

@@ -20,7 +20,8 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
 
     A rate at which any seed has no final MSE, since it diverged, is not best. Raises RefinementError.
     """
-    remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={path}"
+    new = path.with_name(f"{path.stem}-rates.json").name
+    remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={new}"
     try:
         session = read(path).session
     except RefusedError as refusal:

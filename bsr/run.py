@@ -16,7 +16,7 @@ SCHEMA: Final = 1
 
 Status = Literal[
     "ok",  # trained to the last epoch
-    "diverged",  # a training loss was not finite
+    "diverged",  # a training loss was not finite, or the trained error is absurd (see EXPLODED)
     "dead",  # the predictions are constant where the labels are not
     "failed",  # an exception, or an assertion after the measurement
     "out_of_memory",
@@ -26,7 +26,10 @@ Status = Literal[
 ]
 FINISHED: Final[frozenset[Status]] = frozenset({"ok", "diverged", "dead"})
 """Statuses that are results of the training itself; a resumed session retries all others."""
-
+TRAINED: Final[frozenset[Status]] = frozenset({"ok", "dead"})
+"""Statuses of a training that came to an error one can speak of."""
+EXPLODED: Final = 1e6
+"""Times the best constant's MSE, beyond which a finite test MSE tells of nothing but divergence."""
 
 OPTIMISERS: Final = ("adam", "sgd")
 LOSSES: Final = ("mse", "mae")
@@ -142,6 +145,9 @@ class Execution:
     data: str | None = None
     timeout_seconds: float | None = None
     save_models: str | None = None
+    """Folder to keep trained weights in, see bsr.weights."""
+    session: str = ""
+    """Of which session and recording they are, said in the weights' own headers; empty outside of one."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line; whether the engine exists is asked where it is looked up."""
@@ -164,6 +170,8 @@ class Result:
     run: Run
     status: Status
     message: str = ""
+    notes: tuple[str, ...] = ()
+    """What did not change the result and should be known: warnings, weights that could not be kept."""
     engine: str = ""
     kernel: str = ""
     """Digest of the source of the engine's own kernel; empty where it has none. Two never share a series."""
@@ -206,9 +214,8 @@ class Result:
 
     @property
     def final_mse(self) -> float | None:
-        """Test MSE after the last epoch; None where the training did not get there, or the Run failed."""
-        finished = self.status in FINISHED and len(self.test_mse) == self.run.epochs + 1
-        return self.test_mse[-1] if finished else None
+        """Test MSE after the last epoch; None where the training did not get there, diverged or failed."""
+        return None if self.exploded else self._last_mse
 
     @property
     def degenerate(self) -> bool:
@@ -221,6 +228,16 @@ class Result:
         if self.final_mse is None or not self.baseline_mse:
             return None
         return self.final_mse / self.baseline_mse
+
+    @property
+    def exploded(self) -> bool:
+        """Whether its last error is beyond EXPLODED, as in recordings of versions that called this `ok`."""
+        return bool(self.baseline_mse) and (self._last_mse or 0.0) > EXPLODED * (self.baseline_mse or 0.0)
+
+    @property
+    def _last_mse(self) -> float | None:
+        trained = self.status in TRAINED and len(self.test_mse) == self.run.epochs + 1
+        return self.test_mse[-1] if trained else None
 
     @property
     def total_training_seconds(self) -> float:

@@ -66,6 +66,7 @@ class HarnessTiming:
     seconds: tuple[float, ...]
     train_images: int = 60_000
     """Of one of those epochs."""
+    device: str = "cpu"
     gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""

@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from itertools import count
 from typing import Any, Final
 
+from bsr.text import printable
+
 MOST_DEEP: Final = 50
 MOST_VALUES: Final = 1_000_000
 """Of one value; some hundred megabytes."""
@@ -101,8 +103,7 @@ class _Plain:
 
 def one_line(error: BaseException) -> str:
     """An exception's type and message, on one line of at most `LONGEST_LINE` characters."""
-    text = " ".join(f"{type(error).__name__}: {_text(error)}".split())
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
+    return printable(" ".join(f"{type(error).__name__}: {_text(error)}".split()), LONGEST_LINE)
 
 
 def _text(value: object) -> str:

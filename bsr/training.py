@@ -23,6 +23,7 @@ from bsr import machine
 from bsr.data import Split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
+from bsr.strict_json import one_line
 from bsr.training_log import Evaluation, TrainingLog, evaluation
 
 __all__ = [
@@ -197,18 +198,15 @@ def train(
     wall time with the device synchronised before and after.
 
     A training that diverges, dies, runs out of memory or time is a Result with that status and everything
-    that was measured before; any other exception is raised, and ValueError for a split of another size than
-    the Run's.
+    that was measured before; any other exception is raised, and ValueError for a split that is not the Run's
+    (Split.check). What `on_weights` raises takes nothing from the Result: it becomes one of its notes.
     """
     execution = execution or Execution()
-    if (len(split.train_images), len(split.test_images)) != (run.train_images, run.test_images):
-        raise ValueError(
-            f"split: expected {run.train_images} train and {run.test_images} test images, "
-            f"got {len(split.train_images)} and {len(split.test_images)}; use load_split(run)"
-        )
+    split.check(run)
     began = time.perf_counter()
     record = TrainingLog()
     baseline = baseline_mse(split)
+    notes: tuple[str, ...] = ()
     try:
         with machine.configured(run.precision, execution):
             machine.reset_peak_memory(execution.device)
@@ -218,8 +216,7 @@ def train(
             record.warmup_seconds = worker.warmup_seconds
             record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
             _epochs(run, worker, generator, execution, record, on_epoch)
-            if on_weights is not None:
-                on_weights(worker.weights())
+            notes = () if on_weights is None else _handed_over(worker, on_weights)
         status, message = record.verdict(baseline)
     except TimeLimitReached:
         status, message = "timed_out", f"stopped after {execution.timeout_seconds:g} s"
@@ -232,6 +229,7 @@ def train(
         run=run,
         status=status,
         message=message,
+        notes=notes,
         device=execution.device,
         threads=execution.threads or torch.get_num_threads(),
         baseline_mse=baseline,
@@ -240,6 +238,15 @@ def train(
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         **record.arguments(),
     )
+
+
+def _handed_over(worker: Learner, on_weights: Callable[[dict[str, Tensor]], None]) -> tuple[str, ...]:
+    """The final weights, given away; a note where that failed: the Run is measured all the same."""
+    try:
+        on_weights(worker.weights())
+    except Exception as error:  # noqa: BLE001 - a full disk, a device without room for a copy
+        return (one_line(error),)
+    return ()
 
 
 def _epochs(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsr.run import Run, Status
+from bsr.run import EXPLODED, Run, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,9 @@ class TrainingLog:
             return "diverged", f"the training loss was not finite at step {self.diverged_at_step}"
         if not self.finite:
             return "diverged", f"the test MSE was not finite after step {self.steps}"
+        last = self.test_mse[-1]
+        if baseline and last is not None and last > EXPLODED * baseline:
+            return "diverged", f"the test MSE is {last / baseline:.2g} times that of the best constant"
         if baseline and self.prediction_spread == 0:
             return "dead", "the predictions are constant where the labels are not"
         return "ok", ""

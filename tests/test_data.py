@@ -203,7 +203,11 @@ def test_a_raw_file_that_is_none_is_one_line(folder: Path, content: bytes) -> No
     path = folder / "MNIST" / "raw" / RAW_FILES[0]
     path.unlink()
     path.write_bytes(content)
-    assert f"{path.parent}: expected {', '.join(RAW_FILES)}, got" in refusal("MNIST", folder)
+    line = refusal("MNIST", folder)
+    assert (
+        f"{path}: expected the genuine file, 47,040,016 bytes, got {len(content)} bytes; remove it and"
+        in line
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "HTML", "flipped", "garbled"])
@@ -218,7 +222,7 @@ def test_an_archive_that_is_none_is_one_line(folder: Path, damage: str) -> None:
     }
     (raw / RAW_FILES[3]).unlink()
     (raw / f"{RAW_FILES[3]}.gz").write_bytes(content[damage])
-    assert f"{raw / RAW_FILES[3]}.gz: expected a gzip archive, got" in refusal("MNIST", folder)
+    assert f"{raw / RAW_FILES[3]}.gz: expected " in refusal("MNIST", folder)
     assert not (raw / RAW_FILES[3]).exists()
 
 
@@ -337,7 +341,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
         f"{own_cache}: expected a folder to unpack MNIST in, got [Errno 28] No space left on device" in line
     )
     assert "make room there or make it writable, or name another with BSR_CACHE or --bsr-data" in line
-    assert not list(own_cache.iterdir())
+    assert not own_cache.exists()
     assert load_images("MNIST").digest == DIGEST  # once there is room
 
 
@@ -405,6 +409,54 @@ def test_what_another_process_supplied_meanwhile_is_not_made_again(
     assert load_images("MNIST").digest == DIGEST
 
 
+BOMB = gzip.compress(bytes(300_000_000), compresslevel=9)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (BOMB, "expected 47,040,016 bytes in it, got more"),
+        (gzip.compress(b"something else"), "expected train-images-idx3-ubyte, MD5"),
+        (b"", "expected train-images-idx3-ubyte, MD5"),
+        (b"PK", "expected a gzip archive"),
+    ],
+)
+def test_an_archive_of_something_else_is_named_alone_and_nothing_is_written(
+    folder: Path, content: bytes, complaint: str
+) -> None:
+    raw = folder / "MNIST" / "raw"
+    (raw / RAW_FILES[0]).unlink()
+    (raw / f"{RAW_FILES[0]}.gz").write_bytes(content)
+    line = refusal("MNIST", folder)
+    assert line.startswith(f"{raw / RAW_FILES[0]}.gz: expected ")
+    assert complaint in line
+    assert line.endswith(f"replace it by the genuine {RAW_FILES[0]}.gz")
+    assert RAW_FILES[1] not in line
+    assert not (raw / RAW_FILES[0]).exists()
+    shutil.copy(Path(data.__file__).parent / "mnist" / f"{RAW_FILES[0]}.gz", raw)  # the advice
+    assert load_images("MNIST", str(folder)).digest == DIGEST
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_folder_that_holds_the_files_themselves_will_do(
+    genuine: Path, tmp_path: Path, archived: bool
+) -> None:
+    for name in RAW_FILES:
+        if archived:
+            shutil.copy(Path(data.__file__).parent / "mnist" / f"{name}.gz", tmp_path)
+        else:
+            (tmp_path / name).hardlink_to(genuine / name)
+    assert load_images("MNIST", str(tmp_path)).digest == DIGEST
+    assert {path.suffix for path in tmp_path.iterdir()} == ({"", ".gz"} if archived else {""})
+
+
+def test_a_class_that_torchvision_lacks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(data.MD5, "NoSuchDigits", None)
+    assert "torchvision: expected a data set NoSuchDigits in it, got none" in refusal(
+        "NoSuchDigits", tmp_path
+    )
+
+
 # Data sets that are not bundled
 
 
@@ -416,7 +468,7 @@ def test_a_missing_data_set_without_network_is_one_line(own_cache: Path) -> None
     )
     assert "no network in a test" in line
     assert line.endswith("put the files in FashionMNIST/raw of a folder and name that with --bsr-data")
-    assert not list(raw.iterdir())
+    assert not raw.exists()
 
 
 def test_a_missing_data_set_in_a_folder_of_ones_own_is_one_line(tmp_path: Path) -> None:
@@ -452,7 +504,7 @@ def test_a_download_that_breaks_off_leaves_nothing_behind(
 
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", half)
     assert "connection reset" in refusal("FashionMNIST", tmp_path)
-    assert not list((tmp_path / "FashionMNIST" / "raw").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(

@@ -42,7 +42,7 @@ def test_a_field_that_an_engine_was_not_taught_is_refused_by_name(engine: str) -
 def test_and_is_not_trained_as_if_it_were_not_there(engine: str) -> None:
     blank = torch.zeros(16, 28, 28, dtype=torch.uint8), torch.zeros(16)
     with pytest.raises(EngineError, match="does not know a Run's weight_decay"):
-        train(later(10), Split(*blank, *blank, digest=""), where(engine))
+        train(later(10), Split(*blank, *blank, digest="", task=RUN.task), where(engine))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -85,6 +85,7 @@ def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
 def test_auto_works_from_python() -> None:
     images = torch.randint(0, 255, (24, 28, 28), dtype=torch.uint8)
     labels = images.double().mean((1, 2)).float()
-    result = train(RUN, Split(images[:16], labels[:16], images[16:], labels[16:], digest=""), AUTO)
+    split = Split(images[:16], labels[:16], images[16:], labels[16:], digest="", task=RUN.task)
+    result = train(RUN, split, AUTO)
     assert (result.status, result.device) == ("ok", "cpu")
     assert result.engine in {"native", "eager"}

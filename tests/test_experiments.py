@@ -177,11 +177,12 @@ def test_the_paper_is_280_runs_of_ten_epochs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "count", "epochs"), [("smoke", 8, 2), ("quick", 28, 2), ("extended", 440, 10)]
+    ("preset", "count", "epochs"), [("smoke", 8, 2), ("quick", 28, 10), ("extended", 440, 10)]
 )
 def test_a_preset_has_its_cases(preset: str, count: int, epochs: int) -> None:
     chosen = PRESETS[preset]
-    assert chosen.experiments == ("batch-size",)
+    more = ("label-distribution", "harness") if preset == "quick" else ()
+    assert chosen.experiments == ("batch-size", *more)
     runs = runs_of("batch-size", chosen.grid)
     assert len(runs) == count
     assert {run.epochs for run in runs} == {epochs}

@@ -28,7 +28,7 @@ def made_split(run: Run) -> Split:
     train_images = torch.randint(0, 256, (run.train_images, 28, 28), dtype=torch.uint8, generator=pixels)
     test_images = torch.randint(0, 256, (run.test_images, 28, 28), dtype=torch.uint8, generator=pixels)
     means = [images.double().mean((1, 2)).float() for images in (train_images, test_images)]
-    return Split(train_images, means[0], test_images, means[1], "made")
+    return Split(train_images, means[0], test_images, means[1], "made", run.task)
 
 
 def learner(run: Run, execution: Execution = CPU) -> GraphLearner:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bsr import durable
 from bsr.experiments import PRESETS, batch_size
@@ -175,10 +179,60 @@ def test_a_corrupt_record_is_named_by_file_and_line_and_nothing_is_changed(
     assert path.read_bytes() == content + content
 
 
+def without_checksums(path: Path) -> None:
+    """As an earlier version wrote it."""
+    path.write_text(re.sub(r',"crc":"[0-9a-f]{8}"', "", path.read_text()))
+
+
 def test_a_record_under_another_runs_key_is_corrupt(path: Path) -> None:
     written(path, header(), result())
+    without_checksums(path)
     path.write_text(path.read_text().replace(f'"key":"{RUNS[0].key}"', f'"key":"{RUNS[1].key}"'))
     with pytest.raises(JournalError, match=f"line 2: .*key {RUNS[1].key} on the record of Run {RUNS[0].key}"):
+        read(path)
+
+
+def test_a_journal_without_checksums_reads_as_before(path: Path) -> None:
+    written(path, header(), result())
+    without_checksums(path)
+    assert read(path).results == {RUNS[0].key: result()}
+
+
+@given(where=st.floats(0, 1, exclude_max=True), digit=st.integers(0, 9))
+def test_a_changed_digit_anywhere_in_a_record_counts_as_not_measured_and_is_named(
+    tmp_path_factory: pytest.TempPathFactory, where: float, digit: int
+) -> None:
+    path = tmp_path_factory.mktemp("altered") / "run.journal.jsonl"
+    written(path, header(), result(), result(RUNS[1], test_mse=(9.5, 8.25, 7.125)))
+    lines = path.read_bytes().splitlines(keepends=True)
+    digits = [match.start() for match in re.finditer(rb"[0-9]", lines[2])]
+    at = digits[int(where * len(digits))]
+    altered = lines[2][:at] + str(digit).encode() + lines[2][at + 1 :]
+    path.write_bytes(b"".join([*lines[:2], altered]))
+    history = read(path)
+    assert history.altered == ([] if altered == lines[2] else [3])
+    assert (RUNS[1].key in history.results) == (altered == lines[2])
+    assert RUNS[0].key in history.results
+
+
+def test_an_altered_header_is_refused(path: Path) -> None:
+    written(path, header(), result())
+    path.write_bytes(path.read_bytes().replace(b'"workers":0', b'"workers":2', 1))
+    with pytest.raises(JournalError, match="line 1: .*a header of another checksum"):
+        read(path)
+
+
+def test_a_line_that_lost_its_checksum_among_others_is_corrupt(path: Path) -> None:
+    written(path, header(), result())
+    text = path.read_text()
+    path.write_text(text[: text.rindex(',"crc"')] + "}\n")
+    with pytest.raises(JournalError, match="line 2: .*without a checksum"):
+        read(path)
+
+
+def test_something_else_than_a_file_in_its_place_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(JournalError, match="got no regular file"):
         read(path)
 
 
@@ -218,7 +272,8 @@ def test_the_same_plan_on_the_same_machine_has_no_differences() -> None:
     ("changes", "difference"),
     [
         ({"dataset_digest": "xyz"}, "dataset digest: the journal has abc, this session xyz"),
-        ({"workers": 2}, "workers: the journal has 0, this session 2"),
+        ({"workers": 2}, "trained in: the journal has the session's own process, this session 2 workers"),
+        ({"cluster": True}, "trained in: the journal has the session's own process, this session a cluster"),
         ({"kernel": "8b1d2e0286a1"}, "kernel: the journal has none recorded, this session 8b1d2e0286a1"),
         (
             {"execution": Execution(threads=1, engine="graph")},

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -184,6 +185,38 @@ def test_a_compiler_that_does_not_run_is_named(
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     assert "broken-c++ does not run" in native.available()
+
+
+def test_a_compiler_that_hangs_is_ended_with_what_it_started_and_not_tried_again(
+    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, tmp_path, "#!/bin/sh\nsleep 1234.5 & echo $! >> {log}; echo begun >> {log}; wait\n")
+    monkeypatch.setattr(build, "COMPILE_SECONDS", 0.5)
+    for _ in range(2):
+        with pytest.raises(KernelError, match=r"took longer than 0.5 s and was ended; set CXX to another"):
+            build.library()
+    child, *said = (tmp_path / "log").read_text().split()
+    assert said == ["begun"]  # once
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):
+            os.kill(int(child), 0)
+            time.sleep(0.01)
+
+
+def test_an_unbalanced_quote_is_one_line(cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("CXX", "BSR_KERNEL_FLAGS"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "g++ '")
+            with pytest.raises(KernelError, match=f"{variable}: expected words as a shell reads them"):
+                build.library()
+
+
+def test_a_full_disk_is_not_blamed_on_the_compiler(
+    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, tmp_path, HALF_WAY.replace("the disk is full", "No space left on device"))
+    with pytest.raises(KernelError, match="No space left on device; make room there and in the folder for"):
+        build.library()
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(

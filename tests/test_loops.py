@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from bsr import engines
-from bsr.loops import ALL_CORES, EAGER, ONE_CORE, TEXTBOOK, Harness, table
+from bsr.loops import ALL_CORES, EAGER, ONE_CORE, TEXTBOOK, Loops, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -24,7 +24,7 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     told: list[str] = []
-    timings = Harness(train_images=256, batch_sizes=(16, 100)).measure(rounds=2, tell=told.append)
+    timings = Loops(train_images=256, batch_sizes=(16, 100)).measure(rounds=2, tell=told.append)
     loops = [(timing.loop, timing.batch_size) for timing in timings]
     assert loops == [(loop, size) for size in (16, 100) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)]
     assert all(len(timing.seconds) == 2 and min(timing.seconds) > 0 for timing in timings)
@@ -34,12 +34,18 @@ def test_every_loop_is_timed_once_per_round_in_turn() -> None:
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_the_table_gives_medians_images_per_second_and_ratios() -> None:
-    timings = Harness(train_images=256, batch_sizes=(16,)).measure(rounds=1)
+    timings = Loops(train_images=256, batch_sizes=(16,)).measure(rounds=1)
     rows = [line.split() for line in table(timings).splitlines()[1:]]
     textbook = median(timings[0].seconds)
     for row, timing in zip(rows, timings, strict=True):
         assert math.isclose(float(row[-1]), textbook / median(timing.seconds), abs_tol=0.006)
         assert math.isclose(float(row[-2].replace(",", "")), 256 / median(timing.seconds), abs_tol=0.6)
+
+
+def test_they_are_timed_on_the_device_they_say() -> None:
+    timings = Loops(train_images=64, batch_sizes=(16,), device="meta")
+    with pytest.raises(Exception, match=r"(?i)meta"):  # they did go there
+        timings.measure(rounds=1)
 
 
 def test_it_is_collected_only_where_it_is_asked_for(suite: Suite) -> None:

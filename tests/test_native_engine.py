@@ -58,7 +58,7 @@ def made_split(run: Run) -> Split:
     images[:, 5:23, 5:23] = torch.randint(0, 256, (len(images), 18, 18), dtype=torch.uint8, generator=pixels)
     labels = images.double().mean((1, 2)).float()
     n = run.train_images
-    return Split(images[:n], labels[:n], images[n:], labels[n:], "made")
+    return Split(images[:n], labels[:n], images[n:], labels[n:], "made", run.task)
 
 
 def learner(run: Run = RUN, split: Split | None = None) -> NativeLearner:
@@ -144,7 +144,7 @@ def test_its_gradients_on_mnist_lose_nothing_on_the_way_back(width: int, task: s
     """
     run = Run(task=task, batch_size=16, seed=16, learning_rate=0.001, train_images=1_300)
     images = load_images("MNIST").train[:1_300]
-    split = Split(images, labels(images, task), images, labels(images, task), "")
+    split = Split(images, labels(images, task), images, labels(images, task), "", task)
     trained = learner(run, split)
     trained.train_epoch(torch.arange(16 * steps) % 1_300, math.inf) if steps else None
     model = copy.deepcopy(initial_model(run.seed)[0])
@@ -164,7 +164,7 @@ def test_a_gradient_of_almost_nothing_is_as_exact(width: int) -> None:
     """The median's labels are 0: what is left of its gradient is small in every digit that float32 has."""
     run = Run(task="median", batch_size=16, seed=16, learning_rate=0.001, train_images=256)
     images = load_images("MNIST").train[:256]
-    split = Split(images, torch.zeros(256), images, torch.zeros(256), "")
+    split = Split(images, torch.zeros(256), images, torch.zeros(256), "", "median")
     trained = learner(run, split)
     trained.train_epoch(torch.arange(6_400) % 256, math.inf)
     model = copy.deepcopy(initial_model(run.seed)[0])

@@ -154,7 +154,7 @@ def test_whichever_write_fails_the_json_is_whole_and_the_next_session_completes_
             again = suite.run(*ONE_CASE, JSON, "--bsr-resume")
             assert again.code == 0, again.output
         assert timeless(suite.json()) == expected
-    assert number == {"write": 5, "fsync": 7, "replace": 2}[call]  # so many of each, and one more
+    assert number == {"write": 6, "fsync": 9, "replace": 3}[call]  # so many of each, and one more
 
 
 def test_signals_come_into_force_at_the_end_of_what_holds_them() -> None:

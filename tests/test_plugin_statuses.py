@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bsr.journal import read
-from plugin_support import SMOKE, TWO_CASES, Ended, Suite, suite
+from plugin_support import ONE_CASE, SMOKE, TWO_CASES, Ended, Suite, suite
 
 __all__ = ["suite"]
 FAULTY = (*SMOKE, "--bsr-engine=faulty", "--bsr-timeout=1.5", "--benchmark-json=run.json")
@@ -196,7 +196,8 @@ def test_weights_are_kept_by_key_and_give_the_recorded_error(suite: Suite, tmp_p
     from bsr import RegressionCNN, Run, load_split
 
     for case in suite.cases():
-        weights = load_file(tmp_path / "models" / f"{case['key']}.safetensors")
+        (folder,) = (tmp_path / "models").iterdir()  # the session's own
+        weights = load_file(folder / f"{case['key']}-eager.safetensors")
         model = RegressionCNN()
         model.load_state_dict(weights)
         case["result"]["run"].pop("label")
@@ -212,8 +213,40 @@ def test_resuming_trains_again_what_has_no_weights_where_they_are_to_be_kept(
 ) -> None:
     arguments = (*TWO_CASES, "--bsr-save-models=models", "--benchmark-json=run.json")
     suite.run(*arguments)
-    lost, kept = sorted((tmp_path / "models").iterdir())
+    lost, kept = sorted((tmp_path / "models").glob("*/*"))
     lost.unlink()
     suite.run(*arguments, "--bsr-resume")
-    assert {case["key"]: case["resumed"] for case in suite.cases()} == {lost.stem: False, kept.stem: True}
+    again = {f"{case['key']}-eager": case["resumed"] for case in suite.cases()}
+    assert again == {lost.stem: False, kept.stem: True}
     assert lost.exists()
+
+
+def test_weights_say_what_they_are_of_and_two_sessions_overwrite_nothing(
+    suite: Suite, tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+
+    for name in ("first", "second"):
+        suite.run(*ONE_CASE, "--bsr-save-models=models", f"--benchmark-json={name}.json")
+    headers = []
+    for path in sorted((tmp_path / "models").glob("*/*")):
+        with safe_open(str(path), "pt") as file:
+            headers.append(file.metadata())
+    assert {header["session"].partition(", ")[2] for header in headers} == {
+        "recorded in first.json",
+        "recorded in second.json",
+    }
+    assert {(header["engine"], header["task"], header["batch_size"]) for header in headers} == {
+        ("eager", "mean", "256")
+    }
+
+
+def test_weights_that_cannot_be_kept_take_nothing_from_the_measurement(suite: Suite, tmp_path: Path) -> None:
+    # the first replace of a session is the rehearsal of its JSON, the third the weights'
+    ended = suite.run(*ONE_CASE, "--bsr-save-models=models", "--benchmark-json=run.json", "--fault=replace:2")
+    assert ended.code == 0, ended.output
+    (case,) = suite.cases()
+    assert (case["result"]["status"], len(case["result"]["test_mse"])) == ("ok", 2)
+    (note,) = case["result"]["notes"]
+    assert ".safetensors: expected to keep the weights there, got [Errno 28] No space left on device" in note
+    assert note in ended.output.replace("\n", "")

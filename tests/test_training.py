@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+import bsr
 from bsr.data import Split, load_split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
@@ -34,7 +35,8 @@ from bsr.training import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 RUN = Run(task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=90, test_images=40)
 ONE_THREAD = Execution(threads=1)
@@ -50,7 +52,7 @@ def made_split(run: Run) -> Split:
 
     train_images, test_images = images(run.train_images), images(run.test_images)
     task = TASKS[run.task]
-    return Split(train_images, task(train_images), test_images, task(test_images), "made")
+    return Split(train_images, task(train_images), test_images, task(test_images), "made", run.task)
 
 
 def trained(
@@ -365,9 +367,68 @@ def test_the_weights_that_are_kept_are_the_models_own_on_the_cpu() -> None:
 
 def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="expected 91 train and 40 test images, got 90 and 40; use load_split"
+        ValueError,
+        match=r"split.train_images: expected torch.uint8 \[91, H, W\], got torch.uint8 \[90, 28, 28\]; use ",
     ):
         train(replace(RUN, train_images=91), made_split(RUN))
+
+
+def test_labels_of_another_task_are_refused() -> None:
+    with pytest.raises(ValueError, match="^split: expected labels of 'std', got 'mean'; use load_split"):
+        train(replace(RUN, task="std"), made_split(RUN))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("labels", lambda labels: labels.unsqueeze(1)),  # would broadcast to another loss
+        ("labels", lambda labels: labels[:-1]),
+        ("labels", lambda labels: torch.cat([labels, labels])),
+        ("labels", lambda labels: labels.double()),
+        ("labels", lambda labels: labels.long()),
+        ("labels", lambda labels: labels.index_fill(0, torch.tensor([1]), torch.nan)),
+        ("images", lambda images: images / 255),
+        ("images", lambda images: images > 100),
+        ("images", lambda images: images.long()),
+        ("images", lambda images: images.unsqueeze(1)),
+        ("images", lambda images: images[:-1]),
+    ],
+)
+def test_what_would_train_nonsense_is_refused_by_name(
+    part: str, name: str, change: Callable[[Tensor], Tensor]
+) -> None:
+    split = made_split(RUN)
+    field = f"{part}_{name}"
+    with pytest.raises(ValueError, match=rf"^split\.{field}: expected .*, got "):
+        changed: Any = {field: change(getattr(split, field))}
+        train(RUN, replace(split, **changed))
+
+
+def test_weights_are_kept_where_the_execution_says_so(tmp_path: Path) -> None:
+    result = bsr.train(RUN, made_split(RUN), replace(ONE_THREAD, save_models=str(tmp_path / "models")))
+    assert result.notes == ()
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{RUN.key}-eager.safetensors"]
+
+
+def test_weights_that_nobody_can_keep_are_a_note_on_the_result() -> None:
+    def full(_weights: dict[str, Tensor]) -> None:
+        raise OSError("No space left on device")
+
+    result = trained(RUN, on_weights=full)
+    assert (result.status, result.notes) == ("ok", ("OSError: No space left on device",))
+    assert result.final_mse is not None
+
+
+def test_an_absurd_error_is_a_divergence_although_it_is_finite() -> None:
+    class Absurd(EagerLearner):
+        def evaluate(self) -> Evaluation:
+            return Evaluation(mse=1e34, mae=1e17, prediction_spread=1e16)
+
+    result = trained(RUN, learner=Absurd)
+    assert (result.status, result.final_mse) == ("diverged", None)
+    assert "times that of the best constant" in result.message
+    assert result.test_mse[-1] == 1e34
 
 
 def test_an_observer_hears_of_every_finished_epoch() -> None:

@@ -13,9 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Final
 
-from torch import Tensor
-
-from bsr import machine, training
+from bsr import machine, training, weights
 from bsr.data import Split
 from bsr.run import Execution, Result, Run
 
@@ -49,15 +47,17 @@ def train(
     split: Split,
     execution: Execution | None = None,
     on_epoch: Callable[[int], None] = lambda _epoch: None,
-    on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
     """Train one Run as `execution` says, its device and engine found where they are `auto`.
 
-    See bsr.training.train. Raises EngineError where the engine cannot train it, machine.DeviceError.
+    See bsr.training.train. The weights are kept where `execution` says so. Raises EngineError where the
+    engine cannot train it, machine.DeviceError.
     """
     execution = placed(execution or Execution(), [run])
-    result = training.train(run, split, execution, learner(execution.engine), on_epoch, on_weights)
-    return replace(result, engine=execution.engine, kernel=source_digest(execution.engine))
+    kernel = source_digest(execution.engine)
+    keep = weights.writer(run, execution, kernel)
+    result = training.train(run, split, execution, learner(execution.engine), on_epoch, keep)
+    return replace(result, engine=execution.engine, kernel=kernel)
 
 
 def placed(execution: Execution, runs: Iterable[Run]) -> Execution:

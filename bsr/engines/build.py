@@ -12,7 +12,9 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +34,8 @@ _X86: Final = ("-march=native", "-mprefer-vector-width=512")  # without the seco
 _ARM: Final = ("-mcpu=native",)
 NATIVE_FLAGS: Final = {"x86_64": _X86, "amd64": _X86, "arm64": _ARM, "aarch64": _ARM}
 """By `platform.machine()`: the flags for the machine at hand."""
-COMPILE_SECONDS: Final = 300.0
+COMPILE_SECONDS: Final = 180.0
+"""A compiler takes two to ten; one that takes longer than this hangs."""
 REMEDY: Final = "set CXX to another compiler"
 
 
@@ -46,11 +49,22 @@ def library() -> ctypes.CDLL:
     $CXX names the compiler (default: the first of c++, g++, clang++ that exists). $BSR_KERNEL_FLAGS replaces
     the flags that name the CPU, to try another vector width: `-mavx2 -mfma`.
     """
-    return _library(compiler(), target_flags(), cache_folder() / "kernels")
+    found = _library(compiler(), target_flags(), cache_folder() / "kernels")
+    if isinstance(found, KernelError):
+        raise found
+    return found
 
 
 @cache
-def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL:
+def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL | KernelError:
+    """The library, or why there is none: what failed once, or hung, is not tried again in this process."""
+    try:
+        return _loaded(command, target, folder)
+    except KernelError as error:
+        return error
+
+
+def _loaded(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL:
     path = folder / f"{_key(command, target)}.so"
     try:
         if not _intact(path):
@@ -77,17 +91,26 @@ def compiler() -> tuple[str, ...]:
     """The compiler's command: $CXX, else the first of COMPILERS on the path. Raises KernelError."""
     named = os.environ.get("CXX")
     for command in [named] if named else COMPILERS:
-        words = shlex.split(command, posix=os.name == "posix")
+        words = _words("CXX", command)
         if words and shutil.which(words[0]):
             return tuple(words)
     wanted = f"CXX={named}" if named else f"one of {', '.join(COMPILERS) or 'what CXX names'}"
     raise KernelError(f"no C++ compiler: expected {wanted} on the path; install GCC or Clang, or set CXX")
 
 
+def _words(variable: str, value: str) -> list[str]:
+    try:
+        return shlex.split(value, posix=os.name == "posix")
+    except ValueError as error:
+        raise KernelError(
+            f"{variable}: expected words as a shell reads them, got {value!r} ({error})"
+        ) from error
+
+
 def target_flags() -> tuple[str, ...]:
     """The flags that name the CPU: $BSR_KERNEL_FLAGS, else this machine's own."""
     if flags := os.environ.get("BSR_KERNEL_FLAGS"):
-        return tuple(shlex.split(flags))
+        return tuple(_words("BSR_KERNEL_FLAGS", flags))
     return NATIVE_FLAGS.get(platform.machine().lower(), ())
 
 
@@ -132,20 +155,41 @@ def _digest(path: Path) -> str:
 
 def _run(command: tuple[str, ...], arguments: tuple[str, ...]) -> str:
     """The compiler's output. Raises KernelError with the first line that names an error."""
+    words = [*command, *arguments]
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own compiler
-            [*command, *arguments],
-            input="",
-            capture_output=True,
+        process = subprocess.Popen(  # noqa: S603 - the user's own compiler
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=COMPILE_SECONDS,
-            check=False,
+            start_new_session=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise KernelError(f"{shlex.join(command)} does not run: {error}; {REMEDY}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    try:
+        output, errors = process.communicate(timeout=COMPILE_SECONDS)
+    except BaseException as error:
+        _end(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise KernelError(
+            f"{shlex.join(command)} took longer than {COMPILE_SECONDS:g} s and was ended; {REMEDY}"
+        ) from error
+    if process.returncode:
+        lines = errors.strip().splitlines() or [f"exit status {process.returncode}"]
         said = next((line for line in lines if "error" in line), lines[0]).strip()
-        raise KernelError(f"{shlex.join(command)} cannot compile the kernel: {said}; {REMEDY}")
-    return done.stdout
+        full = "No space left on device" in errors
+        remedy = "make room there and in the folder for temporary files" if full else REMEDY
+        raise KernelError(f"{shlex.join(command)} cannot compile the kernel: {said}; {remedy}")
+    return output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """The compiler, and what it has started: on POSIX it leads a process group of its own."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()

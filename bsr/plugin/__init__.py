@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options; take the JSON over from the host, which would write it in place at the very end."""
     config.addinivalue_line("markers", "experiment(name): a module of the study; see bsr.EXPERIMENTS")
     config.stash[STATE] = State(options.read(config))
-    options.reduce_table(config)
+    state(config).own_table = options.reduce_table(config)
     options.let_the_host_warn(config)
     path = state(config).options.json
     if path is not None:
@@ -135,6 +135,7 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Generator[None, None, None]:
     """After all tables, even where the host's raises: the figures, where the records are, how to draw."""
+    session_end.hide_the_hosts_table(config)
     try:
         return (yield)
     finally:

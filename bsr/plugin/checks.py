@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from filelock import FileLock, Timeout
 
+from bsr import durable
 from bsr.capacity import workers_that_fit
 from bsr.reading import is_benchmark_json
 from bsr.run import Execution, Run
@@ -65,7 +69,8 @@ def output(path: Path) -> None:
     what = f"--benchmark-json={path}"
     if path.suffix != ".json":
         raise pytest.UsageError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
-    writable(path.parent, what)
+    for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
+        writable(folder, what)
     if path.exists() and not path.is_file():
         raise pytest.UsageError(
             f"{what}: expected a file, got something else of that name; choose a new name"
@@ -74,6 +79,34 @@ def output(path: Path) -> None:
         raise pytest.UsageError(
             f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
         )
+    replaceable(path, what)
+
+
+def replaceable(path: Path, what: str) -> None:
+    """What is there is the session's own user's, to be written by him; root may more, and must not."""
+    if not path.exists():
+        return
+    about = path.stat()
+    if not about.st_mode & 0o222:
+        raise pytest.UsageError(
+            f"{what}: expected a file to write, got one that is read-only; choose another"
+        )
+    if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
+        raise pytest.UsageError(
+            f"{what}: expected a file of one's own, got one of user {about.st_uid}; choose a new name"
+        )
+
+
+def rehearsed(path: Path) -> None:
+    """What will be done with the JSON at the end succeeds now: written beside, flushed, renamed onto it."""
+    try:
+        durable.rehearse(path)
+    except OSError as error:
+        nowhere = f" (a link to {os.path.realpath(path)})" if path.is_symlink() else ""
+        raise pytest.UsageError(
+            f"--benchmark-json={path}: expected a path that can be written and renamed onto, got "
+            f"{error}{nowhere}; choose another name or folder"
+        ) from error
 
 
 def writable(folder: Path, what: str, *, make: bool = False) -> None:
@@ -96,6 +129,8 @@ def locked(path: Path) -> FileLock:
     """
     real = Path(os.path.realpath(path))
     place = real.with_name(f"{real.name}.lock")
+    if place.exists() and not place.is_file():
+        raise pytest.UsageError(f"{place}: expected a lock file or none, got something else; remove it")
     lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
@@ -107,7 +142,9 @@ def locked(path: Path) -> FileLock:
             "wait for it, or name another JSON"
         ) from None
     except OSError as error:
-        raise pytest.UsageError(f"{path}: expected to lock it, got {error}; choose another folder") from error
+        raise pytest.UsageError(
+            f"{path}: expected to lock it, got {error}; choose another name or folder"
+        ) from error
     return lock
 
 
@@ -116,6 +153,26 @@ def _owner(place: Path) -> str:
         return printable(place.read_text(encoding="utf-8"), 200) or "it did not say which"
     except (OSError, UnicodeDecodeError):
         return "it did not say which"
+
+
+PATIENT_SECONDS: Final = 5.0
+"""How long a session may be silent."""
+
+
+@contextmanager
+def telling(config: pytest.Config, what: str) -> Iterator[None]:
+    """Say what is waited for, where that takes long."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:
+        yield
+        return
+    timer = threading.Timer(PATIENT_SECONDS, reporter.write_line, [f"bsr: {what}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:

@@ -69,11 +69,13 @@ def assign_runs(config: pytest.Config, items: list[pytest.Item]) -> None:
     runs = {name: {_values(run, _axes(name)): run for run in plan[name].values()} for name in plan}
     for item in items:
         name = experiment_of(item)
-        if name is not None and EXPERIMENTS[name].trains:
+        if name is None:
+            continue
+        if EXPERIMENTS[name].trains:
             parameters = item.callspec.params  # type: ignore[attr-defined]
             item.stash[RUN] = runs[name][tuple(parameters[axis] for axis in _axes(name))]
-            if timed:
-                item.add_marker(pytest.mark.benchmark(timer=CLOCK))
+        if timed:
+            item.add_marker(pytest.mark.benchmark(timer=CLOCK))
 
 
 def planned(items: list[pytest.Item]) -> tuple[tuple[Run, ...], dict[str, dict[str, str]]]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from bsr.journal import JournalError
+from bsr.journal import Benchmark, Harness, JournalError, Labels
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
-from bsr.plugin.session import Session
+from bsr.plugin.session import Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
 from bsr.run import FINISHED, Result, Run
 from bsr.schema import extra_info, group
-from bsr.strict_json import one_line
+from bsr.strict_json import one_line, plain
+from bsr.text import printable
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from bsr.schema import HarnessTiming, LabelDistribution
+
+
+M = TypeVar("M", Labels, Harness)
+LABELS_OF: Final = "train"
+"""The split whose labels are described."""
 
 
 class RunUnfinished(Exception):  # noqa: N818 - a status, raised past pytest-benchmark so that it drops the case
@@ -59,15 +66,18 @@ def _measure(request: pytest.FixtureRequest, benchmark: BenchmarkFixture, run: R
         return result
 
     CLOCK.reset()
-    with suppress(RunUnfinished), ending_without_a_journal():
-        benchmark.pedantic(trained, rounds=1, iterations=1)
+    try:
+        with suppress(RunUnfinished), ending_without_a_journal():
+            benchmark.pedantic(trained, rounds=1, iterations=1)
+    except UnplannedError as error:
+        pytest.fail(str(error), pytrace=False)
     result = session.results[run.key]
     if result.status not in FINISHED:
-        pytest.fail(f"{result.status}: {result.message}", pytrace=False)
+        pytest.fail(printable(f"{result.status}: {result.message}"), pytrace=False)
     if benchmark.stats is not None:
         benchmark.stats.group = group(result)
     if session.options.strict and result.status != "ok":
-        pytest.fail(f"{result.status}: {result.message} (--bsr-strict)", pytrace=False)
+        pytest.fail(printable(f"{result.status}: {result.message} (--bsr-strict)"), pytrace=False)
     return result
 
 
@@ -85,20 +95,40 @@ def describe_labels(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[str], LabelDistribution]:
     """`describe_labels(task)` computes a task's training labels and records how they lie."""
+    session = measured_session(request.config)
 
-    def describe(task: str) -> LabelDistribution:
+    def described(task: str) -> Labels:
+        dataset = session.options.grid.dataset
+        if known := session.labels.get((dataset, task, LABELS_OF)):
+            return known
         from bsr.labels import label_distribution  # noqa: PLC0415 - loads torch
 
-        session = measured_session(request.config)
-        arguments = (session.options.grid.dataset, session.header.execution.data, task, "train")
-        described: LabelDistribution = benchmark.pedantic(
-            label_distribution, args=arguments, rounds=1, iterations=1
-        )
-        benchmark.extra_info.update(asdict(described))
-        session.labels.append(described)
-        return described
+        began = time.perf_counter()
+        found = label_distribution(dataset, session.header.execution.data, task, LABELS_OF)
+        measured = Labels(labels=found, seconds=time.perf_counter() - began)
+        session.record_labels(measured)
+        return measured
+
+    def describe(task: str) -> LabelDistribution:
+        measured = _timed_by_the_clock(benchmark, partial(described, task))
+        benchmark.extra_info.update(asdict(measured.labels))
+        return measured.labels
 
     return describe
+
+
+def _timed_by_the_clock(benchmark: BenchmarkFixture, measured: Callable[[], M]) -> M:
+    """A case that trains nothing, with the seconds that it took when it was measured."""
+
+    def advance() -> M:
+        found = measured()
+        CLOCK.advance(found.seconds)
+        return found
+
+    CLOCK.reset()
+    with ending_without_a_journal():
+        found: M = benchmark.pedantic(advance, rounds=1, iterations=1)
+    return found
 
 
 @pytest.fixture
@@ -113,27 +143,40 @@ def time_harness(
         with capture.disabled():
             reporter.write_line(f"  {text}")
 
-    def timed() -> list[HarnessTiming]:
-        from bsr.loops import Harness  # noqa: PLC0415 - loads torch
+    session = measured_session(request.config)
 
-        session = measured_session(request.config)
-        grid = session.options.grid
-        harness = Harness(grid.train_images, grid.dataset, session.header.execution.data)
-        timings: list[HarnessTiming] = benchmark.pedantic(
-            harness.measure, kwargs={"tell": tell}, rounds=1, iterations=1
-        )
+    def timed() -> Harness:
+        if session.harness is not None:
+            return session.harness
+        from bsr.loops import Loops  # noqa: PLC0415 - loads torch
+
+        grid, execution = session.options.grid, session.header.execution
+        device = "cpu" if session.header.cluster else execution.device  # the loops run here, wherever Runs do
+        loops = Loops(min(grid.train_images, grid.loop_images), grid.dataset, execution.data, device)
+        session.wait_for_pending()  # a loop is timed alone
+        began = time.perf_counter()
+        timings = loops.measure(grid.loop_rounds, tell)
+        measured = Harness(timings=tuple(timings), seconds=time.perf_counter() - began)
+        session.record_harness(measured)
+        return measured
+
+    def time_it() -> list[HarnessTiming]:
+        timings = list(_timed_by_the_clock(benchmark, timed).timings)
         benchmark.extra_info["timings"] = [asdict(timing) for timing in timings]
-        session.harness.extend(timings)
         return timings
 
-    return timed
+    return time_it
 
 
 def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """After each phase of a case: what ended it early becomes its Run's status, and a line is shown."""
     known = state(item.config)
     session = known.session
-    if session is None or RUN not in item.stash:
+    if session is None:
+        return
+    if RUN not in item.stash:
+        with ending_without_a_journal():
+            _settle_untrained(session, item, call, report)
         return
     run = item.stash[RUN]
     if call.excinfo is not None:
@@ -145,6 +188,18 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     if call.when == "call" and known.display is not None and run.key in session.results:
         known.shown.add(item.nodeid)
         known.display.case(case_id(item), session.results[run.key], resumed=run.key in session.resumed)
+
+
+def _settle_untrained(
+    session: Session, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    """A case that trains nothing came to its end; what a user's own benchmark measured is journalled."""
+    if call.when == "teardown" and not (call.excinfo and isinstance(call.excinfo.value, KeyboardInterrupt)):
+        session.untrained.discard(item.nodeid)
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    measured = getattr(benchmark, "stats", None)
+    if call.when == "call" and report.passed and measured and experiment_of(item) is None:
+        session.journal.append(Benchmark(benchmark=plain(measured.as_dict(include_data=True))))
 
 
 def _account(session: Session, run: Run, error: BaseException) -> None:

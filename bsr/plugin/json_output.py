@@ -9,7 +9,6 @@ import pytest
 
 from bsr.plugin.session import Session
 from bsr.plugin.state import State
-from bsr.schema import SessionRecord
 from bsr.strict_json import LONGEST_LINE, plain
 from bsr.text import printable
 
@@ -34,8 +33,8 @@ def benchmarks(config: pytest.Config) -> list[Any]:
     return list(session.benchmarks) if session is not None else []
 
 
-def document(config: pytest.Config, record: SessionRecord | None) -> dict[str, Any]:
-    """What the host would have written, and every planned case beside it under "bsr"."""
+def document(config: pytest.Config) -> dict[str, Any]:
+    """What the host would have written, through its hooks; `strict` adds every planned case under "bsr"."""
     hook = config.hook
     measured = benchmarks(config)
     machine = hook.pytest_benchmark_generate_machine_info(config=config)
@@ -50,13 +49,14 @@ def document(config: pytest.Config, record: SessionRecord | None) -> dict[str, A
         commit_info=commit_info,
     )
     hook.pytest_benchmark_update_json(config=config, benchmarks=measured, output_json=made)
-    if record is not None:
-        made["bsr"] = plain(record, most=MOST_OF_ALL)
     return made
 
 
 def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
-    """pytest-benchmark's document as strict JSON; what of a benchmark's extra_info is not kept is noted."""
+    """pytest-benchmark's document as strict JSON with every planned case under "bsr", wherever it is saved.
+
+    What of a benchmark's extra_info is not kept is noted.
+    """
     for entry in made.get("benchmarks", []):
         name = str(entry.get("name"))
 
@@ -66,6 +66,8 @@ def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
                 known.notes.append(note)
 
         entry["extra_info"] = plain(entry.get("extra_info"), told, MOST_OF_ONE)
+    if known.session is not None:
+        made["bsr"] = known.session.as_record()
     document: dict[str, Any] = plain(made, most=MOST_OF_ALL)
     return document
 

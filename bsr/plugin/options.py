@@ -43,6 +43,17 @@ NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-
 """As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
 HOST_DEFAULTS: Final = {"columns": ["mean"], "sort": "name", "time_unit": "s"}
 """What of pytest-benchmark's table means something with one round."""
+HOST_SHOWS: Final = ("compare", "group_by", "histogram", "name", "verbose", "cprofile")
+"""Who asks for one of these wants that table."""
+OF_MANY_ROUNDS: Final = (
+    "calibration_precision",
+    "disable_gc",
+    "max_time",
+    "min_rounds",
+    "min_time",
+    "warmup",
+    "warmup_iterations",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +97,11 @@ def add(parser: pytest.Parser) -> None:
     option("seeds", "N,N", "the same seeds for every batch size, for paired comparisons")
     option("epochs", "N", "epochs per run")
     option("dataset", "NAME", "a data set of bsr.data.MD5: MNIST, FashionMNIST, KMNIST")
-    option("data", "DIR", "folder that holds NAME/raw/ (default: bundled MNIST, from the cache folder)")
+    option(
+        "data",
+        "DIR",
+        "folder that holds the files, or NAME/raw/ with them (default: bundled MNIST, from the cache folder)",
+    )
     option("device", "NAME", f"one of {DEVICES}. Default: auto")
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
     option("precision", "NAME", f"one of {', '.join(PRECISIONS)}")
@@ -164,17 +179,28 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         raise refuse("engine", "auto", "an engine by name with --bsr-dask, since the machines are others")
 
 
-def reduce_table(config: pytest.Config) -> None:
-    """Give pytest-benchmark's table other defaults, where the user did not choose."""
+def reduce_table(config: pytest.Config) -> bool:
+    """Give pytest-benchmark's table other defaults where the user chose none; returns whether that is all."""
+    chosen = [name for name in HOST_DEFAULTS if _said(config, name)]
+    for name, value in HOST_DEFAULTS.items():
+        if name not in chosen:
+            setattr(config.option, f"benchmark_{name}", value)
+    return not chosen and not any(_said(config, name) for name in HOST_SHOWS)
+
+
+def without_meaning(config: pytest.Config) -> list[str]:
+    """Options of pytest-benchmark that were given and that say nothing of a case that trains once."""
+    return [f"--benchmark-{name.replace('_', '-')}" for name in OF_MANY_ROUNDS if _said(config, name)]
+
+
+def _said(config: pytest.Config, name: str) -> bool:
+    """Whether a `--benchmark-` option was given, anywhere."""
     said = [
         *(str(argument) for argument in config.invocation_params.args),
         *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
         *config.getini("addopts"),
     ]
-    for name, value in HOST_DEFAULTS.items():
-        option = f"--benchmark-{name.replace('_', '-')}"
-        if not any(argument.split("=")[0] == option for argument in said):
-            setattr(config.option, f"benchmark_{name}", value)
+    return any(argument.split("=")[0] == f"--benchmark-{name.replace('_', '-')}" for argument in said)
 
 
 def let_the_host_warn(config: pytest.Config) -> None:

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
 from bsr.run import FINISHED, Result, Run
+from bsr.strict_json import LONGEST_LINE
+from bsr.text import printable
 
 LABEL_WIDTH: Final = 30
 
@@ -25,6 +27,8 @@ class Display:
         self._reporter = reporter
         self._session = session
         self._estimate = estimate
+        self._cases = 0
+        self._noted: set[str] = set()
         self._running: dict[str, tuple[Run, int]] = {}
         self._live = _LiveLine(len(session.runs)) if _LiveLine.possible() else None
 
@@ -43,11 +47,16 @@ class Display:
     def case(self, case_id: str, result: Result, *, resumed: bool) -> None:
         """A case is done: its line."""
         self._clear()
-        done = f"[{len(self._session.results)}/{len(self._session.runs)}{self._left()}]"
+        self._cases += 1
+        done = f"[{self._cases}/{sum(map(len, self._session.header.cases.values()))}{self._left()}]"
         again = " (resumed)" if resumed else ""
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
         self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}", **colour)
+        for note in result.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._reporter.write_line(f"    {printable(note)}", yellow=True)
 
     def stop(self) -> None:
         """Remove the live line for good."""
@@ -119,7 +128,7 @@ class _LiveLine:
 def outcome(result: Result) -> str:
     """One Result in a few words."""
     if result.final_mse is None:
-        return f"{result.status}: {result.message}" if result.message else result.status
+        return printable(f"{result.status}: {result.message}", LABEL_WIDTH + LONGEST_LINE).rstrip(": ")
     relative = "degenerate task" if result.degenerate else f"{result.normalised_mse:.3g} of the best constant"
     flag = "" if result.status == "ok" else f"{result.status}: "
     return f"{flag}MSE {result.final_mse:.4g} ({relative})  {result.total_training_seconds:.2f} s"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import glob
+import secrets
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bsr.journal import Header, History, Journal, JournalError, differences, read
-from bsr.run import FINISHED, Result, Run
+from bsr.run import FINISHED, Execution, Result, Run
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -70,20 +71,22 @@ def _set_aside(path: Path) -> None:
         ) from error
 
 
-def remove_finished(path: Path) -> None:
-    """Remove the journals that were set aside for this one, whose records the new JSON supersedes."""
-    for old in path.parent.glob(f"{glob.escape(path.name)}.finished-*"):
-        old.unlink(missing_ok=True)
-
-
-def finished(history: History, planned: Iterable[Run], save_models: str | None) -> dict[str, Result]:
+def finished(history: History, planned: Iterable[Run], execution: Execution) -> dict[str, Result]:
     """Results of planned Runs that need no training: finished, and their weights there if they are kept."""
-    from bsr.executors import weights_path  # noqa: PLC0415 - loads torch
+    from bsr.weights import weights_path  # noqa: PLC0415 - loads torch
 
+    folder = execution.save_models
     return {
         run.key: history.results[run.key]
         for run in planned
         if run.key in history.results
         and history.results[run.key].status in FINISHED
-        and (save_models is None or weights_path(save_models, run).is_file())
+        and (folder is None or weights_path(folder, run, execution.engine).is_file())
     }
+
+
+def session_name(history: History, options: Options, now: datetime) -> str:
+    """`2026-11-26T113410-4f1c`: of the session that began the journal, where that is gone on from."""
+    if options.resume and history.header is not None and history.header.session:
+        return history.header.session
+    return f"{now:%Y-%m-%dT%H%M%S}-{secrets.token_hex(2)}"

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from bsr import journal
 from bsr.experiments import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.run import FINISHED, Execution, Result, Run, Status
-from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
+from bsr.schema import Case, SessionRecord
 from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class Watcher(Protocol):
 
     def finished(self, result: Result) -> None:
         """A Result is in the journal."""
+
+
+class UnplannedError(Exception):
+    """A Run that no case of the session is for; the message says expected, got, remedy."""
 
 
 class RunExecutor(Protocol):
@@ -64,8 +68,13 @@ class Session:
         self.results: dict[str, Result] = {}
         self.resumed: frozenset[str] = frozenset()
         self.environments = {header.environment["id"]: header.environment}
-        self.labels: list[LabelDistribution] = []
-        self.harness: list[HarnessTiming] = []
+        self.labels: dict[tuple[str, str, str], journal.Labels] = {}
+        """By data set, task and split."""
+        self.harness: journal.Harness | None = None
+        self.untrained: set[str] = set()
+        """Node ids of the cases that train nothing and have not come to their end."""
+        self.altered: tuple[int, ...] = ()
+        """Lines of the resumed journal that were altered since they were written."""
         self.executor: RunExecutor | None = None
         self.watcher: Watcher | None = None
         self._computed: set[str] = set()
@@ -73,16 +82,24 @@ class Session:
         self._pending: dict[Future[Computed], Run] = {}
         self._began = time.perf_counter()
 
-    def resume(self, results: dict[str, Result], environments: dict[str, dict[str, Any]]) -> None:
-        """Take over what an earlier session finished."""
+    def resume(self, results: dict[str, Result], history: journal.History) -> None:
+        """Take over what an earlier session finished: these of its Results, and what trained nothing."""
         self.results |= results
         self.resumed = frozenset(results)
         self._computed |= self.resumed
-        self.environments = environments | self.environments
+        self.environments = history.environments | self.environments
+        self.labels = history.labels
+        self.harness = history.harness
+        self.altered = tuple(history.altered)
 
     def result_of(self, run: Run) -> Result:
-        """The Result of a planned Run, computed now if it must be. Raises JournalError."""
+        """The Result of a planned Run, computed now if it must be. Raises JournalError, UnplannedError."""
         assert self.executor is not None
+        if run.key not in self.runs:
+            raise UnplannedError(
+                f"measure: expected the Run of a case, as the fixture `run` gives it, got {run} of which "
+                "nothing was planned; train it with bsr.train, or add it to an experiment"
+            )
         while run.key not in self._computed:
             self._submit_from(run, self.executor)
             self._begun.add(run.key)
@@ -92,6 +109,12 @@ class Session:
                 if key not in self._computed:
                     self.epoch(self.runs[key], epoch)
         return self.results[run.key]
+
+    def wait_for_pending(self) -> None:
+        """Until nothing trains; what comes after is handed over when its case asks for it."""
+        while self._pending:
+            done, _ = wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            self._take(done)
 
     def epoch(self, run: Run, epoch: int) -> None:
         """A Run has finished `epoch` epochs, 0 as it begins."""
@@ -106,6 +129,19 @@ class Session:
             self.results[result.run.key] = result
             if self.watcher is not None:
                 self.watcher.finished(result)
+
+    def record_labels(self, measured: journal.Labels) -> None:
+        """Journal how labels lie."""
+        with SIGNALS.held():
+            self.journal.append(measured)
+            of = measured.labels
+            self.labels[of.dataset, of.task, of.split] = measured
+
+    def record_harness(self, measured: journal.Harness) -> None:
+        """Journal the harness's own times."""
+        with SIGNALS.held():
+            self.journal.append(measured)
+            self.harness = measured
 
     def note(self, run: Run, status: Status, message: str) -> None:
         """Record what became of a Run where its training does not say it.
@@ -171,8 +207,9 @@ class Session:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned Run came to an end of its own."""
-        return all(key in self.results and self.results[key].status != "interrupted" for key in self.runs)
+        """Whether every case came to an end of its own."""
+        ended = all(key in self.results and self.results[key].status != "interrupted" for key in self.runs)
+        return ended and not self.untrained
 
     def _second_look(self, run: Run) -> bool | None:
         if REFINED not in self.header.cases[run.key]:
@@ -206,6 +243,6 @@ class Session:
                 )
                 for key, result in results.items()
             ),
-            labels=tuple(self.labels),
-            harness=tuple(self.harness),
+            labels=tuple(measured.labels for measured in self.labels.values()),
+            harness=self.harness.timings if self.harness is not None else (),
         )

@@ -6,20 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
 
 import pytest
 
 from bsr import durable
 from bsr.journal import End, JournalError
-from bsr.plugin import json_output, resume
+from bsr.plugin import json_output, recordings
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
 from bsr.run import FINISHED
 from bsr.schema import SessionRecord
 from bsr.strict_json import one_line
-
-REMEDY: Final = "everything measured is in the journal: run the same command with --bsr-resume"
 
 
 def finish(config: pytest.Config) -> bool:
@@ -46,9 +43,25 @@ def _noted(known: State) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a full disk, a closed terminal, another plugin's hook
-        text = str(error) if isinstance(error, JournalError) else f"{one_line(error)}; {REMEDY}"
+        text = str(error) if isinstance(error, JournalError) else f"{one_line(error)}; {_remedy(known)}"
         if text not in known.problems:
             known.problems.append(text)
+
+
+def _remedy(known: State) -> str:
+    """What is safe, and what to do."""
+    session = known.session
+    if session is None:
+        return "nothing of it was recorded: mend that, then run the same command again"
+    if session.journal.failed:
+        return (
+            "what was measured before is in the journal: make room, then run the same command with "
+            "--bsr-resume"
+        )
+    return (
+        "what was measured is in the journal: mend that, then run the same command with --bsr-resume, which "
+        "measures again only benchmarks of your own"
+    )
 
 
 def _stop(_config: pytest.Config, known: State) -> None:
@@ -63,9 +76,18 @@ def _write_json(config: pytest.Config, known: State) -> None:
     path = known.options.json
     if path is None:
         return
-    record = known.session.as_record() if known.session is not None else None
-    if record is not None or any(json_output.benchmarks(config)):
-        durable.replace_file(path, json_output.text(json_output.document(config, record)))
+    if known.session is None and not any(json_output.benchmarks(config)):
+        return
+    document = json_output.document(config)
+    kept = recordings.set_aside(path, document)
+    try:
+        durable.replace_file(path, json_output.text(document))
+    except BaseException:
+        if kept is not None:
+            kept.replace(path)
+        raise
+    if kept is not None:
+        known.notes.append(f"{path.name} held what was not measured again: it is kept as {kept}")
 
 
 def _close_journal(_config: pytest.Config, known: State) -> None:
@@ -76,7 +98,9 @@ def _close_journal(_config: pytest.Config, known: State) -> None:
     if session.complete and not known.problems:
         session.journal.append(End(finished_at=datetime.now(UTC).isoformat(timespec="seconds")))
         if known.options.json is not None:
-            resume.remove_finished(session.journal.path)
+            measured = recordings.measured_results(session.results.values())
+            for journal in recordings.remove_superseded(session.journal.path, measured):
+                known.notes.append(f"an earlier journal holds what was not measured again: kept as {journal}")
     session.journal.close()
 
 
@@ -86,6 +110,13 @@ def release(config: pytest.Config) -> None:
     known = config.stash.get(STATE, None)
     if known is not None and known.lock is not None:
         known.lock.release()
+
+
+def hide_the_hosts_table(config: pytest.Config) -> None:
+    """Where the figures that follow say it all, and nobody asked for pytest-benchmark's table."""
+    known, host = config.stash[STATE], getattr(config, "_benchmarksession", None)
+    if known.own_table and known.session is not None and known.session.results and host is not None:
+        host.quiet = True
 
 
 def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
@@ -105,10 +136,10 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     if session.results:
         reporter.section("batch-size study", sep="-")
         reporter.write_line(tables(session, width))
-    if session.harness:
+    if session.harness is not None:
         from bsr.loops import table  # noqa: PLC0415 - loads torch
 
-        reporter.write_line(table(session.harness))
+        reporter.write_line(table(session.harness.timings))
     record = session.as_record()
     reporter.write_line(f"bsr: {record.finished} of {record.planned} cases finished{_others(record)}")
     reporter.write_line(f"bsr: journal {session.journal.path}")
@@ -117,6 +148,8 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         reporter.write_line(f"bsr: draw them with: python -m reports {known.options.json}")
     if not session.complete:
         reporter.write_line("bsr: go on with the same command and --bsr-resume")
+    elif any(case.result.status == "timed_out" for case in record.cases):
+        reporter.write_line("bsr: try those again with --bsr-resume and a longer --bsr-timeout")
 
 
 def _others(record: SessionRecord) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -13,11 +15,15 @@ from bsr import durable
 from bsr.journal import Header, JournalError, journal_path
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned
-from bsr.plugin.options import Options
+from bsr.plugin.options import Options, without_meaning
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
-from bsr.plugin.state import State, state
-from bsr.run import Run
+from bsr.plugin.state import RUN, State, state
+from bsr.run import Execution, Run
+
+WAITED_FOR: Final = (
+    "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
+)
 
 
 def start(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,13 +38,21 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     runs, ids = planned(cases)
     path = _journal_path(config, known.options)
     known.lock = checks.locked(path)
+    checks.replaceable(path, str(path))
     if known.options.json is not None:
         durable.remove_unfinished(known.options.json)
+        checks.rehearsed(known.options.json)
     try:
         known.session = _session(config, known.options, path, runs, ids)
     except JournalError as error:
         raise pytest.UsageError(str(error)) from error
+    known.own_table &= all(experiment_of(item) for item in items if "benchmark" in _fixtures(item))
+    known.session.untrained = {item.nodeid for item in cases if RUN not in item.stash}
     _show(config, known, known.session)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 def _journal_path(config: pytest.Config, options: Options) -> Path:
@@ -55,14 +69,22 @@ def _session(
 ) -> Session:
     """The Session with its journal open, its executor ready, and what is resumed taken over."""
     history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
-    where = backend.find(options, runs)
+    warned = state(config).notes
+    with checks.telling(config, WAITED_FOR):
+        from bsr.executors import noted_warnings  # noqa: PLC0415 - loads torch
+
+        with noted_warnings(warned):
+            where = backend.find(options, runs)
+    name = resume.session_name(history, options, datetime.now(UTC))
     header = Header(
         planned=runs,
         cases=ids,
         preset=options.preset,
         kernel=where.kernel,
-        execution=where.execution,
+        execution=_of_session(where.execution, name, options),
         workers=where.workers,
+        cluster=options.dask is not None,
+        session=name,
         dataset_digest=where.dataset_digest,
         environment=where.environment,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -76,9 +98,17 @@ def _session(
         raise
     session.executor = where.executor(session.epoch)
     if options.resume:
-        taken = resume.finished(history, runs, header.execution.save_models)
-        session.resume(taken, history.environments)
+        session.resume(resume.finished(history, runs, header.execution), history)
     return session
+
+
+def _of_session(execution: Execution, name: str, options: Options) -> Execution:
+    """With a folder of the session's own for weights, so that two in one place overwrite nothing."""
+    if execution.save_models is None:
+        return execution
+    recording = options.json.name if options.json is not None else "no JSON"
+    folder = Path(execution.save_models) / name
+    return replace(execution, save_models=str(folder), session=f"{name}, recorded in {recording}")
 
 
 def _show(config: pytest.Config, known: State, session: Session) -> None:
@@ -90,9 +120,20 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None:
         return
+    for option in without_meaning(config):
+        reporter.write_line(f"bsr: {option} says nothing of cases that train once; for more runs: --bsr-runs")
+    for number in session.altered:
+        reporter.write_line(
+            f"bsr: {session.journal.path}, line {number}: another checksum, so it was altered since; "
+            "what it held counts as not measured",
+            yellow=True,
+        )
     estimate = Estimate(session.header.workers)
     if session.runs and session.options.dask is None:  # probing here says nothing of other machines
-        estimate.probe(session.header.execution, session.header.planned[0])
+        from bsr.executors import noted_warnings  # noqa: PLC0415
+
+        with noted_warnings([]):  # the Runs themselves will tell
+            estimate.probe(session.header.execution, session.header.planned[0])
     reporter.write_line("")
     for line in summary.header(session, estimate):
         reporter.write_line(line)
@@ -101,4 +142,5 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
             reporter.write_line(line, yellow=True)
     if session.runs:
         reporter.showfspath = False  # the cases have lines of their own
-        session.watcher = known.display = Display(reporter, session, estimate)
+        known.display = Display(reporter, session, estimate)
+        session.watcher = known.display

@@ -35,6 +35,8 @@ class State:
     """Whether everything was written, as far as it could be."""
     problems: list[str] = field(default_factory=list)
     """What could not be written at the end."""
+    own_table: bool = False
+    """Whether pytest-benchmark's table says nothing that ours does not, so that one is enough."""
     notes: list[str] = field(default_factory=list)
     """What was written otherwise than it came."""
 

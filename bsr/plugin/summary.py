@@ -6,7 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Final
 
 from rich.console import Console
@@ -78,6 +78,8 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> l
     larger = []
     for name in LARGER_PRESETS:
         preset = PRESETS[name]
+        if preset.grid.train_images != session.options.grid.train_images:
+            continue  # seconds of a part of the images say nothing about all of them
         grid = replace(preset.grid, tasks=session.options.grid.tasks)
         runs = {run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
         seconds = estimate.total(runs)
@@ -110,6 +112,7 @@ def _table(experiment: str, results: Iterable[Result]) -> Table:
         "setting",
         "seeds",
         "MSE mean",
+        "median",
         "min",
         "max",
         "normalised",
@@ -142,13 +145,12 @@ def _figures(results: Sequence[Result]) -> list[str]:
     relative = [result.normalised_mse for result in trained if result.normalised_mse is not None]
     rates = [result.images_per_second for result in trained if result.images_per_second]
     without = len(results) - len(trained)
+    dead = sum(result.status == "dead" and not result.degenerate for result in trained)
     return [
-        f"{len(trained)}" + (f" (+{without} without)" if without else ""),
-        *(
-            (f"{fmean(errors):.4g}", f"{min(errors):.4g}", f"{max(errors):.4g}")
-            if errors
-            else ("-", "-", "-")
-        ),
+        f"{len(trained)}"
+        + (f" ({dead} dead)" if dead else "")
+        + (f" (+{without} without)" if without else ""),
+        *(f"{of(errors):.4g}" if errors else "-" for of in (fmean, median, min, max)),
         f"{fmean(relative):.4g}" if relative else "degenerate" if results[0].degenerate else "-",
         f"{fmean(result.total_training_seconds for result in trained):.2f}" if trained else "-",
         f"{fmean(rates):,.0f}" if rates else "-",

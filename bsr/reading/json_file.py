@@ -25,6 +25,8 @@ from bsr.schema import SessionRecord
 from bsr.text import printable
 
 MAX_DEPTH: Final = 64
+MOST_PARTS: Final = {b'"': 4_000_000, b",": 3_000_000, b"[": 400_000, b"{": 200_000}
+"""Of a file: half as many again as one of MOST_BYTES that a session wrote. Each costs memory when read."""
 _RECORD: Final = "record one with: pytest benchmarks --benchmark-json=run.json"
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -107,6 +109,7 @@ def parse(content: bytes) -> _Document:
     raw = _strict(content)
     _refuse_other_json(raw)
     _refuse_foreign(raw)
+    del raw["benchmarks"]  # says again what `bsr` says
     try:
         return msgspec.convert(raw, _Document)
     except msgspec.ValidationError as error:
@@ -116,7 +119,13 @@ def parse(content: bytes) -> _Document:
 
 
 def _strict(content: bytes) -> Any:
-    """JSON from its bytes; nothing is built before size and depth are known."""
+    """JSON from its bytes; nothing is built before size, number of parts and depth are known."""
+    for part, most in MOST_PARTS.items():
+        if (count := content.count(part)) > most:
+            raise FaultError(
+                f"expected at most {most:,} of {part.decode()} in a benchmark JSON, got {count:,}; "
+                "split the study into several files"
+            )
     if (depth := nesting(content)) > MAX_DEPTH:
         raise FaultError(
             f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no benchmark JSON; {_RECORD}"

@@ -1,0 +1,76 @@
+"""Whether a new recording may take an old one's place: only where it measured all of it again."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bsr import journal
+from bsr.reading import RefusedError, raw_document
+from bsr.run import FINISHED, Result
+
+Measured = frozenset[tuple[str, ...]]
+"""What a recording holds: each Run by key, engine and machine, what else was measured by its name."""
+
+
+def set_aside(path: Path, new: dict[str, Any]) -> Path | None:
+    """Rename a recording that holds more than the `new` document to a free name, which is returned."""
+    path = Path(path).resolve()
+    if not path.exists() or not path.stat().st_size:
+        return None
+    try:
+        superseded = measured(raw_document(path)) <= measured(new)
+    except (RefusedError, LookupError, TypeError, AttributeError):  # of another version, or of somebody else
+        superseded = False
+    if superseded:
+        return None
+    number = 1
+    while (name := path.with_name(f"{path.stem}.kept-{number}.json")).exists():
+        number += 1
+    path.rename(name)
+    return name
+
+
+def measured(document: dict[str, Any]) -> Measured:
+    """What a document holds."""
+    return frozenset(_measured(document))
+
+
+def _measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    part = document.get("bsr")
+    part = part if isinstance(part, dict) else {}
+    for case in part.get("cases", ()):
+        result = case["result"]
+        if result["status"] in FINISHED:
+            yield "run", case["key"], result.get("engine", ""), result.get("environment", "")
+    for labels in part.get("labels", ()):
+        yield "labels", labels["dataset"], labels["task"], labels["split"]
+    for timing in part.get("harness", ()):
+        yield "harness", timing["loop"], str(timing["batch_size"])
+    for entry in document.get("benchmarks", ()):
+        if "key" not in (entry.get("extra_info") or {}):
+            yield "benchmark", str(entry.get("name"))
+
+
+def measured_results(results: Iterable[Result]) -> Measured:
+    """What these Results are."""
+    return frozenset(
+        ("run", result.run.key, result.engine, result.environment)
+        for result in results
+        if result.status in FINISHED
+    )
+
+
+def remove_superseded(path: Path, now: Measured) -> Iterator[Path]:
+    """Remove the finished journals that were set aside for `path` and say nothing more; yields the others."""
+    for old in sorted(path.parent.glob(f"{glob.escape(path.name)}.finished-*")):
+        try:
+            superseded = measured_results(journal.read(old).results.values()) <= now
+        except journal.JournalError:
+            superseded = False
+        if superseded:
+            old.unlink(missing_ok=True)
+        else:
+            yield old
