@@ -10,38 +10,41 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from bsr.reading import Recording, RefusedError, read_all
-from bsr.stats import MARGIN
-from reports import merge
-from reports.build import OutputError, build
-from reports.compare import Comparison, compare, gate
-from reports.compare.terminal import show
 from reports.text import printable
+
+if TYPE_CHECKING:
+    from bsr.reading import Recording
+    from reports.compare import Comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw and compare; returns 0, or 1 where something was refused (a bad file does not stop the others).
 
-    With --fail-on, 1 means that a limit was exceeded, and 2 that something was refused.
+    With --fail-on, 1 means that a limit was exceeded, and 2 that something was refused or cannot be told.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] == ["merge"]:
+        from reports import merge  # noqa: PLC0415 - as below
+
         return merge.main(given[1:])
     options = _parser().parse_args(given)
+    # what draws takes over a second to load: help and a slip of the finger need none of it
+    from bsr.reading import RefusedError  # noqa: PLC0415
+    from reports.build import OutputError  # noqa: PLC0415
+
     problems: list[Exception] = []
-    exceeded = False
+    outcomes: set[str] = set()
     try:
-        exceeded = _report(options, problems)
+        outcomes = _report(options, problems)
     except (RefusedError, OutputError) as error:
         problems.append(error)
     for problem in problems:
         print(f"error: {printable(str(problem))}", file=sys.stderr)
-    if problems:
+    if problems or "cannot tell" in outcomes:
         return 2 if options.fail_on else 1
-    return 1 if exceeded else 0
+    return 1 if "failed" in outcomes else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--margin",
         metavar="N%",
-        help=f"how far apart errors may be and count as the same (default: {MARGIN:.0%}%)",
+        help="how far apart errors may be and count as the same (default: 20%%)",
     )
     parser.add_argument(
         "--fail-on",
@@ -77,13 +80,20 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:
-    """Draw the page; files that cannot be read go to `problems`. Returns whether a limit was exceeded."""
+def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
+    """Draw the page; files that cannot be read go to `problems`. Returns how the limits came out."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from bsr.reading import read_all  # noqa: PLC0415
+    from reports.build import build  # noqa: PLC0415
+    from reports.compare import gate  # noqa: PLC0415
+    from reports.compare.terminal import show  # noqa: PLC0415
+
     limits = [gate.parse(expression) for expression in options.fail_on]
     recordings, refused = read_all(options.recordings)
     problems += refused
     if not recordings:
-        return False
+        return set()
     comparison = _comparison(options, recordings, alone=not refused)
     judgements = gate.judge(comparison, limits) if comparison else []
     if comparison:
@@ -93,13 +103,16 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> bool:
     first = recordings[0].path
     page = build(recordings[0], options.output or first.with_name(f"{first.stem}-report"), comparison)
     print(f"report: {printable(str(page.resolve()))}")
-    return any(judgement.failed for judgement in judgements)
+    return {judgement.outcome for judgement in judgements}
 
 
 def _comparison(
     options: argparse.Namespace, recordings: Sequence[Recording], *, alone: bool
 ) -> Comparison | None:
     """Of all recordings; None of a single one, unless an option asks to compare it, which is refused."""
+    from bsr.stats import MARGIN  # noqa: PLC0415
+    from reports.compare import compare, gate  # noqa: PLC0415
+
     asked = any((options.labels, options.same_engine, options.margin, options.fail_on))
     if len(recordings) == 1 and not (alone and asked):
         return None

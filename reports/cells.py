@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
-from typing import TypeVar
+from statistics import fmean, median
+from typing import Final, TypeVar
 
 from bsr.experiments import REFINED, STUDY_TASKS
 from bsr.reading import Recording
-from bsr.run import Result, Status
+from bsr.run import FINISHED, Result
 from bsr.schema import SessionRecord
 from reports.text import counted, listed, number, shortened
 
 Key = TypeVar("Key", bound=Hashable)
+MOST_DEAD: Final = 4
+"""Cells with dead runs that a sentence names; the table has all."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,13 +68,19 @@ class Cell:
         return [result.normalised_mse for result in self.results if result.normalised_mse is not None]
 
     @property
+    def dead(self) -> int:
+        """How many of the runs with a final MSE predict a constant."""
+        return sum(result.status == "dead" and not result.degenerate for result in self.finished)
+
+    @property
     def minima(self) -> list[float]:
         """Minimum over the trained epochs of each run that has a final MSE."""
         return [min(mse for mse in result.test_mse[1:] if mse is not None) for result in self.finished]
 
     def at_epoch(self, epoch: int) -> list[float]:
         """Test MSE after `epoch` epochs of every run that got there."""
-        found = (result.test_mse[epoch] for result in self.results if len(result.test_mse) > epoch)
+        counted_in = (r for r in self.results if r.status in FINISHED and not r.exploded)
+        found = (result.test_mse[epoch] for result in counted_in if len(result.test_mse) > epoch)
         return [mse for mse in found if mse is not None]
 
     def curve(self, measure: str = "test_mse") -> list[float]:
@@ -150,8 +158,8 @@ class Cells:
         return tuple(sorted({r.run.batch_size for r in self.results(experiment) if r.final_mse is not None}))
 
     def timings(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
-        """Results that trained at least one epoch, by the circumstances under which they were timed."""
-        timed = [result for result in results if result.training_seconds]
+        """Results that trained to an end of their own, by the circumstances under which they were timed."""
+        timed = [result for result in results if result.training_seconds and result.status in FINISHED]
         return dict(sorted(group(timed, timing_of).items()))
 
     def timed(self, timing: Timing) -> dict[str, list[Cell]]:
@@ -210,6 +218,12 @@ def seeds(cells: Iterable[Cell]) -> str:
     return f"n = {span([len(cell.finals) for cell in cells], 'seed')} per batch size"
 
 
+def one_seed(data: Cells) -> bool:
+    """Whether no cell of the main experiment has a second seed, so that nothing can be judged."""
+    counts = [len(cell.finals) for task in data.tasks_of() for cell in data.cells(task)]
+    return max(counts, default=0) == 1
+
+
 def span(counts: Iterable[int], noun: str) -> str:
     """`10 seeds`, or `3 to 10 seeds` where counts differ."""
     low, high = min(counts := list(counts)), max(counts)
@@ -219,10 +233,8 @@ def span(counts: Iterable[int], noun: str) -> str:
 def statuses(results: Iterable[Result]) -> str:
     """What a caption must say of runs that did not end well; empty if all did."""
     results = list(results)
-    inside: Counter[Status] = Counter(
-        r.status for r in results if r.final_mse is not None and r.status != "ok"
-    )
-    outside: Counter[Status] = Counter(r.status for r in results if r.final_mse is None)
+    inside = Counter(ending(r) for r in results if r.final_mse is not None and r.status != "ok")
+    outside = Counter(ending(r) for r in results if r.final_mse is None)
     said = []
     if inside:
         said.append(f"Includes {_numbered(inside)}.")
@@ -231,16 +243,35 @@ def statuses(results: Iterable[Result]) -> str:
     return " ".join(said)
 
 
-def _numbered(counts: Counter[Status]) -> str:
-    return listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
+def ending(result: Result) -> str:
+    """How a run ended, in words; `exploded` where an earlier version called an absurd error `ok`."""
+    return "exploded" if result.exploded else result.status.replace("_", " ")
+
+
+def _numbered(counts: Counter[str]) -> str:
+    return listed(f"{count:,} {how}" for how, count in sorted(counts.items()))
+
+
+def beside_dead(cells: Iterable[Cell]) -> str:
+    """Means and medians of the cells with dead runs, which pull a mean up; empty where all live."""
+    said = [
+        f"{cell.task} at batch size {cell.batch_size}: {cell.dead} of {len(cell.finals)} dead, "
+        f"mean {number(fmean(cell.finals), 3)}, median {number(median(cell.finals), 3)}"
+        for cell in cells
+        if cell.dead
+    ]
+    if not said:
+        return ""
+    more = f"; and {counted(len(said) - MOST_DEAD, 'more cell')}" if len(said) > MOST_DEAD else ""
+    return f"Dead runs count in the mean, so here is the median too. {'; '.join(said[:MOST_DEAD])}{more}."
 
 
 def ended(results: Sequence[Result]) -> str:
     """`ok`, or how many ended how."""
-    counts = Counter(result.status for result in results)
+    counts = Counter(map(ending, results))
     if set(counts) == {"ok"}:
         return "ok"
-    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
+    return ", ".join(f"{count} {how}" for how, count in sorted(counts.items()))
 
 
 def ends(cells: Mapping[str, Sequence[Cell]], measure: str = "finals") -> str:

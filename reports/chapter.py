@@ -76,9 +76,10 @@ def measure_command(data: Cells, options: str) -> str:
 
 def nothing_to_learn(data: Cells, name: str) -> Finding:
     """A conclusion about learning where no task that was measured has anything to learn."""
-    line = f"Measure it: {measure_command(data, '--bsr-experiments batch-size --bsr-tasks mean,std,var')}"
+    options = "--bsr-experiments batch-size --bsr-tasks mean,std,var"
+    line = f"Measure it: {measure_command(data, options)}"
     sentence = "Not measured here: no final error of a task that has something to learn."
-    return Finding(name, paper.CLAIMS[name], "too little data", sentence, (line,))
+    return Finding(name, paper.CLAIMS[name], "too little data", sentence, (line,), options=options)
 
 
 def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
@@ -87,4 +88,4 @@ def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
     options = f"--bsr-experiments {experiment}" + (" --bsr-tasks std" if experiment == "batch-size" else "")
     line = f"Measure it: {measure_command(data, options)}"
     sentence = f"Not measured here: the experiment {experiment}."
-    return Finding(f"{name}-{experiment}", claim, "too little data", sentence, (line,))
+    return Finding(f"{name}-{experiment}", claim, "too little data", sentence, (line,), options=options)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bsr import paper
 from bsr.run import FINISHED
-from reports.cells import Cells
+from reports.cells import Cells, one_seed
 from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
 from reports.compare.figures import SECTION as COMPARISON
@@ -28,6 +28,8 @@ from reports.verdicts import Findings
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
+MOST_PRINTED: Final = 60
+"""Rows of a table on paper; longer ones are in their CSV files alone."""
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _BADGES: Final = {"same": "supported", "different": "not-supported", "cannot tell": ""}
 """Of a comparison's verdict, in the colours of the findings."""
@@ -56,6 +58,8 @@ def render(
     """The whole page; a comparison comes first, and everything else is of `data` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     session = data.session
+    measured = [one for one in (*findings.learning, *findings.degenerate) if not one.options]
+    unjudged = [one for one in measured if one_seed(data) or one.verdict == "too little data"]
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
         source=data.recording.path.name,
@@ -65,17 +69,17 @@ def render(
         marks=_MARKS,
         comparison_badges=_BADGES,
         findings=findings,
+        judged=[one for one in findings.learning if one not in unjudged and not one.options],
+        unjudged=unjudged,
         summary=summary(data),
         unfinished=unfinished(data),
         comparison=comparison and _comparison(comparison, drawn),
         hero=[_figure(entry) for entry in drawn if entry.figure.section == SECTIONS[0]],
         sections=_sections(drawn),
         drawn_names={entry.figure.name for entry in drawn},
-        missing=[
-            {"title": figure.title, "study": figure.study, "command": measure_command(data, figure.options)}
-            for figure in missing
-            if figure.options
-        ],
+        one_seed=one_seed(data),
+        more_seeds=measure_command(data, "--bsr-experiments batch-size --bsr-runs 10"),
+        missing=_missing(data, findings, missing),
         tables=[_table(table) for table in tables if table.on_page],
         command=session.command or "(none recorded)",
         session=_session(data),
@@ -136,6 +140,23 @@ def unfinished(data: Cells) -> str:
     return f"Without a final MSE, listed in the tables and in no statistic: {why}.{again}"
 
 
+def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:
+    """What was not measured: a line per command that would, with what it would show."""
+    shows: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.options:
+            shows.setdefault(figure.options, []).append(figure.title)
+    for finding in findings.all:
+        if finding.options:
+            shows.setdefault(finding.options, []).append(
+                f"\N{LEFT DOUBLE QUOTATION MARK}{finding.claim}\N{RIGHT DOUBLE QUOTATION MARK}"
+            )
+    return [
+        {"command": measure_command(data, options), "shows": listed(dict.fromkeys(titles))}
+        for options, titles in shows.items()
+    ]
+
+
 def _sections(drawn: Sequence[RenderedFigure]) -> list[dict[str, Any]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in drawn:
@@ -178,6 +199,7 @@ def _table(table: Table) -> dict[str, Any]:
         "title": table.title,
         "note": table.note,
         "folded": table.folded,
+        "long": table.folded or len(table.rows) > MOST_PRINTED,
         "count": f"Show {counted(len(table.rows), 'row')}",
         "header": [
             {"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=True)

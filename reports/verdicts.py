@@ -26,6 +26,8 @@ class Finding:
     """One line each."""
     figure: str = ""
     """The figure that shows it."""
+    options: str = ""
+    """Where nothing of it was measured: the options of pytest that would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def p_text(p: stats.PValue) -> str:
 
 def trend_text(trend: stats.RankTrend) -> str:
     """`rank correlation 0.82, p = 0.0001, 21 cells, 210 runs`."""
-    rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}"
+    rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(round(trend.rho, 9), 2)}"
     return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
 
 
@@ -129,7 +131,7 @@ def paired(first: Sequence[Result], second: Sequence[Result], measure: str = "te
 
 def _final(result: Result, measure: str) -> float | None:
     values: tuple[float | None, ...] = getattr(result, measure)
-    return values[-1] if len(values) == result.run.epochs + 1 else None
+    return None if result.final_mse is None else values[-1]
 
 
 def difference_text(found: stats.Difference) -> str:

@@ -54,7 +54,6 @@ def result(run: Run, status: Status = "ok", **circumstances: Any) -> Result:
         environment=_MACHINE,
         baseline_mse=BASELINE_MSE.get(run.task, 100.0),
         message="" if status == "ok" else f"a synthetic {status} case",
-        finished_at=_STARTED,
     )
     if status in {"not_run", "failed", "out_of_memory"}:
         return replace(empty, baseline_mse=None, **circumstances)

@@ -16,7 +16,6 @@ from browser import browser, needs_chromium, opened
 from bsr.experiments import Grid
 from bsr.reading import read
 from bsr.run import Result
-from reports import __main__ as command
 from reports.__main__ import main
 
 __all__ = ["browser"]
@@ -38,7 +37,7 @@ def slower(result: Result) -> Result:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the drawing, which takes seconds: what is said and returned."""
-    monkeypatch.setattr(command, "build", lambda _recording, folder, _comparison: folder / "index.html")
+    monkeypatch.setattr("reports.build.build", lambda _recording, folder, _comparison: folder / "index.html")
 
 
 @pytest.fixture(scope="module")

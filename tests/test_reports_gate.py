@@ -85,7 +85,7 @@ def test_anything_else_is_refused_in_one_line_that_shows_how(text: str) -> None:
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_a_supported_change_beyond_the_limit_fails_and_says_both(measure: str) -> None:
     (found,) = judged(f"{measure}:20%", session(scaled(mse=1.4, time=1.4)))
-    assert found.failed
+    assert found.outcome == "failed"
     assert found.message.startswith(f"failed {measure}:20%: ")
     assert "larger than the limit: yes; statistically supported: yes" in found.message
     assert "b against a is 4" in found.message
@@ -94,44 +94,78 @@ def test_a_supported_change_beyond_the_limit_fails_and_says_both(measure: str) -
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_a_supported_change_within_the_limit_passes(measure: str) -> None:
     (found,) = judged(f"{measure}:50%", session(scaled(mse=1.3, time=1.3)))
-    assert not found.failed
+    assert found.outcome == "passed"
     assert "larger than the limit: no; statistically supported: yes" in found.message
 
 
 def test_a_change_beyond_the_limit_that_chance_explains_passes_and_says_so() -> None:
-    few = replace(GRID, runs=2, batch_sizes=(16, 64))
+    few = replace(GRID, runs=3, batch_sizes=(16, 64))
     (found,) = judged("mse:5%", session(scaled(mse=1.3, spread=0.9), few), first=session(grid=few))
-    assert not found.failed
+    assert found.outcome == "passed"
     assert "larger than the limit: yes; statistically supported: no" in found.message
 
 
 @pytest.mark.parametrize("measure", ["mse", "time"])
 def test_an_improvement_never_fails(measure: str) -> None:
     (found,) = judged(f"{measure}:0%", session(scaled(mse=0.5, time=0.5)))
-    assert not found.failed
+    assert found.outcome == "passed"
     assert "% smaller" in found.message
 
 
 def test_no_change_passes_a_limit_of_nothing() -> None:
     (found,) = judged("mse:0%", session())
-    assert not found.failed
+    assert found.outcome == "passed"
 
 
 def test_a_degenerate_task_cannot_fail_the_error() -> None:
     def collapse(result: Result) -> Result:
         return scaled(mse=1e6)(result) if result.run.task == "median" else result
 
-    assert not judged("mse:20%", session(collapse))[0].failed
+    assert judged("mse:20%", session(collapse))[0].outcome == "passed"
 
 
 def test_every_file_after_the_first_is_judged() -> None:
     found = judged("time:20%", session(), session(scaled(time=2.0)))
-    assert [judgement.failed for judgement in found] == [False, True]
+    assert [judgement.outcome for judgement in found] == ["passed", "failed"]
 
 
 def test_series_of_one_file_are_not_judged_against_each_other() -> None:
     mixed = session(lambda r: replace(scaled(time=9.0)(r) if r.run.seed % 2 else r, beside=r.run.seed % 2))
-    assert not any(judgement.failed for judgement in judged("time:20%", mixed, first=mixed))
+    judgements = judged("time:20%", mixed, first=mixed)
+    assert not any(judgement.outcome == "failed" for judgement in judgements)
+
+
+@pytest.mark.parametrize("limit", ["mse:5%", "time:5%"])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_fewer_than_three_seeds_cannot_tell(limit: str, runs: int) -> None:
+    few = replace(GRID, runs=runs)
+    (found,) = judged(limit, session(scaled(mse=1.4, time=1.4), few), first=session(grid=few))
+    assert found.outcome == "cannot tell"
+    assert f"it takes 3 runs per cell and side, here {runs}: --bsr-runs 3" in found.message
+
+
+def recorded(result: Result) -> Result:
+    return replace(result, finished_at="2026-01-01T00:00:00.000+00:00")
+
+
+def test_a_copy_is_no_second_measurement() -> None:
+    with pytest.raises(
+        RefusedError, match="expected two measurements, got one: a.json and b.json share 36 runs bit for bit"
+    ):
+        judged("mse:20%", session(recorded), first=session(recorded))
+
+
+def test_runs_that_both_files_hold_bit_for_bit_are_named_and_count_for_nothing() -> None:
+    def half(result: Result) -> Result:
+        return recorded(result if result.run.batch_size == 16 else scaled(time=1.3)(result))
+
+    recordings = [
+        Recording(path=Path(f"{name}.json"), session=made)
+        for name, made in (("a", session(recorded)), ("b", session(half)))
+    ]
+    (pair,) = compare(recordings).pairs
+    assert {cell.batch_size for cell in pair.cells} == {64, 256}
+    assert any("12 runs that both files hold bit for bit" in words for words in pair.left_out)
 
 
 def test_a_ratio_across_engines_says_so() -> None:

@@ -314,11 +314,11 @@ def test_a_corrupt_or_empty_journal_is_refused_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "experiments"),
     [
-        ("", ("batch-size",)),
+        ("", PRESETS["quick"].experiments),
         ("--bsr-preset study", PRESETS["study"].experiments),
         ("--bsr-preset=smoke --bsr-experiments loss,optimiser", ("loss", "optimiser")),
         ("--bsr-refine run.json", ("learning-rate",)),
-        ("--bsr-preset 'unfinished quote", ("batch-size",)),
+        ("--bsr-preset 'unfinished quote", PRESETS["quick"].experiments),
     ],
 )
 def test_the_command_tells_the_experiments(options: str, experiments: tuple[str, ...]) -> None:

@@ -215,7 +215,9 @@ def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: 
     text = (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
     missing = text[text.index('id="missing"') : text.index('id="tables"')]
     assert "Adam against SGD" in missing
-    assert "<pre>pytest benchmarks --benchmark-json=run.json --bsr-experiments optimiser</pre>" in missing
+    assert "<code>pytest benchmarks --benchmark-json=run.json --bsr-experiments optimiser</code>" in missing
+    assert missing.count("--bsr-experiments optimiser<") == 1  # figure and conclusion in one line
+    assert "Not measured here" not in text
     assert "Final error per batch size" not in missing
     assert 'id="optimiser"' not in text
 
@@ -273,11 +275,11 @@ def test_tables_sort_by_click_and_by_keyboard(shown: Opened, page: Page) -> None
 @needs_chromium
 def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Page) -> None:
     """The degenerate task has no normalised MSE."""
-    button = "document.querySelectorAll('#table-errors thead button')[9]"
+    button = "document.querySelectorAll('#table-errors thead button')[10]"
     assert page.evaluate(f"{button}.textContent") == "normalised MSE"
     for _ in ("rising", "falling"):
         page.evaluate(f"{button}.click()")
-        assert [bool(cell) for cell in column(page, "errors", 9)] == [True, True, False, False]
+        assert [bool(cell) for cell in column(page, "errors", 10)] == [True, True, False, False]
 
 
 @needs_chromium
@@ -307,11 +309,15 @@ def test_the_page_turns_dark_with_its_figures_and_fits_a_phone(page: Page) -> No
 
 
 @needs_chromium
-def test_what_is_folded_on_the_screen_is_unfolded_on_paper(page: Page) -> None:
-    folded = "[...document.querySelectorAll('.finding details')].filter(d => !d.open).length"
-    assert page.evaluate(folded) > 0
-    page.pdf()
-    assert page.evaluate(folded) == 0
+def test_with_one_seed_the_page_says_once_that_it_gives_no_verdicts(browser: Browser, tmp_path: Path) -> None:
+    one = synthetic.session(grid=Grid(tasks=("mean", "std"), batch_sizes=(16, 64, 256), runs=1, epochs=2))
+    main([str(synthetic.write(tmp_path / "run.json", one))])
+    page = opened(browser, tmp_path / "run-report" / "index.html").page
+    assert page.evaluate("document.querySelectorAll('.badge').length") == 0
+    text = page.inner_text("body")
+    assert text.count("this page shows values and gives no verdicts") == 1
+    assert "--bsr-runs 10" in page.inner_text("header")
+    assert "too little data" not in text
 
 
 @needs_chromium

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import Effects, effects, finals_by_size, second_look
-from reports.cells import Cell, Cells, ends, seeds, span, statuses
+from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
-from reports.drawing.marks import NORMALISED, REFERENCE_LINE
+from reports.drawing.marks import NORMALISED, REFERENCE_LINE, medians_beside_dead
 from reports.drawing.panel import Panel
 from reports.text import listed, number
 from reports.verdicts import Finding, Part, Verdict, judged, lines, named, p_text, times, trend_text, within
@@ -32,6 +32,9 @@ def question(data: Cells) -> Finding:
     verdict = _any(parts)
     trend = stats.rank_trend(*(finals_by_size(data, task) for task in data.learnable()))
     statistics = (f"All tasks: {trend_text(trend)}", *lines(parts))
+    if one_seed(data):
+        sentence = f"{_change(data, found)}." if found else _answer(data, found, parts, verdict)
+        return Finding("question", CLAIM, "too little data", sentence, lines(parts), "effects")
     if verdict == "too little data" and trend.p.significant and trend.rho:
         direction = "rises" if trend.rho > 0 else "falls"
         sentence = (
@@ -74,11 +77,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
         return (
             "These data cannot say: it takes at least two batch sizes of a task that has something to learn."
         )
-    sizes = data.batch_sizes()
-    change = (
-        f"From batch size {min(sizes)} to {max(sizes)} the worst batch size has "
-        f"{_range([e.batch_size.ratio for e in found if e.batch_size])} the error of the best"
-    )
+    change = _change(data, found)
     if verdict == "too little data":
         return f"{change}, but these runs cannot tell that from the noise of seeds; more seeds would."
     if verdict == "not supported":
@@ -92,6 +91,14 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
     shown = named(parts, "supported")
     only = "" if len(shown) == len(parts) else f" (shown for {listed(shown)})"
     return f"Yes{only}. {change}."
+
+
+def _change(data: Cells, found: Sequence[Effects]) -> str:
+    sizes = data.batch_sizes()
+    return (
+        f"Of batch sizes {min(sizes)} to {max(sizes)} the worst ends with "
+        f"{_range([e.batch_size.ratio for e in found if e.batch_size])} the error of the best"
+    )
 
 
 def _range(factors: Sequence[float]) -> str:
@@ -182,7 +189,8 @@ def normalised(data: Cells) -> FigureContent | None:
         f"Mean over seeds after {data.epochs} epochs, divided by the MSE of the best constant predictor, "
         "the variance of the test labels: 1 is no better than a constant, 0 is perfect (1 \N{MINUS SIGN} "
         "R²). "
-        f"{seeds(flat)}.{why} {statuses(result for cell in flat for result in cell.results)}".strip(),
+        f"{seeds(flat)}.{why} {statuses(result for cell in flat for result in cell.results)} "
+        f"{beside_dead(flat)}".strip(),
         f"Lines of normalised test MSE against batch size, one per task. {ends(cells, 'normalised')}",
     )
 
@@ -194,6 +202,7 @@ def _normalised(axes: Axes, data: Cells, cells: Mapping[str, Sequence[Cell]]) ->
         colour, marker = style.task_kind(task, data.tasks)
         sizes = [cell.batch_size for cell in cells[task]]
         axes.plot(sizes, scale.place(line), color=colour, marker=marker, label=style.name(task))
+    medians_beside_dead(axes, scale, [cell for row in cells.values() for cell in row], measure="normalised")
     axes.axhline(1, label="best constant predictor", **REFERENCE_LINE)
     style.batch_axis(axes, data.batch_sizes())
     legend(axes)

@@ -27,11 +27,12 @@ def collapse(data: Cells) -> list[Finding]:
             f"above an MSE of {COLLAPSED:g}."
         )
         cells = data.cells(task)
-        lines = tuple(
+        sizes = (
             f"batch size {cell.batch_size}: {sum(value > COLLAPSED for value in cell.finals)} of "
             f"{len(cell.finals)}"
             for cell in cells
         )
+        lines = (f"All batch sizes: {above} of {len(finals)}", *sizes)
         claim = (
             paper.CLAIMS["median-not-zero"]
             if task == "median"

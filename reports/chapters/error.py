@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from bsr import paper, stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import finals_by_size
-from reports.cells import Cell, Cells, ended, ends, seeds, statuses
+from reports.cells import Cell, Cells, beside_dead, ended, ends, seeds, statuses
 from reports.chapter import Chapter, Figure, FigureContent, nothing_to_learn
 from reports.drawing import style
 from reports.drawing.legend import legend
-from reports.drawing.marks import MSE, stacked, titled
+from reports.drawing.marks import MSE, medians_beside_dead, stacked, titled
 from reports.drawing.panel import Panel
 from reports.table import Row, Table
 from reports.text import counted, listed
@@ -91,7 +91,9 @@ def _shape(task: str, row: dict[int, list[float]]) -> str:
 def _n(data: Cells) -> str:
     cells = [cell for task in data.learnable() for cell in data.cells(task)]
     one = max(len(cell.finals) for cell in cells) == 1
-    return f" ({seeds(cells)}{', which says nothing about the spread between seeds' if one else ''}.)"
+    dead = beside_dead(cells)
+    spread = ", which says nothing about the spread between seeds" if one else ""
+    return f"{f' {dead}' if dead else ''} ({seeds(cells)}{spread}.)"
 
 
 def best_batch_size(data: Cells) -> Finding:
@@ -117,10 +119,9 @@ def _best(task: str, cells: dict[int, list[float]]) -> Part:
         verdict = "not supported"
     elif all(inside) and not best.at_edge:
         verdict = "supported"
-    tied = listed(f"{size:g}" for size in best.tied)
-    return Part(
-        task, verdict, f"{task}: lowest at {best.level:g}; not told from it by these seeds: {tied}{edge}"
-    )
+    tied = listed(f"{size:g}" for size in best.tied if size != best.level)
+    others = f"not told from it by these seeds: {tied}" if tied else "every other is told from it"
+    return Part(task, verdict, f"{task}: lowest at {best.level:g}; {others}{edge}")
 
 
 def exponential(data: Cells) -> Finding:
@@ -181,10 +182,11 @@ def _per_task(
         Panel(titled(data, task), lambda axes, row=row: draw(axes, data, row), measure)  # type: ignore[misc]
         for task, row in cells.items()
     ]
-    count = seeds(cell for row in cells.values() for cell in row)
+    flat = [cell for row in cells.values() for cell in row]
+    count = seeds(flat)
     return FigureContent(
         panels,
-        f"{caption} {count}. {statuses(data.results())}".strip(),
+        f"{caption} {count}. {statuses(data.results())} {beside_dead(flat)}".strip(),
         f"{alternative}, a panel per task. {ends(cells)}",
     )
 
@@ -208,6 +210,7 @@ def _final_mse(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     colour, marker = style.task_kind(cells[0].task, data.tasks)
     axes.plot(sizes, scale.place(last), color=colour, marker=marker, label="last epoch")
     axes.plot(sizes, scale.place(lowest), color=colour, marker=marker, **_MINIMUM)
+    medians_beside_dead(axes, scale, cells)
     style.batch_axis(axes, data.batch_sizes())
     legend(axes)
 
@@ -236,11 +239,13 @@ def _each_seed(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
             low, high = scale.place([interval.low, interval.high])
             axes.vlines(beside, low, high, color=style.INK)
         axes.plot([beside], scale.place([fmean(cell.finals)]), marker, color=style.INK, markersize=5)
+    medians_beside_dead(axes, scale, cells, shift=1.1)
     style.batch_axis(axes, data.batch_sizes())
     line, label = ("-", "mean, 95% interval") if any(intervals.values()) else ("", "mean")
     seed = axes.plot([], [], ".", color=colour, alpha=0.55, label="one seed")
     mean = axes.plot([], [], marker, linestyle=line, color=style.INK, markersize=5, label=label)
-    legend(axes, handles=[*seed, *mean])
+    dead = [handle for handle in axes.get_legend_handles_labels()[0] if handle not in [*seed, *mean]]
+    legend(axes, handles=[*seed, *mean, *dead])
 
 
 def extremes(data: Cells) -> FigureContent | None:
@@ -331,6 +336,7 @@ def _errors_table(data: Cells) -> Table:
                     cell.batch_size,
                     len(cell.finals),
                     fmean(cell.finals),
+                    median(cell.finals),
                     interval and interval.low,
                     interval and interval.high,
                     min(cell.finals),
@@ -341,8 +347,8 @@ def _errors_table(data: Cells) -> Table:
                 )
             )
     header = (
-        "task", "batch size", "seeds", "mean MSE", "95% from", "95% to", "lowest seed", "highest seed",
-        "mean of minima over epochs", "normalised MSE", "status",
+        "task", "batch size", "seeds", "mean MSE", "median MSE", "95% from", "95% to", "lowest seed",
+        "highest seed", "mean of minima over epochs", "normalised MSE", "status",
     )  # fmt: skip
     note = "Test MSE after the last epoch, squared label units. Interval: bootstrap of the mean over seeds."
     return Table("errors", "Error per task and batch size", header, rows, note)

@@ -17,6 +17,7 @@ from reports.drawing.curves import draw_epochs
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots
 from reports.drawing.panel import Panel
+from reports.published import comparable
 from reports.text import listed, number, tick
 from reports.verdicts import Finding, judged, trend_text
 
@@ -58,9 +59,35 @@ def std_fluctuates(data: Cells, experiment: str) -> Finding | None:
         line += f"; {number(fmean(found[low]), 2)} at {low}, {number(fmean(found[high]), 2)} at {high}"
     swing_line = f"Largest difference between two epochs of a run: {number(max(swings), 3)}" if swings else ""
     statistics = tuple(line for line in (line, swing_line) if line)
+    if below := _below_published(data, cells):
+        sentence = f"{sentence} {below}"
     claim = paper.CLAIMS["std-fluctuates"] + f" At rate {rate}."
     figure = "std-at-0.01" if experiment == "std-at-0.01" else "convergence"
     return Finding(f"std-fluctuates-{experiment}", claim, verdict, sentence, statistics, figure)
+
+
+FAR_BELOW: Final = 0.5
+
+
+def _below_published(data: Cells, cells: Sequence[Cell]) -> str:
+    """Whether every batch size ends far below the study's single run at the same rate; empty if not."""
+    if not comparable(data):
+        return ""
+    rate = cells[0].results[0].run.learning_rate
+    known = {
+        curve.batch_size: curve.test_mse
+        for curve in paper.convergence()
+        if (curve.task, curve.learning_rate) == ("std", rate)
+    }
+    ratios = [
+        fmean(found) / known[cell.batch_size][-1]
+        for cell in cells
+        if cell.batch_size in known and (found := cell.at_epoch(len(known[cell.batch_size])))
+    ]
+    if not ratios or max(ratios) > FAR_BELOW:
+        return ""
+    span = f"{number(min(ratios), 2)} to {number(max(ratios), 2)}"
+    return f"These runs end far below the study's single ones at that rate: at {span} of their error."
 
 
 def std_at_001(data: Cells) -> FigureContent | None:

@@ -14,7 +14,7 @@ from bsr import stats
 from bsr.experiments import EXPERIMENTS
 from bsr.reading import Recording, RefusedError
 from reports.cells import Cells
-from reports.compare.guards import check_comparable, nothing_shared
+from reports.compare.guards import check_comparable, nothing_shared, one_measurement
 from reports.compare.pairs import Pair
 from reports.compare.series import Series, commit_of, named, series_of
 from reports.text import listed, printable
@@ -64,7 +64,7 @@ def compare(
     pairs = {name: list(_pairs(series, name, margin)) for name in EXPERIMENTS}
     shared = [name for name, members in pairs.items() if any(not pair.within_one_file for pair in members)]
     if not shared:
-        raise nothing_shared(files)
+        raise one_measurement(files) or nothing_shared(files)
     return Comparison(
         files=tuple(files),
         series=tuple(series),

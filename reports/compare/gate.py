@@ -1,7 +1,8 @@
 """The gate: `--fail-on "mse:20%"` and `--fail-on "time:20%"`, so that a CI can guard error and time.
 
 A limit fails only where a series is worse by more than its threshold and the runs support that it is worse at
-all: the ratio, pooled over cells, is beyond the threshold, and its 95% interval excludes no change.
+all: the ratio, pooled over cells, is beyond the threshold, and its 95% interval excludes no change. With
+fewer than three runs per cell and side a busy machine alone would decide, so then it cannot tell.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from reports.compare.words import bounds, cells
 from reports.text import listed, number, printable
 
 Measure = Literal["mse", "time"]
+FEWEST: Final = 3
+"""Runs per cell and side, below which a limit cannot be judged."""
 _PERCENT: Final = r"\s*([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*%\s*"
 _EXPRESSION: Final = re.compile(rf"\s*(mse|time)\s*:{_PERCENT}", re.ASCII)
 _NAMES: Final[dict[Measure, str]] = {"mse": "final MSE", "time": "training time"}
@@ -39,7 +42,7 @@ class Limit:
 class Judgement:
     """What a limit says of a pair of series."""
 
-    failed: bool
+    outcome: Literal["passed", "failed", "cannot tell"]
     message: str
 
 
@@ -84,14 +87,21 @@ def _measured(pair: Pair, limit: Limit) -> stats.Comparison:
 
 
 def _judged(limit: Limit, pair: Pair, compared: stats.Comparison) -> Judgement:
-    failed = compared.worse_by(limit.threshold)
+    outcome: Literal["passed", "failed", "cannot tell"] = "cannot tell"
+    if compared.ratio is not None and compared.replicates >= FEWEST:
+        outcome = "failed" if compared.worse_by(limit.threshold) else "passed"
+    too_few = ""
+    if outcome == "cannot tell" and compared.ratio is not None:
+        too_few = (
+            f"; it takes {FEWEST} runs per cell and side, here {compared.replicates:.3g}: --bsr-runs {FEWEST}"
+        )
     said = _change(limit, compared) if compared.ratio is not None else f"cannot be told: {compared.p.reason}"
     across = f"; across {listed(pair.across)}" if pair.across else ""
     unfinished = "".join(f"; {words}" for words in pair.unfinished)
     return Judgement(
-        failed,
-        f"{'failed' if failed else 'passed'} {limit}: {_NAMES[limit.measure]} of {pair.second.label} against "
-        f"{pair.first.label} {said}{across}{unfinished}",
+        outcome,
+        f"{outcome} {limit}: {_NAMES[limit.measure]} of {pair.second.label} against "
+        f"{pair.first.label} {said}{too_few}{across}{unfinished}",
     )
 
 

@@ -8,7 +8,7 @@ from bsr.experiments import EXPERIMENTS
 from bsr.reading import RefusedError
 from bsr.run import RUN_FIELDS, Run
 from reports.cells import Cells
-from reports.text import listed, printable
+from reports.text import counted, listed, printable
 
 
 def check_comparable(first: Cells, second: Cells) -> None:
@@ -67,6 +67,20 @@ def _values(shared: Shared, field: str) -> Iterator[tuple[str, object, object]]:
         if field not in {"task", "batch_size", "seed", *EXPERIMENTS[name].varies}:
             first, second = (getattr(run, field) for run in runs)
             yield f"task {task} in {name}" if several else f"task {task}", first, second
+
+
+def one_measurement(files: Sequence[Cells]) -> RefusedError | None:
+    """Where the files hold the same runs bit for bit, so that there is one measurement and no second."""
+    first, others = files[0], files[1:]
+    known = {result.run.key: result for result in first.all_results if result.finished_at}
+    copies = sum(known.get(result.run.key) == result for data in others for result in data.all_results)
+    if not copies:
+        return None
+    names = listed(printable(str(data.recording.path)) for data in files)
+    return RefusedError(
+        f"expected two measurements, got one: {names} share {counted(copies, 'run')} bit for bit, times too; "
+        "record the second one anew"
+    )
 
 
 def nothing_shared(files: Sequence[Cells]) -> RefusedError:

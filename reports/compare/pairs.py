@@ -28,7 +28,22 @@ class Pair:
 
     @cached_property
     def _sides(self) -> tuple[RunsByCell, RunsByCell]:
-        return self.first.cells(self.experiment), self.second.cells(self.experiment)
+        """Without what both hold bit for bit: a copy of a measurement is no second one."""
+        sides = self.first.cells(self.experiment), self.second.cells(self.experiment)
+        return tuple(_without(side, self.copies) for side in sides)  # type: ignore[return-value]
+
+    @cached_property
+    def copies(self) -> frozenset[str]:
+        """Keys of the Runs whose Results, times and all, are the same on both sides."""
+        if self.within_one_file:
+            return frozenset()
+        first, second = (
+            {key: result for runs in side.cells(self.experiment).values() for key, result in runs.items()}
+            for side in (self.first, self.second)
+        )
+        return frozenset(
+            key for key, result in first.items() if result.finished_at and second.get(key) == result
+        )
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -130,6 +145,9 @@ class Pair:
     def left_out(self) -> tuple[str, ...]:
         """What only one side has, what has no final MSE, and what is in no verdict on the error."""
         said = [*self._missing_cells(), *self._missing_seeds(), *self.unfinished]
+        if self.copies:
+            runs = counted(len(self.copies), "run")
+            said.append(f"{runs} that both files hold bit for bit, times too: one measurement, not two")
         degenerate = [task for task in self.tasks if task in self.degenerate]
         if degenerate:
             said.append(f"{listed(degenerate)}, whose labels are all the same, in no verdict on the error")
@@ -173,6 +191,13 @@ class Pair:
                 runs = counted(statuses.total(), "run")
                 said.append(f"{runs} of {series.label} without a final MSE ({what})")
         return said
+
+
+def _without(side: RunsByCell, keys: Collection[str]) -> RunsByCell:
+    kept = {
+        cell: {key: result for key, result in runs.items() if key not in keys} for cell, runs in side.items()
+    }
+    return {cell: runs for cell, runs in kept.items() if runs}
 
 
 def final_mse(result: Result) -> list[float]:

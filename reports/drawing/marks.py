@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -46,6 +47,25 @@ def band(
     if max(map(len, columns), default=0) > 1:
         low, high = scale.place(map(min, columns)), scale.place(map(max, columns))
         axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def medians_beside_dead(
+    axes: Axes, scale: style.LogScale, cells: Sequence[Cell], shift: float = 1.0, measure: str = "finals"
+) -> None:
+    """A hollow diamond at the median of each cell with dead runs, whose mean they pull up."""
+    dead = [cell for cell in cells if cell.dead]
+    if dead:
+        heights = scale.place([median(getattr(cell, measure)) for cell in dead])
+        places = [cell.batch_size * shift for cell in dead]
+        axes.plot(
+            places,
+            heights,
+            "D",
+            color=style.INK,
+            markersize=5,
+            fillstyle="none",
+            label="median beside dead runs",
+        )
 
 
 def epoch_axis(axes: Axes, first: int, last: int) -> None:

@@ -1,8 +1,4 @@
 "use strict";
-// Paper cannot unfold: what stands behind each finding is shown there.
-addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll(".finding details")) details.open = true;
-});
 // Sorting: each column head holds a button; empty cells come last, whichever way it is sorted.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
