@@ -6,6 +6,7 @@ Here its workers are checked before they are trusted, and each trains one Run at
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import uuid
@@ -125,6 +126,7 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         ) from error
     try:
         if address != "local":
+            _knock(address)
             return Client(address, timeout=CONNECT_SECONDS, set_as_default=False), None
         started = LocalCluster(
             n_workers=usable_cores(), threads_per_worker=1, processes=True, dashboard_address=":0"
@@ -132,9 +134,27 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         return Client(started, set_as_default=False), started
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
-            f"expected a Dask scheduler at {address!r}, got {error or type(error).__name__}; "
+            f"expected a Dask scheduler at {address!r}, got {str(error) or 'something else that listens there'}; "
             "start one with: dask scheduler, or use --bsr-dask local"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See that a scheduler answers: a client that waits for one in vain neither gives up nor lets go.
+
+    Raises OSError, TimeoutError, and ValueError for what is no address.
+    """
+    from distributed.comm import connect as open_comm  # noqa: PLC0415
+    from distributed.security import Security  # noqa: PLC0415
+
+    async def knock() -> None:
+        arguments = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(
+            open_comm(address, timeout=CONNECT_SECONDS, **arguments), CONNECT_SECONDS + 1
+        )
+        comm.abort()
+
+    asyncio.run(knock())
 
 
 def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:

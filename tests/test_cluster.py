@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import wait
 from dataclasses import replace
@@ -11,7 +12,16 @@ from dataclasses import replace
 import pytest
 
 import bsr
-from bsr.cluster import Cluster, ClusterError, Identity, UnlikeWorkerError, check, compute_on_worker, identify
+from bsr.cluster import (
+    Cluster,
+    ClusterError,
+    Identity,
+    UnlikeWorkerError,
+    check,
+    compute_on_worker,
+    connect,
+    identify,
+)
 from bsr.executors import compute
 from bsr.experiments import PRESETS, batch_size
 from bsr.run import Execution, Run
@@ -130,3 +140,12 @@ def test_a_worker_that_came_later_and_differs_does_not_train() -> None:
 
 def _tiny() -> Run:
     return replace(RUNS[1], train_images=256, epochs=1)
+
+
+def test_something_else_that_listens_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    monkeypatch.setattr("bsr.cluster.CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="got something else that listens there; start one with: dask"):
+            connect(address)

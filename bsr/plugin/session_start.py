@@ -21,7 +21,7 @@ from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import RUN, State, state
 from bsr.run import Execution, Run
 
-WAITED_FOR: Final = (
+COMPILING: Final = (
     "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
 )
 
@@ -70,7 +70,8 @@ def _session(
     """The Session with its journal open, its executor ready, and what is resumed taken over."""
     history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
     warned = state(config).notes
-    with checks.telling(config, WAITED_FOR):
+    waited_for = f"waiting for the Dask scheduler at {options.dask}" if options.dask else COMPILING
+    with checks.telling(config, waited_for):
         from bsr.executors import noted_warnings  # noqa: PLC0415 - loads torch
 
         with noted_warnings(warned):

@@ -25,6 +25,8 @@ FEWEST_FOR_A_MEAN: Final = 5
 """The bootstrap of fewer cannot reach far enough; see mean_interval."""
 FEWEST_FOR_AN_INTERVAL: Final = 3
 """In each of several cells, whose spreads are pooled; two values have one degree of freedom."""
+MOST_AT_ONCE: Final = 4_000_000
+"""Values of rearranged data that are held at once: what a larger study needs does not grow with it."""
 EXACT_UP_TO: Final = 8
 """8! = 40,320 arrangements are counted one by one; more values are permuted at random."""
 
@@ -218,12 +220,16 @@ def permutation_p(
     if len(blocks) == 1 and len(values) <= EXACT_UP_TO:
         arrangements = values[np.array(list(itertools.permutations(range(len(values)))))]
         return PValue(float(np.mean(np.abs(statistic(arrangements)) >= observed)), exact=True)
-    hits = int(np.sum(np.abs(statistic(shuffled(values, blocks, resamples))) >= observed))
+    rng, hits, left = generator(), 0, resamples
+    at_once = max(1, MOST_AT_ONCE // len(values))
+    while left:
+        rows = min(left, at_once)
+        hits += int(np.sum(np.abs(statistic(shuffled(values, blocks, rows, rng))) >= observed))
+        left -= rows
     return PValue((hits + 1) / (resamples + 1))
 
 
-def shuffled(values: Array, blocks: Sequence[int], resamples: int) -> Array:
+def shuffled(values: Array, blocks: Sequence[int], resamples: int, rng: np.random.Generator) -> Array:
     """[resamples, n]: the values permuted at random within consecutive blocks of the given lengths."""
-    rng = generator()
     parts = np.split(values, np.cumsum(blocks)[:-1])
     return np.hstack([rng.permuted(np.tile(part, (resamples, 1)), axis=1) for part in parts])

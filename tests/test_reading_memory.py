@@ -1,0 +1,100 @@
+"""What a report costs in memory, whatever it is given: at most 600 MB, interpreter and libraries too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import synthetic
+from bsr.experiments import MOST_BYTES, Grid
+from bsr.reading.json_file import MOST_PARTS
+from plugin_support import REPOSITORY
+
+MOST: int = 600 * 2**20
+
+
+def filled(unit: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
+    """As much of it as a file may have."""
+    room = MOST_BYTES - len(before) - len(after)
+    return before + unit * (room // len(unit)) + after
+
+
+def study(folder: Path) -> bytes:
+    """As many runs as a session may plan."""
+    path = folder / "study.json"
+    path.write_text(json.dumps(synthetic.document(synthetic.session(grid=Grid(runs=249)))))
+    return path.read_bytes()
+
+
+def many(part: bytes, unit: bytes) -> bytes:
+    """As many of a part as a file may have, each in a unit."""
+    return b'{"benchmarks":[' + unit * (MOST_PARTS[part] // unit.count(part) - 10) + b"0]}"
+
+
+CORPUS = {
+    "brackets": lambda: filled(b"["),
+    "quotes": lambda: filled(b'"'),
+    "empty strings": lambda: filled(b'"",', b'{"benchmarks":[', b'""]}'),
+    "short strings": lambda: filled(b'"abc",', b'{"benchmarks":[', b'""]}'),
+    "numbers": lambda: filled(b"1.5,", b'{"benchmarks":[', b"1]}"),
+    "integers": lambda: filled(b"1234567,", b'{"benchmarks":[', b"1]}"),
+    "empty objects": lambda: filled(b"{},", b'{"benchmarks":[', b"{}]}"),
+    "objects": lambda: filled(b'{"a":1},', b'{"benchmarks":[', b"{}]}"),
+    "one string": lambda: filled(b"a", b'{"benchmarks":["', b'"]}'),
+    "wide characters": lambda: filled("\U0001f600".encode(), b'{"benchmarks":["', b'"]}'),
+    "escapes": lambda: filled(b"\\\\", b'{"benchmarks":["', b'"]}'),
+    "spaces": lambda: filled(b" ", b"{", b'"benchmarks":[]}'),
+    "zeros": lambda: filled(b"\0"),
+    "digits": lambda: filled(b"1", b'{"benchmarks":[', b"]}"),
+    "most numbers": lambda: many(b",", b"-1.234567,"),
+    "most strings": lambda: many(b'"', b'"abcdefghijkl",'),
+    "most objects": lambda: many(b"{", b'{"abcdefgh":{"ijklmnop":[1.5]}},'),
+    "most lists": lambda: many(b"[", b"[[1.5]],"),
+    "too large": lambda: b"[" * (MOST_BYTES + 1),
+}
+
+
+def peak_of_a_report(path: Path) -> tuple[int, str]:
+    """Bytes resident at most, and what it said."""
+    code = (  # POSIX alone can tell
+        "import resource, sys; from reports.__main__ import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(done.stdout.splitlines()[-1]) * unit, done.stdout + done.stderr
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose large files go at once."""
+    yield tmp_path
+    for path in tmp_path.glob("*.json"):
+        path.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*CORPUS, "study"])
+def test_a_report_takes_at_most_600_mb(room: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = room / "run.json"
+    path.write_bytes(study(room) if kind == "study" else CORPUS[kind]())
+    peak, said = peak_of_a_report(path)
+    with capsys.disabled():
+        print(f"\n{kind}: {path.stat().st_size / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB")
+    assert peak <= MOST
+    assert ("error: " in said) == (kind != "study")
