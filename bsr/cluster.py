@@ -133,8 +133,9 @@ def connect(address: str) -> tuple[Client, LocalCluster | None]:
         )
         return Client(started, set_as_default=False), started
     except (OSError, ValueError, TimeoutError) as error:
+        got = str(error) or "something else that listens there"
         raise ClusterError(
-            f"expected a Dask scheduler at {address!r}, got {str(error) or 'something else that listens there'}; "
+            f"expected a Dask scheduler at {address!r}, got {got}; "
             "start one with: dask scheduler, or use --bsr-dask local"
         ) from error
 
@@ -144,7 +145,7 @@ def _knock(address: str) -> None:
 
     Raises OSError, TimeoutError, and ValueError for what is no address.
     """
-    from distributed.comm import connect as open_comm  # noqa: PLC0415
+    from distributed.comm.core import connect as open_comm  # noqa: PLC0415
     from distributed.security import Security  # noqa: PLC0415
 
     async def knock() -> None:

@@ -256,7 +256,8 @@ class Result:
         """Under which circumstances it was timed; times of different modes never share a series."""
         if self.cohort > 1:
             return f"amortised over {self.cohort}"
-        return f"beside {self.beside}" if self.beside else "alone"
+        others = "1 other run" if self.beside == 1 else f"{self.beside} other runs"
+        return f"in parallel with {others}" if self.beside else "alone"
 
 
 def _check_name(what: str, value: object) -> None:

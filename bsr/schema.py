@@ -7,10 +7,14 @@ pytest-benchmark's own document holds the cases that have a measured time; this 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bsr.experiments import LOG_GRID
 from bsr.run import SCHEMA, Result
+from bsr.strict_json import plain
+
+MOST_VALUES: Final = 20_000_000
+"""In a whole record: more than the largest plan's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,22 @@ class SessionRecord:
     cases: tuple[Case, ...]
     labels: tuple[LabelDistribution, ...] = ()
     harness: tuple[HarnessTiming, ...] = ()
+
+
+def plain_record(record: SessionRecord) -> dict[str, Any]:
+    """The session as plain values, each Result with what follows from it: `final_mse`, `normalised_mse`.
+
+    They stand beside the status, since the last MSE of a run that diverged or failed is no final one.
+    """
+    made: dict[str, Any] = plain(record, most=MOST_VALUES)
+    for case, said in zip(record.cases, made["cases"], strict=True):
+        said["result"] |= derived(case.result)
+    return made
+
+
+def derived(result: Result) -> dict[str, float | None]:
+    """What a record says of a Result although it follows from the rest of it."""
+    return {"final_mse": result.final_mse, "normalised_mse": result.normalised_mse}
 
 
 def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, Any]:

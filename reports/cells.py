@@ -28,7 +28,7 @@ class Timing:
     engine: str
     threads: int
     mode: str
-    """`alone`, `beside N` or `amortised over N`."""
+    """`alone`, `in parallel with N other runs` or `amortised over N`."""
     kernel: str = ""
     """Digest of the engine's own kernel; two are two series."""
 

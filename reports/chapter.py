@@ -79,7 +79,7 @@ def nothing_to_learn(data: Cells, name: str) -> Finding:
     options = "--bsr-experiments batch-size --bsr-tasks mean,std,var"
     line = f"Measure it: {measure_command(data, options)}"
     sentence = "Not measured here: no final error of a task that has something to learn."
-    return Finding(name, paper.CLAIMS[name], "too little data", sentence, (line,), options=options)
+    return Finding(name, paper.CLAIMS[name], "cannot tell", sentence, (line,), options=options)
 
 
 def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
@@ -88,4 +88,4 @@ def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
     options = f"--bsr-experiments {experiment}" + (" --bsr-tasks std" if experiment == "batch-size" else "")
     line = f"Measure it: {measure_command(data, options)}"
     sentence = f"Not measured here: the experiment {experiment}."
-    return Finding(f"{name}-{experiment}", claim, "too little data", sentence, (line,), options=options)
+    return Finding(f"{name}-{experiment}", claim, "cannot tell", sentence, (line,), options=options)

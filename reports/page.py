@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bsr import paper
 from bsr.run import FINISHED
-from reports.cells import Cells, one_seed
+from reports.cells import Cells, ending, one_seed
 from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
 from reports.compare.figures import SECTION as COMPARISON
@@ -31,9 +31,9 @@ MOST_ROWS: Final = 2_000
 MOST_PRINTED: Final = 60
 """Rows of a table on paper; longer ones are in their CSV files alone."""
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_BADGES: Final = {"same": "supported", "different": "not-supported", "cannot tell": ""}
+_BADGES: Final = {"same": "shown", "different": "not-shown", "cannot tell": ""}
 """Of a comparison's verdict, in the colours of the findings."""
-_MARKS: Final = {"supported": "✓", "not supported": "✗", "too little data": "?"}
+_MARKS: Final = {"shown": "✓", "not shown": "✗", "cannot tell": "?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def render(
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     session = data.session
     measured = [one for one in (*findings.learning, *findings.degenerate) if not one.options]
-    unjudged = [one for one in measured if one_seed(data) or one.verdict == "too little data"]
+    unjudged = [one for one in measured if one_seed(data) or one.verdict == "cannot tell"]
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
         source=data.recording.path.name,
@@ -131,13 +131,14 @@ def summary(data: Cells) -> str:
 
 def unfinished(data: Cells) -> str:
     """How many cases have no final MSE, and why; empty if none."""
-    lost = Counter(result.status for result in data.all_results if result.final_mse is None)
+    lost = Counter(ending(result) for result in data.all_results if result.final_mse is None)
     if not lost:
         return ""
-    why = listed(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(lost.items()))
-    open_ = sum(count for status, count in lost.items() if status not in FINISHED)
+    why = listed(f"{count:,} {how}" for how, count in sorted(lost.items()))
+    open_ = any(result.status not in FINISHED for result in data.all_results)
     again = " The command below with --bsr-resume would go on from here." if open_ else ""
-    return f"Without a final MSE, listed in the tables and in no statistic: {why}.{again}"
+    runs = counted(lost.total(), "run")
+    return f"{runs} without a final MSE ({why}): in the tables, left out of all statistics.{again}"
 
 
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:

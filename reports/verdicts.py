@@ -10,7 +10,7 @@ from bsr import stats
 from bsr.run import Result
 from reports.text import counted, listed, number
 
-Verdict = Literal["supported", "not supported", "too little data"]
+Verdict = Literal["shown", "not shown", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,18 @@ class Part:
 
 
 def judged(p: stats.PValue, *, agrees: bool) -> Verdict:
-    """Supported by a significant statistic in the claim's direction; too little data where there is no p."""
+    """Shown by a significant statistic in the claim's direction; cannot tell where there is no p."""
     if p.value is None:
-        return "too little data"
-    return "supported" if p.significant and agrees else "not supported"
+        return "cannot tell"
+    return "shown" if p.significant and agrees else "not shown"
 
 
 def together(parts: Sequence[Part]) -> Verdict:
-    """One verdict on all parts: supported where every part that can tell supports it, and some part can."""
+    """One verdict on all parts: shown where every part that can tell shows it, and some part can."""
     verdicts = {part.verdict for part in parts}
-    if "not supported" in verdicts:
-        return "not supported"
-    return "supported" if "supported" in verdicts else "too little data"
+    if "not shown" in verdicts:
+        return "not shown"
+    return "shown" if "shown" in verdicts else "cannot tell"
 
 
 def named(parts: Iterable[Part], verdict: Verdict) -> list[str]:
@@ -79,11 +79,11 @@ def lines(parts: Iterable[Part]) -> tuple[str, ...]:
 
 
 def where(parts: Sequence[Part]) -> str:
-    """For which parts a verdict holds, if not for all: ` (shown for std; too little data for mean)`."""
+    """For which parts a verdict holds, if not for all: ` (shown for std; cannot tell for mean)`."""
     words: dict[Verdict, str] = {
-        "supported": "shown for",
-        "not supported": "not shown for",
-        "too little data": "too little data for",
+        "shown": "shown for",
+        "not shown": "not shown for",
+        "cannot tell": "cannot tell for",
     }
     said = [
         f"{word} {listed(named(parts, verdict))}" for verdict, word in words.items() if named(parts, verdict)

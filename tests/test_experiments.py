@@ -151,7 +151,7 @@ def test_nothing_trained_has_no_throughput() -> None:
     ("circumstances", "timing"),
     [
         ({}, "alone"),
-        ({"beside": 1}, "beside 1"),
+        ({"beside": 1}, "in parallel with 1 other run"),
         ({"cohort": 8}, "amortised over 8"),
         ({"cohort": 8, "beside": 1}, "amortised over 8"),
     ],

@@ -223,9 +223,15 @@ def test_series_are_compared_with_those_that_were_timed_alike() -> None:
 def test_a_ratio_across_engines_and_modes_says_so() -> None:
     other = synthetic.session(grid=SMALL, circumstances={"engine": "native", "beside": 1})
     pair = pair_of(studies(), other)
-    assert pair.across == ("engines (native against eager)", "timing modes (beside 1 against alone)")
+    assert pair.across == (
+        "engines (native against eager)",
+        "timing modes (in parallel with 1 other run against alone)",
+    )
     said = statement(pair).speed
-    assert "across engines (native against eager) and timing modes (beside 1 against alone)" in said
+    assert (
+        "across engines (native against eager) and timing modes (in parallel with 1 other run against alone)"
+        in said
+    )
 
 
 def test_two_kernels_of_one_engine_are_two_series_with_names_that_say_so() -> None:

@@ -215,11 +215,14 @@ def test_times_of_different_circumstances_never_share_a_line() -> None:
     )
     (axes, _) = [axes_of(panel)[0] for panel in drawn("speed", both).panels]
     names = [str(line.get_label()) for line in axes.lines if not str(line.get_label()).startswith("_")]
-    assert names == ["eager, 2 threads, alone", "native, 1 thread, beside 1"]
+    assert names == ["eager, 2 threads, alone", "native, 1 thread, in parallel with 1 other run"]
     assert len(drawn("mse-against-seconds", both).panels) == 2
     assert len(drawn("time-to-converge", both).panels) == 4
     for name in ("speed", "mse-against-seconds", "time-to-converge"):
-        assert "eager, 2 threads, alone and native, 1 thread, beside 1" in drawn(name, both).caption
+        assert (
+            "eager, 2 threads, alone and native, 1 thread, in parallel with 1 other run"
+            in drawn(name, both).caption
+        )
 
 
 def test_a_final_error_counts_whatever_its_status_with_the_number_beside() -> None:

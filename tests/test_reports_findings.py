@@ -61,11 +61,11 @@ def valley(run: Run) -> float:
 
 def test_a_planted_rise_is_found_and_the_question_answered() -> None:
     found = of(synthetic.session(grid=GRID, circumstances=planted(rising)))
-    assert found.answer.verdict == "supported"
+    assert found.answer.verdict == "shown"
     assert found.answer.sentence.startswith("Yes. Of batch sizes 2 to 2048 the worst ends with ")
     assert "one seed's noise is 1." in found.answer.sentence
     higher = one(found, "higher-error")
-    assert (higher.verdict, higher.statistics[0].split(",")[1]) == ("supported", " p = 0.0001")
+    assert (higher.verdict, higher.statistics[0].split(",")[1]) == ("shown", " p = 0.0001")
     assert "n = 8 seeds per batch size" in higher.sentence
 
 
@@ -84,26 +84,26 @@ def test_a_run_that_was_cut_short_does_not_keep_the_others_from_being_ordered() 
         return {"test_mse": curve[:cut], "test_mae": curve[:cut]}
 
     found = of(synthetic.session(grid=GRID, disturb=one_too_long, circumstances=later))
-    assert one(found, "slower-convergence-epochs").verdict == "supported"
+    assert one(found, "slower-convergence-epochs").verdict == "shown"
 
 
 def test_what_does_not_follow_the_batch_size_is_not_claimed_and_not_denied() -> None:
     found = of(synthetic.session(grid=GRID, circumstances=planted(flat)))
-    assert found.answer.verdict == "not supported"
+    assert found.answer.verdict == "not shown"
     assert "no evidence that there is no effect" in found.answer.sentence
-    assert one(found, "higher-error").verdict == "not supported"
+    assert one(found, "higher-error").verdict == "not shown"
 
 
 def test_a_valley_is_no_simple_rise_and_its_turning_points_are_named() -> None:
     higher = one(of(synthetic.session(grid=GRID, circumstances=planted(valley))), "higher-error")
-    assert higher.verdict == "not supported"
+    assert higher.verdict == "not shown"
     assert "it falls up to 32 (mean), 32 (std) and 32 (var), then rises" in higher.sentence
 
 
 def test_the_best_batch_size_of_a_valley_is_within_the_claimed_range() -> None:
     best = one(of(synthetic.session(grid=GRID, circumstances=planted(valley, 0.1))), "best-batch-size")
     assert (best.verdict, best.sentence) == (
-        "supported",
+        "shown",
         "Mean: lowest at 32; std: lowest at 32; var: lowest at 32.",
     )
 
@@ -111,13 +111,13 @@ def test_the_best_batch_size_of_a_valley_is_within_the_claimed_range() -> None:
 def test_a_best_batch_size_at_the_edge_of_the_grid_is_flagged() -> None:
     grid = Grid(tasks=("mean",), batch_sizes=(16, 32, 256, 1024), runs=8, epochs=4)
     best = one(of(synthetic.session(grid=grid, circumstances=planted(rising, 0.02))), "best-batch-size")
-    assert best.verdict == "too little data"
+    assert best.verdict == "cannot tell"
     assert "at the edge of what was measured" in best.statistics[0]
 
 
 @pytest.mark.parametrize(
     ("law", "verdict"),
-    [(lambda run: math.exp(run.batch_size / 400), "supported"), (rising, "not supported")],
+    [(lambda run: math.exp(run.batch_size / 400), "shown"), (rising, "not shown")],
     ids=["exponential", "power"],
 )
 def test_the_law_of_growth_is_told(law: Callable[[Run], float], verdict: str) -> None:
@@ -135,9 +135,9 @@ def test_one_seed_carries_a_rank_correlation_and_nothing_about_seeds() -> None:
         found.answer.sentence
         == "Of batch sizes 16 to 1024 the worst ends with 2.3 times the error of the best."
     )
-    assert found.answer.verdict == "too little data"
-    assert one(found, "asymmetry").verdict == "too little data"
-    assert one(found, "best-batch-size").verdict == "too little data"
+    assert found.answer.verdict == "cannot tell"
+    assert one(found, "asymmetry").verdict == "cannot tell"
+    assert one(found, "best-batch-size").verdict == "cannot tell"
 
 
 def test_one_batch_size_answers_nothing_about_batch_sizes() -> None:
@@ -150,7 +150,7 @@ def test_one_batch_size_answers_nothing_about_batch_sizes() -> None:
         "less-time",
         "slower-convergence-epochs",
     )
-    assert {one(found, name).verdict for name in names} == {"too little data"}
+    assert {one(found, name).verdict for name in names} == {"cannot tell"}
 
 
 def test_a_degenerate_task_is_explained_last_and_supports_no_verdict_about_learning() -> None:
@@ -178,7 +178,7 @@ def test_models_that_do_not_collapse_are_counted() -> None:
     grid = Grid(tasks=("median",), batch_sizes=(16, 32), runs=4, epochs=2)
     (finding,) = of(synthetic.session(grid=grid, circumstances=collapse)).degenerate
     assert "4 of 8 models stay above an MSE of 0.001" in finding.sentence
-    assert finding.verdict == "supported"
+    assert finding.verdict == "shown"
     assert finding.statistics == (
         "All batch sizes: 4 of 8",
         "batch size 16: 2 of 4",
@@ -188,9 +188,7 @@ def test_models_that_do_not_collapse_are_counted() -> None:
 
 def test_only_a_degenerate_task_leaves_every_conclusion_about_learning_open() -> None:
     found = of(synthetic.session(grid=Grid(tasks=("median",), runs=3, epochs=4)))
-    assert {finding.verdict for finding in found.learning if finding.name != "less-time"} == {
-        "too little data"
-    }
+    assert {finding.verdict for finding in found.learning if finding.name != "less-time"} == {"cannot tell"}
 
 
 def test_less_time_is_judged_within_each_way_of_timing() -> None:
@@ -203,9 +201,9 @@ def test_less_time_is_judged_within_each_way_of_timing() -> None:
     )
     assert [line.partition(":")[0] for line in less.statistics] == [
         "eager, 2 threads, alone",
-        "eager, 2 threads, beside 3",
+        "eager, 2 threads, in parallel with 3 other runs",
     ]
-    assert less.verdict == "supported"
+    assert less.verdict == "shown"
 
 
 def test_a_difference_in_time_that_drift_explains_is_none() -> None:
@@ -214,7 +212,7 @@ def test_a_difference_in_time_that_drift_explains_is_none() -> None:
 
     grid = Grid(tasks=("mean", "std"), runs=4, epochs=4)
     less = one(of(synthetic.session(grid=grid, circumstances=drifting)), "less-time")
-    assert less.verdict == "not supported"
+    assert less.verdict == "not shown"
     assert "1.01 times as fast at 1024 as at 16" in less.sentence
     assert "p = 0.0001" in less.statistics[0]
     assert less.statistics[0].endswith("less than 1.05-fold is no more than a machine drifts in an hour")
@@ -228,8 +226,8 @@ def test_slower_convergence_in_epochs_is_found_and_steps_are_not_claimed() -> No
 
     grid = Grid(tasks=("mean",), batch_sizes=(2, 16, 128, 1024), runs=4, epochs=6)
     found = of(synthetic.session(grid=grid, circumstances=later))
-    assert one(found, "slower-convergence-epochs").verdict == "supported"
-    assert one(found, "slower-convergence-steps").verdict == "not supported"
+    assert one(found, "slower-convergence-epochs").verdict == "shown"
+    assert one(found, "slower-convergence-steps").verdict == "not shown"
 
 
 def test_fluctuation_is_judged_at_each_rate() -> None:
@@ -241,13 +239,13 @@ def test_fluctuation_is_judged_at_each_rate() -> None:
 
     grid = Grid(tasks=("std",), runs=6, epochs=10)
     found = of(synthetic.session(("batch-size", "std-at-0.01"), grid, circumstances=shaky))
-    assert one(found, "std-fluctuates-std-at-0.01").verdict == "supported"
-    assert one(found, "std-fluctuates-batch-size").verdict == "not supported"
+    assert one(found, "std-fluctuates-std-at-0.01").verdict == "shown"
+    assert one(found, "std-fluctuates-batch-size").verdict == "not shown"
 
 
 def test_adam_is_compared_with_sgd_each_at_its_best_rate() -> None:
     adam = one(of(synthetic.session(("optimiser",), Grid(runs=8, epochs=4))), "adam")
-    assert adam.verdict == "supported"
+    assert adam.verdict == "shown"
     assert "Adam at 0.001 against SGD at 10⁻" in adam.statistics[0]
     assert "8 pairs" in adam.statistics[0]
     assert "SGD 32 of 72" in adam.statistics[1]
@@ -258,12 +256,12 @@ def test_an_optimiser_that_always_diverged_is_reported_and_not_compared() -> Non
         return "diverged" if run.optimiser == "sgd" else "ok"
 
     adam = one(of(synthetic.session(("optimiser",), Grid(runs=3, epochs=4), diverges)), "adam")
-    assert adam.verdict == "too little data"
+    assert adam.verdict == "cannot tell"
     assert "one of them has no run with a final MSE" in adam.sentence
     assert "SGD 27 of 27" in adam.statistics[0]
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.6, "supported"), (1.0, "not supported")])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.6, "shown"), (1.0, "not shown")])
 def test_the_losses_are_compared_on_both_measures(factor: float, verdict: str) -> None:
     def end(run: Run) -> float:
         return factor if run.loss == "mae" else 1.0
@@ -276,7 +274,7 @@ def test_the_losses_are_compared_on_both_measures(factor: float, verdict: str) -
     assert sum("test MAE" in line for line in loss.statistics) == 3
 
 
-@pytest.mark.parametrize(("turn", "verdict"), [(1, "supported"), (-1, "not supported")])
+@pytest.mark.parametrize(("turn", "verdict"), [(1, "shown"), (-1, "not shown")])
 def test_longer_training_is_judged_by_the_same_runs(turn: int, verdict: str) -> None:
     def bent(run: Run) -> dict[str, Any]:
         noise = np.random.default_rng(int(run.key, 16)).lognormal(0, 0.05, run.epochs + 1)
@@ -291,14 +289,14 @@ def test_longer_training_is_judged_by_the_same_runs(turn: int, verdict: str) -> 
 
 def test_seeds_that_reach_upwards_are_told_by_their_cells() -> None:
     spread = one(of(synthetic.session(grid=GRID, circumstances=planted(flat, 0.8))), "asymmetry")
-    assert spread.verdict == "supported"
+    assert spread.verdict == "shown"
     assert "of 18 cells" in spread.sentence
 
 
 def test_a_conclusion_that_was_not_measured_names_the_command() -> None:
     found = of(synthetic.session(grid=Grid(tasks=("mean",), runs=1, epochs=2), preset="quick"))
     missing = one(found, "mse-loss-loss")
-    assert missing.verdict == "too little data"
+    assert missing.verdict == "cannot tell"
     line = "pytest benchmarks --benchmark-json=run.json --bsr-experiments loss"
     assert missing.statistics == (f"Measure it: {line}",)
 
@@ -353,5 +351,5 @@ def test_what_did_not_end_well_is_listed_with_its_message() -> None:
 def test_an_effect_on_one_of_three_tasks_is_held_to_a_third_of_the_significance() -> None:
     p = stats.PValue(0.03)
     effect = stats.Effect(16, 64, 2.0, None, 1.3, 0.5, p)
-    assert _part(Effects("mean", effect, None), tasks=1).verdict == "supported"
-    assert _part(Effects("mean", effect, None), tasks=3).verdict == "not supported"
+    assert _part(Effects("mean", effect, None), tasks=1).verdict == "shown"
+    assert _part(Effects("mean", effect, None), tasks=3).verdict == "not shown"

@@ -413,7 +413,7 @@ def test_commits_that_differ_are_a_note(tmp_path: Path, capsys: pytest.CaptureFi
 def test_times_of_two_modes_are_a_note_and_stay_apart() -> None:
     first, second = shards()
     found = merged(of(first, changed(second, beside=3)))
-    assert {case.result.timing for case in found.cases} == {"alone", "beside 3"}
+    assert {case.result.timing for case in found.cases} == {"alone", "in parallel with 3 other runs"}
 
 
 def test_a_run_that_two_experiments_share_has_an_entry_of_each(tmp_path: Path) -> None:

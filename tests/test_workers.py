@@ -220,7 +220,7 @@ def test_workers_compute_what_one_process_computes_to_the_last_bit(killed_in: Su
 @pytest.mark.slow
 def test_times_taken_beside_others_have_tables_of_their_own(killed_in: Suite) -> None:
     groups = {benchmark["group"] for benchmark in killed_in.json()["benchmarks"]}
-    assert groups == {f"{task}, eager, timed beside 1" for task in ("mean", "std")}
+    assert groups == {f"{task}, eager, timed in parallel with 1 other run" for task in ("mean", "std")}
 
 
 @pytest.mark.slow

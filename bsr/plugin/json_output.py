@@ -9,13 +9,12 @@ import pytest
 
 from bsr.plugin.session import Session
 from bsr.plugin.state import State
+from bsr.schema import MOST_VALUES, plain_record
 from bsr.strict_json import LONGEST_LINE, plain
 from bsr.text import printable
 
 MOST_OF_ONE: Final = 200_000
 """Values in one benchmark's extra_info: a Run of some ten thousand epochs."""
-MOST_OF_ALL: Final = 20_000_000
-"""Values in a whole document: more than the largest plan's."""
 MOST_NOTES: Final = 20
 
 
@@ -67,11 +66,11 @@ def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
 
         entry["extra_info"] = plain(entry.get("extra_info"), told, MOST_OF_ONE)
     if known.session is not None:
-        made["bsr"] = known.session.as_record()
-    document: dict[str, Any] = plain(made, most=MOST_OF_ALL)
+        made["bsr"] = plain_record(known.session.as_record())
+    document: dict[str, Any] = plain(made, most=2 * MOST_VALUES)
     return document
 
 
 def text(made: dict[str, Any]) -> bytes:
     """The document as indented, strict JSON."""
-    return msgspec.json.format(msgspec.json.encode(plain(made, most=MOST_OF_ALL)), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(plain(made, most=2 * MOST_VALUES)), indent=1) + b"\n"

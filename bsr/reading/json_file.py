@@ -21,7 +21,7 @@ from bsr.experiments import MOST_BYTES
 from bsr.reading.check import FaultError, RefusedError, check
 from bsr.reading.recording import Recording
 from bsr.run import SCHEMA
-from bsr.schema import SessionRecord
+from bsr.schema import SessionRecord, derived
 from bsr.text import printable
 
 MAX_DEPTH: Final = 64
@@ -111,11 +111,24 @@ def parse(content: bytes) -> _Document:
     _refuse_foreign(raw)
     del raw["benchmarks"]  # says again what `bsr` says
     try:
-        return msgspec.convert(raw, _Document)
+        document = msgspec.convert(raw, _Document)
     except msgspec.ValidationError as error:
         raise FaultError(
             f"{_named(str(error))}; the file was altered or written by another version"
         ) from error
+    for index, (case, said) in enumerate(zip(document.bsr.cases, raw["bsr"]["cases"], strict=True)):
+        _refuse_contradiction(f"$.bsr.cases[{index}].result", derived(case.result), said["result"])
+    return document
+
+
+def _refuse_contradiction(where: str, follows: dict[str, float | None], said: dict[str, Any]) -> None:
+    """What a record says beside what it follows from; older ones leave it out."""
+    for name, value in follows.items():
+        if said.get(name, value) != value:
+            raise FaultError(
+                f"{where}.{name}: expected {value}, which follows from its test_mse and status, got "
+                f"{str(said[name])[:40]}; the file was altered"
+            )
 
 
 def _strict(content: bytes) -> Any:

@@ -213,9 +213,7 @@ def permutation_p(
     Smyth 2010, Statistical Applications in Genetics and Molecular Biology 9, 39).
     """
     if fewest > SIGNIFICANCE:
-        return PValue(
-            None, f"{len(values)} values: chance alone orders them as strictly with p {fewest:.2g} or more"
-        )
+        return PValue(None, f"too few values to test; the smallest possible p is {fewest:.2g}")
     observed = abs(float(statistic(values[None, :])[0])) - 1e-9
     if len(blocks) == 1 and len(values) <= EXACT_UP_TO:
         arrangements = values[np.array(list(itertools.permutations(range(len(values)))))]

@@ -34,23 +34,23 @@ def question(data: Cells) -> Finding:
     statistics = (f"All tasks: {trend_text(trend)}", *lines(parts))
     if one_seed(data):
         sentence = f"{_change(data, found)}." if found else _answer(data, found, parts, verdict)
-        return Finding("question", CLAIM, "too little data", sentence, lines(parts), "effects")
-    if verdict == "too little data" and trend.p.significant and trend.rho:
+        return Finding("question", CLAIM, "cannot tell", sentence, lines(parts), "effects")
+    if verdict == "cannot tell" and trend.p.significant and trend.rho:
         direction = "rises" if trend.rho > 0 else "falls"
         sentence = (
             f"Yes, as far as so few seeds can tell: the error {direction} with the batch size "
             f"({p_text(trend.p)}). How large that is beside the noise of seeds, they cannot say."
         )
-        return Finding("question", CLAIM, "supported", sentence, statistics, "final-mse")
+        return Finding("question", CLAIM, "shown", sentence, statistics, "final-mse")
     return Finding("question", CLAIM, verdict, _answer(data, found, parts, verdict), statistics, "effects")
 
 
 def _any(parts: Sequence[Part]) -> Verdict:
-    """Supported where any part is: an effect on one task is an effect."""
-    for verdict in ("supported", "not supported"):
+    """Shown where any part is: an effect on one task is an effect."""
+    for verdict in ("shown", "not shown"):
         if any(part.verdict == verdict for part in parts):
             return verdict
-    return "too little data"
+    return "cannot tell"
 
 
 def _part(found: Effects, tasks: int) -> Part:
@@ -78,9 +78,9 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
             "These data cannot say: it takes at least two batch sizes of a task that has something to learn."
         )
     change = _change(data, found)
-    if verdict == "too little data":
+    if verdict == "cannot tell":
         return f"{change}, but these runs cannot tell that from the noise of seeds; more seeds would."
-    if verdict == "not supported":
+    if verdict == "not shown":
         return (
             f"{change}; that is not told from the noise of seeds. It is no evidence that there is no effect."
         )
@@ -88,7 +88,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
     rate = [e.learning_rate.ratio for e in found if e.learning_rate]
     change += f", where one seed's noise is {_range(noise)}" if noise else ""
     change += f" and the learning rate around its best makes {_range(rate)}" if rate else ""
-    shown = named(parts, "supported")
+    shown = named(parts, "shown")
     only = "" if len(shown) == len(parts) else f" (shown for {listed(shown)})"
     return f"Yes{only}. {change}."
 

@@ -20,7 +20,7 @@ def collapse(data: Cells) -> list[Finding]:
         if not finals:
             continue
         above = sum(value > COLLAPSED for value in finals)
-        verdict: Verdict = "supported" if above else "not supported"
+        verdict: Verdict = "shown" if above else "not shown"
         sentence = (
             f"{task}: every test label is the same, so there is nothing to learn, and its MSE says only how "
             f"far the network collapses to that label. {above} of {counted(len(finals), 'model')} stay "

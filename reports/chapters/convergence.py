@@ -41,10 +41,10 @@ def slower_convergence(data: Cells, unit: Unit) -> Finding:
     verdict = together(parts)
     goal = f"to a normalised MSE of {TARGET:g}"
     sentence = {
-        "supported": f"A larger batch needs more {unit} {goal}{where(parts)}.",
-        "not supported": f"That a larger batch needs more {unit} {goal} is not shown "
-        f"for {listed(named(parts, 'not supported'))}.",
-        "too little data": f"These runs cannot order the batch sizes by the {unit} they need {goal}.",
+        "shown": f"A larger batch needs more {unit} {goal}{where(parts)}.",
+        "not shown": f"That a larger batch needs more {unit} {goal} is not shown "
+        f"for {listed(named(parts, 'not shown'))}.",
+        "cannot tell": f"These runs cannot order the batch sizes by the {unit} they need {goal}.",
     }[verdict]
     claim = f"{paper.CLAIMS['slower-convergence']} Counted in {unit}."
     return Finding(f"slower-convergence-{unit}", claim, verdict, sentence, lines(parts), "time-to-converge")
@@ -61,21 +61,24 @@ def _verdict(order: stats.Ordering, unit: Unit) -> Verdict:
     """By the permutation p in epochs; in steps by what is certain whatever the undecided pairs hide."""
     if unit == "epochs":
         few = not order.p.significant and 2 * order.undecided > order.pairs
-        return "too little data" if few else judged(order.p, agrees=(order.tau or 0) > 0)
+        return "cannot tell" if few else judged(order.p, agrees=(order.tau or 0) > 0)
     if order.low is None or order.high is None or order.low <= 0 <= order.high:
-        return "too little data"
-    return "supported" if order.low > 0 else "not supported"
+        return "cannot tell"
+    return "shown" if order.low > 0 else "not shown"
 
 
 def _order_text(order: stats.Ordering) -> str:
-    never = f"{counted(order.never, 'run')} never got there"
+    never = f"{counted(order.never, 'run')} never got there" if order.never else "every run got there"
     if order.tau is None:
         return f"no pair of runs whose order is certain; {never}"
+    undecided = ""
+    if order.undecided:
+        ends = f"{number(order.low, 2)} to {number(order.high, 2)}"
+        undecided = f", {ends} with the {counted(order.undecided, 'undecided pair')}"
+    pairs = counted(order.pairs, "pair")
     return (
-        f"of {counted(order.pairs, 'pair')} of runs the larger batch is later in {order.larger_later:,}, "
-        f"earlier in {order.smaller_later:,}, tied in {order.tied:,}, undecided in {order.undecided:,}; tau "
-        f"{number(order.tau, 2)} (from {number(order.low, 2)} to {number(order.high, 2)} whatever the "
-        f"undecided are); {p_text(order.p)}; {never}"
+        f"tau {number(order.tau, 2)}{undecided}; {p_text(order.p)}; {never}; of {pairs} "
+        f"of runs the larger batch is later in {order.larger_later:,}, earlier in {order.smaller_later:,}"
     )
 
 

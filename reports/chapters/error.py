@@ -62,12 +62,12 @@ def higher_error(data: Cells) -> Finding:
     turns = {task: turn for task, row in cells.items() if (turn := stats.turning_point(row)).found}
     verdict = judged(trend.p, agrees=(trend.rho or 0) > 0)
     sentence = {
-        "supported": "A larger batch gives a higher error after the same number of epochs.",
-        "not supported": "A rise of the error with the batch size is not shown by these runs.",
-        "too little data": "Too few runs to say whether the error rises with the batch size.",
+        "shown": "A larger batch gives a higher error after the same number of epochs.",
+        "not shown": "A rise of the error with the batch size is not shown by these runs.",
+        "cannot tell": "Too few runs to say whether the error rises with the batch size.",
     }[verdict]
     if turns:
-        verdict = "not supported"
+        verdict = "not shown"
         up_to = listed(f"{turn.level:g} ({task})" for task, turn in turns.items())
         sentence = f"The error does not simply rise with the batch size: it falls up to {up_to}, then rises."
     statistics = (f"All tasks: {trend_text(trend)}", *(_shape(task, row) for task, row in cells.items()))
@@ -109,16 +109,16 @@ def _best(task: str, cells: dict[int, list[float]]) -> Part:
     best = stats.best(cells)
     if best is None or len(cells) < 2:
         why = "one batch size has none to compare with" if best else "an MSE is zero, which has no logarithm"
-        return Part(task, "too little data", f"{task}: {why}")
+        return Part(task, "cannot tell", f"{task}: {why}")
     edge = "; at the edge of what was measured, so a better one may lie outside" if best.at_edge else ""
     if best.reason:
-        return Part(task, "too little data", f"{task}: lowest at {best.level:g}; {best.reason}{edge}")
+        return Part(task, "cannot tell", f"{task}: lowest at {best.level:g}; {best.reason}{edge}")
     inside = [CLAIMED_BEST[0] <= size <= CLAIMED_BEST[1] for size in best.tied]
-    verdict: Verdict = "too little data"
+    verdict: Verdict = "cannot tell"
     if not any(inside):
-        verdict = "not supported"
+        verdict = "not shown"
     elif all(inside) and not best.at_edge:
-        verdict = "supported"
+        verdict = "shown"
     tied = listed(f"{size:g}" for size in best.tied if size != best.level)
     others = f"not told from it by these seeds: {tied}" if tied else "every other is told from it"
     return Part(task, verdict, f"{task}: lowest at {best.level:g}; {others}{edge}")
@@ -127,13 +127,13 @@ def _best(task: str, cells: dict[int, list[float]]) -> Part:
 def exponential(data: Cells) -> Finding:
     """The error grows exponentially with the batch size."""
     parts = [_growth(task, finals_by_size(data, task)) for task in data.learnable()]
-    laws = "; ".join(part.line.partition(";")[0] for part in parts if part.verdict != "too little data")
+    laws = "; ".join(part.line.partition(";")[0] for part in parts if part.verdict != "cannot tell")
     verdict = together(parts)
     sentence = {
-        "supported": f"The error grows by a constant factor per image added to the batch{where(parts)}.",
-        "not supported": f"Exponential growth is not shown for {listed(named(parts, 'not supported'))}. "
+        "shown": f"The error grows by a constant factor per image added to the batch{where(parts)}.",
+        "not shown": f"Exponential growth is not shown for {listed(named(parts, 'not shown'))}. "
         f"{laws[:1].upper()}{laws[1:]}.",
-        "too little data": "These runs do not favour one law of growth over the others.",
+        "cannot tell": "These runs do not favour one law of growth over the others.",
     }[verdict]
     return Finding("exponential", paper.CLAIMS["exponential"], verdict, sentence, lines(parts), "final-mse")
 
@@ -141,14 +141,14 @@ def exponential(data: Cells) -> Finding:
 def _growth(task: str, cells: dict[int, list[float]]) -> Part:
     shape = stats.growth_shape(cells)
     if shape.best is None:
-        return Part(task, "too little data", f"{task}: {shape.reason}")
+        return Part(task, "cannot tell", f"{task}: {shape.reason}")
     order = sorted(shape.weights.items(), key=lambda item: -item[1])
     weights = listed(f"{law} {weight:.2f}" for law, weight in order)
     fits = f"; even that law does not fit ({p_text(shape.fits)})" if shape.fits.significant else ""
-    verdict: Verdict = "too little data"
+    verdict: Verdict = "cannot tell"
     if shape.exponential is not None:
         fits_too = shape.exponential and not shape.fits.significant
-        verdict = "supported" if fits_too else "not supported"
+        verdict = "shown" if fits_too else "not shown"
     return Part(task, verdict, f"{task}: best described as {shape.best}; Akaike weights: {weights}{fits}")
 
 
@@ -159,9 +159,9 @@ def asymmetry(data: Cells) -> Finding:
     verdict = judged(found.p, agrees=found.up > found.down)
     said = f"in {found.up} of {counted(found.up + found.down, 'cell')} the seeds reach further up than down"
     sentence = {
-        "supported": f"The seeds spread upwards: {said}.",
-        "not supported": f"An upward spread is not shown: {said}.",
-        "too little data": "Too few cells with three seeds or more to say how the seeds spread.",
+        "shown": f"The seeds spread upwards: {said}.",
+        "not shown": f"An upward spread is not shown: {said}.",
+        "cannot tell": "Too few cells with three seeds or more to say how the seeds spread.",
     }[verdict]
     statistics = (f"Sign test over cells: {p_text(found.p)}",)
     return Finding("asymmetry", paper.CLAIMS["asymmetry"], verdict, sentence, statistics, "min-mean-max")

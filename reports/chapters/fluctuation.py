@@ -49,9 +49,9 @@ def std_fluctuates(data: Cells, experiment: str) -> Finding | None:
     ]
     verdict = judged(trend.p, agrees=(trend.rho or 0) > 0)
     sentence = {
-        "supported": f"At rate {rate} the std task fluctuates more from epoch to epoch at larger batches.",
-        "not supported": f"At rate {rate} more fluctuation of the std task at larger batches is not shown.",
-        "too little data": f"At rate {rate}: too few epochs or runs to say how the std task fluctuates.",
+        "shown": f"At rate {rate} the std task fluctuates more from epoch to epoch at larger batches.",
+        "not shown": f"At rate {rate} more fluctuation of the std task at larger batches is not shown.",
+        "cannot tell": f"At rate {rate}: too few epochs or runs to say how the std task fluctuates.",
     }[verdict]
     line = f"Fluctuation, the standard deviation of log changes between epochs: {trend_text(trend)}"
     if found:

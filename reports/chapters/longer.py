@@ -34,7 +34,7 @@ def overfitting(data: Cells) -> Finding | None:
         parts.append(
             Part(
                 f"{task} at {size}",
-                "too little data",
+                "cannot tell",
                 f"{task} at batch size {size}: {difference_text(ratio)}",
             )
         )
@@ -45,9 +45,9 @@ def overfitting(data: Cells) -> Finding | None:
     last, ratio_text = results[0].run.epochs, number(pooled.ratio, 3)
     epochs = f"after {last} epochs the test error is {ratio_text} times that after {usual}"
     sentence = {
-        "supported": f"Longer training overfits: {epochs}.",
-        "not supported": f"Overfitting is not shown: {epochs}.",
-        "too little data": f"Too few runs to say whether longer training overfits: {epochs}.",
+        "shown": f"Longer training overfits: {epochs}.",
+        "not shown": f"Overfitting is not shown: {epochs}.",
+        "cannot tell": f"Too few runs to say whether longer training overfits: {epochs}.",
     }[verdict]
     lines = (f"All cells, by run: {difference_text(pooled)}", *(part.line for part in parts))
     return Finding("overfitting", paper.CLAIMS["overfitting"], verdict, sentence, lines, "longer")

@@ -38,14 +38,26 @@ def mse_loss(data: Cells) -> Finding | None:
     if not parts:
         return None
     verdict = together(parts)
-    better = named(parts, "supported")
+    better = named(parts, "shown")
     sentence = {
-        "supported": f"Training on MSE is better: {listed(better)}.",
-        "not supported": "That training on MSE is better is not shown throughout"
-        + (f", only for {listed(better)}." if better else ": for no task, by neither measure."),
-        "too little data": "Too few seeds to compare training on MSE with training on MAE.",
+        "shown": f"Training on MSE was better for {_tasks(better)}.",
+        "not shown": f"Training on MSE was better for {_tasks(better)} only."
+        if better
+        else "That training on MSE is better is not shown for any task.",
+        "cannot tell": "Too few seeds to compare training on MSE with training on MAE.",
     }[verdict]
     return Finding("mse-loss", paper.CLAIMS["mse-loss"], verdict, sentence, lines(parts), "loss")
+
+
+def _tasks(parts: Sequence[str]) -> str:
+    """`mean, and for std by test MSE`: a task where both measures agree, else with the one that says so."""
+    measures: dict[str, list[str]] = {}
+    for part in parts:
+        task, _, measure = part.partition(" by ")
+        measures.setdefault(task, []).append(measure)
+    both = [task for task, found in measures.items() if len(found) > 1]
+    one = [f"{task} by {found[0]}" for task, found in measures.items() if len(found) == 1]
+    return listed([*both, *one])
 
 
 def loss(data: Cells) -> FigureContent | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from bsr import paper
-from reports.analysis import best_in_words, best_rate, by_rate, rate_finals
+from reports.analysis import Rates, at_edge, best_in_words, best_rate, by_rate, rate_finals
 from reports.cells import Cell, Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.text import number, tick
+from reports.text import listed, number, tick
 from reports.verdicts import Finding, difference_text, judged, paired
+
+Name = Literal["adam", "sgd"]
 
 
 def adam(data: Cells) -> Finding | None:
@@ -30,7 +33,7 @@ def adam(data: Cells) -> Finding | None:
     )
     if not all(finals.values()):
         sentence = "Adam and SGD cannot be compared: one of them has no run with a final MSE."
-        return Finding("adam", paper.CLAIMS["adam"], "too little data", sentence, (without,), "optimiser")
+        return Finding("adam", paper.CLAIMS["adam"], "cannot tell", sentence, (without,), "optimiser")
     best = {name: best_rate(row) for name, row in rates.items()}
     ratio = paired(rates["adam"][best["adam"]], rates["sgd"][best["sgd"]])
     verdict = judged(ratio.p, agrees=(ratio.ratio or 0) > 1)
@@ -40,10 +43,12 @@ def adam(data: Cells) -> Finding | None:
         else "their errors cannot be divided"
     )
     sentence = {
-        "supported": f"Adam beats SGD, each at its best rate: {said}.",
-        "not supported": f"That Adam beats SGD is not shown: {said}.",
-        "too little data": f"Too few seeds to compare Adam with SGD: {said}.",
+        "shown": f"Adam beats SGD, each at the best of the rates that were tried: {said}.",
+        "not shown": f"That Adam beats SGD is not shown: {said}.",
+        "cannot tell": f"Too few seeds to compare Adam with SGD: {said}.",
     }[verdict]
+    if edges := _at_the_edge(rates, best):
+        sentence = f"{sentence} {edges}"
     lines = (
         f"Adam at {tick(best['adam'])} against SGD at {tick(best['sgd'])}: {difference_text(ratio)}",
         f"{without} The best rates were chosen on the same runs.",
@@ -51,6 +56,18 @@ def adam(data: Cells) -> Finding | None:
     return Finding("adam", paper.CLAIMS["adam"], verdict, sentence, lines, "optimiser")
 
 
+def _at_the_edge(rates: Mapping[Name, Rates], best: Mapping[Name, float]) -> str:
+    """Whose best rate is the last that was tried, so that a better one may lie beyond."""
+    said = [
+        f"{_NAMES[name]}'s best rate, {tick(best[name])}, is the "
+        f"{'lowest' if best[name] == min(rates[name]) else 'highest'} that was tried"
+        for name in best
+        if at_edge(best[name], rates[name])
+    ]
+    return f"{listed(said)}; a better one may lie beyond." if said else ""
+
+
+_NAMES: Final[dict[Name, str]] = {"adam": "Adam", "sgd": "SGD"}
 _CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is zero); dots: seeds"
 
 
@@ -58,7 +75,7 @@ def optimiser(data: Cells) -> FigureContent | None:
     """Adam against SGD over the learning rates, and their curves at the best rate of each."""
     results = data.results("optimiser")
     named = group(results, lambda result: result.run.optimiser)
-    series = {{"adam": "Adam", "sgd": "SGD"}[name]: by_rate(runs) for name, runs in named.items()}
+    series = {_NAMES[name]: by_rate(runs) for name, runs in named.items()}
     finals = {name: row for name, rates in series.items() if (row := rate_finals(rates))}
     if not finals:
         return None
@@ -71,7 +88,7 @@ def optimiser(data: Cells) -> FigureContent | None:
             Panel(f"{task}, after the last epoch", RatePanel(series, data), MSE),
             Panel(f"{task}, each at its best rate", mean_curves(curves), MSE),
         ],
-        f"Adam and SGD (without momentum) at batch size {size}, each over the same learning rates. "
+        f"Adam and SGD (without momentum) at batch size {size}, SGD at three lower rates too. "
         f"{_CENTRE}; beside it the mean over seeds at the best rate of each, with minimum and maximum. A "
         "cross counts runs without a final MSE: on raw pixels SGD soon diverges. "
         f"n = {span(counts, 'seed')} per rate. {statuses(results)}".strip(),

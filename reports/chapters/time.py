@@ -30,9 +30,9 @@ def less_time(data: Cells) -> Finding:
     verdict = together(parts)
     spans = listed(_span(results) for results in timed.values() if _span(results))
     sentence = {
-        "supported": f"A larger batch trains an epoch in less time: {spans}.",
-        "not supported": f"Less time with a larger batch is not shown{where(parts)}: {spans}.",
-        "too little data": "Too few timed runs to say.",
+        "shown": f"A larger batch trains an epoch in less time: {spans}.",
+        "not shown": f"Less time with a larger batch is not shown{where(parts)}: {spans}.",
+        "cannot tell": "Too few timed runs to say.",
     }[verdict]
     return Finding("less-time", paper.CLAIMS["less-time"], verdict, sentence, lines(parts), "speed")
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from bsr.run import FINISHED
-from bsr.schema import SessionRecord
+from bsr.schema import SessionRecord, plain_record
 from reports.merge.entries import entry, experiment_of
 from reports.merge.sources import Source
 
@@ -32,7 +32,7 @@ def document(sources: Sequence[Source], session: SessionRecord) -> dict[str, Any
         "benchmarks": list(_benchmarks(sources, session)),
         "datetime": datetime.now(UTC).isoformat(),
         "version": version("pytest-benchmark"),
-        "bsr": session,
+        "bsr": plain_record(session),
     }
 
 
