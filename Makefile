@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 INSTALLED := .venv/installed
 
-.PHONY: bench test test-slow labels soak lint clean
+.PHONY: bench test test-slow labels soak floors lint clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine) && \
@@ -30,6 +30,13 @@ labels: $(INSTALLED)  ## the label checks alone, seconds
 soak: $(INSTALLED)  ## fault injection at many random moments, and 2,000 runs; prints what each costs
 	$(BIN)/python -m pytest -m soak --capture=no $(ARGS)
 
+floors:  ## the label checks, a smoke session and its report on the oldest versions that are allowed
+	$(PYTHON) -m venv .floors
+	.floors/bin/python -m pip install --quiet --constraint floors.txt --editable .
+	.floors/bin/python -m pytest tests/test_tasks.py tests/test_labels.py
+	.floors/bin/python -m pytest benchmarks --bsr-preset smoke --benchmark-json=.floors/smoke.json
+	.floors/bin/python -m reports .floors/smoke.json
+
 lint: $(INSTALLED)  ## style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,4 +49,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c "open('$(INSTALLED)', 'w').close()"
 
 clean:
-	$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"
+	$(PYTHON) -c "import shutil; [shutil.rmtree(name, ignore_errors=True) for name in ('.venv', '.floors')]"

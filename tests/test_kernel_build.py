@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import tomllib
 from fnmatch import fnmatch
@@ -225,6 +226,37 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(
     monkeypatch.setenv("BSR_CACHE", str(small))
     with pytest.raises(KernelError, match=r"cannot be kept in .*small\.cpp.*set BSR_CACHE"):
         build.library()
+
+
+@pytest.mark.slow
+def test_a_source_distribution_has_the_tests_with_their_helpers_and_the_report(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    if not tracked:
+        pytest.skip("no git checkout")
+    for name in (name for name in tracked if (CHECKOUT / name).is_file()):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).symlink_to(CHECKOUT / name)
+    code = "from setuptools import build_meta; print(build_meta.build_sdist('.'))"
+    made = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    with tarfile.open(checkout / made.stdout.splitlines()[-1]) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in ("tests", "reports", "benchmarks", "bsr", "docs"):
+        lacking = [
+            name
+            for name in tracked
+            if name.startswith(f"{folder}/") and not name.startswith("reports/runs/") and name not in packed
+        ]
+        assert not lacking, lacking
 
 
 def test_it_compiles_for_neon() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 import pytest
 
@@ -145,7 +146,8 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     reporter.write_line(f"bsr: journal {session.journal.path}")
     if known.options.json is not None and not known.problems:
         reporter.write_line(f"bsr: records {known.options.json}")
-        reporter.write_line(f"bsr: draw them with: python -m reports {known.options.json}")
+        where = "" if find_spec("reports") else " in a checkout of bsr, which has the report"
+        reporter.write_line(f"bsr: draw them with: python -m reports {known.options.json}{where}")
     if not session.complete:
         reporter.write_line("bsr: go on with the same command and --bsr-resume")
     elif any(case.result.status == "timed_out" for case in record.cases):

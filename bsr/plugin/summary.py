@@ -123,8 +123,15 @@ def _table(experiment: str, results: Iterable[Result]) -> Table:
     cells: dict[tuple[Run, str], list[Result]] = defaultdict(list)
     for result in results:
         cells[result.run.cell, result.timing].append(result)
+    several = len({timing for _, timing in cells}) > 1
     rows = [
-        (members[0].degenerate, cell.task, cell.batch_size, _setting(experiment, cell, timing), members)
+        (
+            members[0].degenerate,
+            cell.task,
+            cell.batch_size,
+            _setting(experiment, cell, timing if several else ""),
+            members,
+        )
         for (cell, timing), members in cells.items()
     ]
     for _, task, size, setting, members in sorted(rows, key=lambda row: row[:4]):
@@ -135,7 +142,7 @@ def _table(experiment: str, results: Iterable[Result]) -> Table:
 def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:
     """What else tells this cell from the others of its experiment."""
     varied = (f"{name}={getattr(cell, name)}" for name in EXPERIMENTS[experiment].varies)
-    return (*varied, *([] if timing == "alone" else [timing]))
+    return (*varied, *([timing] if timing else []))
 
 
 def _figures(results: Sequence[Result]) -> list[str]:
