@@ -52,6 +52,35 @@ def second_look(data: Cells, task: str) -> dict[float, list[float]]:
     }
 
 
+@lru_cache(maxsize=8)
+def doublings(data: Cells) -> stats.Doublings | None:
+    """Over all tasks that have something to learn."""
+    return stats.doublings(*(_curves(data, task) for task in data.learnable()))
+
+
+def _curves(data: Cells, task: str) -> dict[int, stats.Curves]:
+    found = {}
+    for cell in data.cells(task):
+        errors = [[mse for mse in result.test_mse[1:] if mse is not None] for result in cell.finished]
+        found[cell.batch_size] = stats.Curves(cell.results[0].run.steps_per_epoch, errors)
+    return found
+
+
+def doublings_text(found: stats.Doublings) -> str:
+    """`With each doubling of the batch size the error changes by a factor of 1.3 at equal epochs, ...`."""
+    return (
+        "With each doubling of the batch size the error changes by a factor of "
+        f"{factor_text(found.equal_epochs)} after the same number of epochs, and of "
+        f"{factor_text(found.equal_updates)} after the same number of updates"
+    )
+
+
+def factor_text(one: stats.Factor) -> str:
+    """`0.885 (0.86 to 0.91)`."""
+    ends = f" ({number(one.interval.low, 2)} to {number(one.interval.high, 2)})" if one.interval else ""
+    return f"{number(one.factor, 3)}{ends}"
+
+
 Rates = Mapping[float, Sequence[Result]]
 Finals = Mapping[float, Sequence[float]]
 """Learning rate -> final MSE of each seed."""

@@ -21,6 +21,7 @@ seeded: the same values give the same statistic.
     difference    difference(first, second, paired=...)     two settings: ratio, interval, p
     comparison    compare(first, second, margin)            two series: same, different, cannot tell
                   needed_replicates(variance, replicates, margin, ratio)
+    updates       doublings(*tasks of curves)             per doubling, at equal epochs and equal updates
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 
@@ -56,15 +57,20 @@ from bsr.stats.trend import (
     slope,
     turning_point,
 )
+from bsr.stats.updates import EQUAL, Curves, Doublings, Factor, doublings
 
 __all__ = [
+    "EQUAL",
     "MARGIN",
     "SIGNIFICANCE",
     "Asymmetry",
     "Best",
     "Comparison",
+    "Curves",
     "Difference",
+    "Doublings",
     "Effect",
+    "Factor",
     "GrowthShape",
     "Interval",
     "Ordering",
@@ -78,6 +84,7 @@ __all__ = [
     "best",
     "compare",
     "difference",
+    "doublings",
     "effect",
     "first_epoch",
     "fluctuation",

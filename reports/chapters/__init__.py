@@ -22,12 +22,14 @@ from reports.chapters import (
     loss,
     optimiser,
     time,
+    updates,
 )
 from reports.table import Table
 from reports.verdicts import Finding, Findings
 
 CHAPTERS: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
+    updates.CHAPTER,
     error.CHAPTER,
     time.CHAPTER,
     convergence.CHAPTER,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
-from reports.analysis import Effects, effects, finals_by_size, second_look
+from reports.analysis import Effects, doublings, doublings_text, effects, finals_by_size, second_look
 from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -33,7 +33,11 @@ def question(data: Cells) -> Finding:
     trend = stats.rank_trend(*(finals_by_size(data, task) for task in data.learnable()))
     statistics = (f"All tasks: {trend_text(trend)}", *lines(parts))
     if one_seed(data):
-        sentence = f"{_change(data, found)}." if found else _answer(data, found, parts, verdict)
+        sentence = (
+            f"{_change(data, found)}.{_at_equal_updates(data)}"
+            if found
+            else _answer(data, found, parts, verdict)
+        )
         return Finding("question", CLAIM, "cannot tell", sentence, lines(parts), "effects")
     if verdict == "cannot tell" and trend.p.significant and trend.rho:
         direction = "rises" if trend.rho > 0 else "falls"
@@ -90,7 +94,13 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
     change += f" and the learning rate around its best makes {_range(rate)}" if rate else ""
     shown = named(parts, "shown")
     only = "" if len(shown) == len(parts) else f" (shown for {listed(shown)})"
-    return f"Yes{only}. {change}."
+    return f"After the same number of epochs, yes{only}. {change}.{_at_equal_updates(data)}"
+
+
+def _at_equal_updates(data: Cells) -> str:
+    """No verdict about the batch size stands alone: it is also one about the number of updates."""
+    found = doublings(data)
+    return f" {doublings_text(found)}." if found else ""
 
 
 def _change(data: Cells, found: Sequence[Effects]) -> str:

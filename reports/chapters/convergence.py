@@ -90,12 +90,6 @@ def convergence(data: Cells) -> FigureContent | None:
     return _drawing(data, draw_epochs, caption, "epoch")
 
 
-def against_steps(data: Cells) -> FigureContent | None:
-    """Test MSE against optimiser steps."""
-    caption = "Test MSE after each epoch against optimiser steps, mean over the seeds that have a final MSE."
-    return _drawing(data, _draw_steps, caption, "optimiser step")
-
-
 def _drawing(data: Cells, draw: Callable[..., None], caption: str, per: str) -> FigureContent | None:
     cells = {task: data.cells(task) for task in data.tasks_of()}
     if not cells:
@@ -118,15 +112,6 @@ def _falls(cells: Mapping[str, Sequence[Cell]]) -> str:
             f"size and {number(last[-1], 3)} at the largest"
         )
     return "; ".join(said) + "."
-
-
-def _draw_steps(axes: Axes, cells: Sequence[Cell]) -> None:
-    _draw_log(axes, cells, "optimiser steps", _steps)
-
-
-def _steps(cell: Cell) -> list[float]:
-    per_epoch = cell.results[0].run.steps_per_epoch
-    return [float(epoch * per_epoch) for epoch in range(1, len(cell.curve()))]
 
 
 def _draw_seconds(axes: Axes, cells: Sequence[Cell]) -> None:
@@ -284,13 +269,6 @@ CHAPTER: Final = Chapter(
             convergence,
             "--bsr-experiments batch-size",
             "figure 5",
-        ),
-        Figure(
-            "Convergence",
-            "mse-against-steps",
-            "Error against steps",
-            against_steps,
-            "--bsr-experiments batch-size",
         ),
         Figure(
             "Convergence",
