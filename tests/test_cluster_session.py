@@ -31,6 +31,7 @@ def test_a_session_on_a_cluster_records_what_one_in_this_process_does(suite: Sui
     assert set(suite.journalled("there.json").values()) == {"ok"}
 
 
+@pytest.mark.slow
 def test_workers_and_a_cluster_are_not_asked_for_together(suite: Suite) -> None:
     ended = suite.run(*ONE_CASE, "--bsr-dask", "local", "--bsr-workers", "2")
     assert ended.errors == ["--bsr-workers: expected one of --bsr-dask and --bsr-workers, not both, got '2'"]

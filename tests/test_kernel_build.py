@@ -95,6 +95,7 @@ def test_machines_that_share_a_cache_never_run_each_others_code(
     assert here.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_compile_it_once(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,7 +134,9 @@ def test_a_module_that_cannot_be_imported_costs_nothing_that_was_recorded(
         assert (suite.folder / name).read_bytes() == (finished_before.folder / name).read_bytes()
 
 
-@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize(
+    "call", [pytest.param("write", marks=SLOW), pytest.param("fsync", marks=SLOW), "replace"]
+)
 def test_whichever_write_fails_the_json_is_whole_and_the_next_session_completes_it(
     finished_before: Suite, tmp_path: Path, call: str
 ) -> None:

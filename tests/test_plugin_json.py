@@ -137,6 +137,7 @@ def test_pytest_benchmark_compares_it_by_any_parameter(folder: Suite, document: 
     assert "test_batch_size[std-bs256-seed256]" in output
 
 
+@pytest.mark.slow
 def test_a_later_session_is_compared_with_a_saved_one_and_fails_as_asked(folder: Suite, ended: Ended) -> None:
     (saved,) = (folder.folder / ".benchmarks").rglob("*_first.json")
     document = json.loads(saved.read_text())

@@ -97,6 +97,7 @@ def test_the_terminal_shows_the_comparison_and_last_where_the_page_is(
     assert said.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
 
 
+@pytest.mark.slow
 def test_a_page_without_comparison_keeps_nothing_of_an_earlier_one(tmp_path: Path) -> None:
     one_cell = Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)
     paths = [written(tmp_path, name, grid=one_cell) for name in "ab"]
@@ -248,6 +249,7 @@ def test_merging_overwrites_no_other_file(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_page_that_no_report_wrote_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ from reports.published import beside
 from reports.text import number, tick, ticks
 
 EVERYTHING = tuple(EXPERIMENTS)
-SOME = Grid(batch_sizes=(16, 128, 1024), runs=3)
+SOME = Grid(batch_sizes=(16, 128, 256, 1024), runs=3)
 HOSTILE = '<b>$x^2$ & "q"\x1b[31m'
 
 
@@ -91,7 +91,7 @@ def test_no_panel_is_empty(whole: Cells) -> None:
 EXTENDED = Grid(tasks=("mean",), batch_sizes=EXTENDED_BATCH_SIZES, runs=2, epochs=10)
 
 
-@pytest.mark.parametrize("grid", [SOME, EXTENDED], ids=["three batch sizes", "eleven batch sizes"])
+@pytest.mark.parametrize("grid", [SOME, EXTENDED], ids=["four batch sizes", "eleven batch sizes"])
 def test_every_legend_stays_in_its_panel_and_off_the_axes(grid: Grid) -> None:
     some = measured(
         synthetic.session(EVERYTHING, grid, circumstances=mixed, harness=synthetic.harness((16, 1024)))
@@ -162,7 +162,7 @@ def test_a_degenerate_task_comes_last_and_is_named_so(whole: Cells) -> None:
 
 def test_convergence_starts_at_the_untrained_network_with_a_curve_per_batch_size(whole: Cells) -> None:
     (axes,) = axes_of(drawn("convergence", whole).panels[0])
-    assert [line.get_label() for line in axes.lines] == ["16", "128", "1024"]
+    assert [line.get_label() for line in axes.lines] == ["16", "128", "256", "1024"]
     for line in axes.lines:
         assert places(line) == list(range(11))
         assert heights(line)[0] == pytest.approx(synthetic.UNTRAINED_MSE["mean"])
@@ -191,7 +191,7 @@ def test_the_batch_axis_is_log2_with_plain_integers(whole: Cells) -> None:
     (axes,) = axes_of(drawn("final-mse", whole).panels[0])
     formatter = axes.xaxis.get_major_formatter()
     assert axes.xaxis.get_transform().base == 2  # type: ignore[attr-defined]
-    assert [formatter(size, 0) for size in axes.xaxis.get_major_locator()()] == ["16", "128", "1024"]
+    assert [formatter(size, 0) for size in axes.xaxis.get_major_locator()()] == ["16", "128", "256", "1024"]
 
 
 def test_batch_sizes_too_close_for_their_labels_share_one() -> None:
