@@ -97,7 +97,9 @@ class Split:
 
 
 def load_split(run: Run, folder: str | None = None) -> Split:
-    """The first `train_images` and `test_images` of the Run's data set, with its task's labels.
+    """What a Run trains and is evaluated on: images of its data set from the start of each split, and labels.
+
+    For a validation Run the `test` part are the last `test_images` of the training split.
 
     `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
     which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
@@ -110,11 +112,19 @@ def load_split(run: Run, folder: str | None = None) -> Split:
             f"got {run.train_images} and {run.test_images}; ask for fewer"
         )
     train_labels, test_labels = _labels(run.dataset, folder, run.task)
+    test_images, count = images.test[: run.test_images], run.test_images
+    if run.evaluate_on == "validation":
+        if run.train_images + count > len(images.train):
+            raise DataError(
+                f"{run.dataset}: expected at most {len(images.train)} images to train and validate on, got "
+                f"{run.train_images} and {count}; ask for fewer"
+            )
+        test_images, test_labels = images.train[-count:], train_labels[-count:]
     return Split(
         images.train[: run.train_images],
         train_labels[: run.train_images],
-        images.test[: run.test_images],
-        test_labels[: run.test_images],
+        test_images,
+        test_labels[:count],
         images.digest,
         run.task,
     )

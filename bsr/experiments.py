@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
-from bsr.run import Run
+from bsr.run import MOST_STEPS, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
@@ -30,6 +30,16 @@ REFINED: Final = "learning-rate"
 """The experiment that takes a second look."""
 REFINED_AROUND: Final = {"mean": 0.001, "std": 0.001, "var": 0.001, "median": 0.1}
 """The rates around which it looked again."""
+
+
+LEARNABLE: Final = ("mean", "std", "var")
+"""The tasks that the decisive experiments train: MNIST's median is always 0."""
+CONTROLLED_IMAGES: Final = 50_000
+"""Training images of a controlled Run; the last 10,000 of the split are for validation."""
+FIRST_TUNING_SEED: Final = 100
+"""Seeds that choose rates; those that report begin at 200, so that no seed does both."""
+TEN_EPOCHS_AT: Final = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
+"""Batch size -> updates of ten epochs, 600,000 images."""
 
 
 MOST_TASKS: Final = 24
@@ -57,6 +67,8 @@ class Grid:
     """Of an epoch of the harness's own loops, at most."""
     loop_rounds: int = 5
     """How often the harness times each of its loops."""
+    most_steps: int = MOST_STEPS
+    """Of a Run whose steps decide how long it trains; a smoke session cuts them short."""
     refine_around: tuple[tuple[str, float], ...] = ()
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
 
@@ -151,6 +163,59 @@ def longer(grid: Grid) -> Iterator[Run]:
                         yield replace(run, epochs=3 * grid.epochs)
 
 
+def tune(grid: Grid) -> Iterator[Run]:
+    """Five rates per task, batch size, budget and schedule, on validation images; see docs/why.md."""
+    for task in (task for task in LEARNABLE if task in grid.tasks):
+        for size, steps, schedule in _tuned_arms():
+            if size not in grid.batch_sizes:
+                continue
+            seeds = grid.seeds or tuple(FIRST_TUNING_SEED + index for index in range(grid.runs))
+            lowest = _lowest_power(size, steps)
+            for power in range(lowest, lowest + 5):
+                for seed in seeds[:1] if (size, steps) == (1024, 2_344) else seeds:  # forty epochs a Run
+                    yield Run(
+                        task=task,
+                        batch_size=size,
+                        seed=seed,
+                        learning_rate=tuned_rate(task, size, epochs=10) * 2.0**power,
+                        epochs=0,
+                        steps=min(steps, grid.most_steps),
+                        schedule=schedule,
+                        evaluate_on="validation",
+                        dataset=grid.dataset,
+                        train_images=min(grid.train_images, CONTROLLED_IMAGES),
+                        test_images=grid.test_images,
+                        precision=grid.precision,
+                    )
+
+
+def _tuned_arms() -> Iterator[tuple[int, int, Literal["constant", "linear"]]]:
+    """(batch size, steps, schedule) of every arm whose rate is tuned."""
+    schedules: tuple[Literal["constant", "linear"], ...] = ("constant", "linear")
+    for steps, sizes in ((586, (1, 4, 16, 64, 256, 1024)), (2_344, (1, 4, 16, 64, 1024))):
+        for size in sizes:
+            for schedule in schedules:
+                yield size, steps, schedule
+    for schedule in schedules:
+        yield 16, TEN_EPOCHS_AT[16], schedule
+    yield 64, TEN_EPOCHS_AT[64], "linear"
+    yield 256, TEN_EPOCHS_AT[256], "linear"
+
+
+def _lowest_power(size: int, steps: int) -> int:
+    """Of two, times the study's rate: where the window of five rates begins.
+
+    The more updates there are, and the smaller the batch, the lower the rate that serves best.
+    """
+    if size < 16:
+        return -3
+    if size == 16:
+        return -3 if steps == TEN_EPOCHS_AT[16] else -2
+    if size == 64:
+        return -2 if steps == TEN_EPOCHS_AT[64] else -1
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """A named product of axes that yields Runs, and the fields of Run (`varies`) that its case ids show."""
@@ -171,7 +236,7 @@ class Experiment:
         return "-".join([run.label, *varied])
 
 
-_ID_PARTS: Final = {"learning_rate": "lr{:g}", "epochs": "{}epochs"}
+_ID_PARTS: Final = {"learning_rate": "lr{:g}", "epochs": "{}epochs", "steps": "{}steps"}
 
 
 EXPERIMENTS: Final[dict[str, Experiment]] = {
@@ -183,6 +248,11 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     ),
     "loss": Experiment("Does training on MSE beat training on MAE?", loss, ("loss",)),
     "longer": Experiment("Does training beyond ten epochs overfit?", longer, ("epochs",)),
+    "tune": Experiment(
+        "Which rate is best per batch size, budget and schedule?",
+        tune,
+        ("learning_rate", "steps", "schedule"),
+    ),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
 }
@@ -213,7 +283,7 @@ class Preset:
 PRESETS: Final[dict[str, Preset]] = {
     "smoke": Preset(
         "seconds: the first images of each split, to see that everything works",
-        Grid(batch_sizes=(32, 256), runs=1, epochs=2, train_images=1024, test_images=512),
+        Grid(batch_sizes=(32, 256), runs=1, epochs=2, train_images=1024, test_images=512, most_steps=8),
     ),
     "quick": Preset(
         "minutes: every task and batch size once, ten epochs; the labels; the training loops timed",
@@ -225,6 +295,16 @@ PRESETS: Final[dict[str, Preset]] = {
         "batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)
     ),
     "study": Preset("every experiment of the study", Grid(), _STUDY),
+    "tune": Preset(
+        "rates per batch size for equal updates, on validation images: 1,110 runs, an hour on two cores",
+        Grid(
+            tasks=LEARNABLE,
+            batch_sizes=(1, 4, 16, 64, 256, 1024),
+            runs=3,
+            train_images=CONTROLLED_IMAGES,
+        ),
+        ("tune",),
+    ),
 }
 DEFAULT_PRESET: Final = "quick"
 
@@ -262,12 +342,17 @@ def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
             if size > MOST_BYTES:
                 raise PlanTooLargeError(
                     f"expected a plan that one recording of {MOST_BYTES // 2**20} MiB holds, some "
-                    f"{MOST_BYTES // _bytes_of(run):,} runs of {run.epochs} epochs, got more; split it"
+                    f"{MOST_BYTES // _bytes_of(run):,} such runs, got more; split it"
                 )
-            found[name][experiment.case_id(run)] = run
+            case = experiment.case_id(run)
+            if found[name].setdefault(case, run) != run:
+                raise PlanTooLargeError(
+                    f"experiment {name}: expected one run per case, got two called {case}; name in `varies` "
+                    "the field by which they differ"
+                )
     return found
 
 
 def _bytes_of(run: Run) -> int:
     """Of a Run in a benchmark JSON, at most: what it is twice, and what was measured in each epoch."""
-    return 4_200 + 300 * run.epochs
+    return 4_600 + 300 * run.evaluations

@@ -325,7 +325,7 @@ def _difference(name: str, old: object, new: object) -> str:
 
 def _some(values: Iterable[Any]) -> str:
     """The first few values that only one side has."""
-    ordered = [str(value) for value in sorted(values)]
+    ordered = [str(value) for value in sorted(values, key=lambda value: (value is None, value))]
     if not ordered:
         return "no other"
     return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")

@@ -70,7 +70,7 @@ def engine_epoch(execution: Execution, run: Run, split: Split) -> Callable[[], f
     learner: Learner = engines.learner(execution.engine)(model, run, split, execution)
 
     def epoch() -> float:
-        order = next(data_order(generator, run.train_images, epochs=1))
+        order = next(data_order(generator, run.train_images))
         with machine.configured(run.precision, execution):
             machine.synchronise(execution.device)
             began = time.perf_counter()

@@ -6,6 +6,7 @@ Nothing here imports torch, so that a report is drawn on a machine without it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from dataclasses import dataclass, fields, replace
@@ -31,6 +32,8 @@ TRAINED: Final[frozenset[Status]] = frozenset({"ok", "dead"})
 EXPLODED: Final = 1e6
 """Times the best constant's MSE, beyond which a finite test MSE tells of nothing but divergence."""
 
+SCHEDULES: Final = ("constant", "linear")
+EVALUATED_ON: Final = ("test", "validation")
 OPTIMISERS: Final = ("adam", "sgd")
 LOSSES: Final = ("mse", "mae")
 PRECISIONS: Final = ("float32", "tf32", "bfloat16")
@@ -38,6 +41,9 @@ DEVICES: Final = "auto, cpu, cuda, cuda:N, mps"
 DEVICE: Final = r"auto|cpu|mps|cuda(:[0-9]{1,3})?"
 MOST_IMAGES: Final = 2**31
 MOST_EPOCHS: Final = 100_000
+MOST_STEPS: Final = 10_000_000
+TEN_EPOCHS: Final = (586, 2_344, 9_375)
+"""Steps of ten epochs, 600,000 images, at batch sizes 1024, 256 and 64, without partial batches."""
 LARGEST_SEED: Final = 2**63 - 1
 LEARNING_RATES: Final = (1e-30, 1e9)
 LONGEST_NAME: Final = 200
@@ -50,7 +56,9 @@ MOST_THREADS: Final = 1024
 class Run:
     """One training, fully specified: the same Run gives the same result wherever it is computed.
 
-    Images are raw pixels 0..255; `train_images` and `test_images` count from the start of each split.
+    Images are raw pixels 0..255; `train_images` and `test_images` count from the start of each split. Epochs
+    decide how long it trains, as in the study; or `steps` do, whatever the batch size, over an endless stream
+    of reshuffled passes without a partial batch.
     """
 
     task: str
@@ -64,6 +72,18 @@ class Run:
     optimiser: Literal["adam", "sgd"] = "adam"
     loss: Literal["mse", "mae"] = "mse"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    steps: int = 0
+    """Updates to make; 0 lets `epochs` decide, above it `epochs` is 0."""
+    schedule: Literal["constant", "linear"] = "constant"
+    """Of the learning rate: `linear` falls to zero over the whole training."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """Validation images are the last `test_images` of the training split, on which nothing trains."""
+    order_seed: int | None = None
+    """Of the order of the images, where another seed than that of the initial weights decides it."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    """Adam's."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line, for a value that no Run can have.
@@ -75,11 +95,23 @@ class Run:
             _check_name(f"Run.{name}", getattr(self, name))
         for name in ("batch_size", "train_images", "test_images"):
             _check_whole(f"Run.{name}", getattr(self, name), 1, MOST_IMAGES)
-        _check_whole("Run.epochs", self.epochs, 1, MOST_EPOCHS)
+        _check_whole("Run.steps", self.steps, 0, MOST_STEPS)
+        _check_whole("Run.epochs", self.epochs, *((0, 0) if self.steps else (1, MOST_EPOCHS)))
         _check_whole("Run.seed", self.seed, 0, LARGEST_SEED)
         rate = _checked_number("Run.learning_rate", self.learning_rate, *LEARNING_RATES)
         object.__setattr__(self, "learning_rate", rate)  # 1 is 1.0: one Run, one key
-        for name, choices in (("optimiser", OPTIMISERS), ("loss", LOSSES), ("precision", PRECISIONS)):
+        if self.order_seed is not None:
+            _check_whole("Run.order_seed", self.order_seed, 0, LARGEST_SEED)
+        for name, least, most in (("beta1", 0.0, 0.999999), ("beta2", 0.0, 0.999999), ("eps", 1e-30, 1.0)):
+            number = _checked_number(f"Run.{name}", getattr(self, name), least, most)
+            object.__setattr__(self, name, number)
+        for name, choices in (
+            ("optimiser", OPTIMISERS),
+            ("loss", LOSSES),
+            ("precision", PRECISIONS),
+            ("schedule", SCHEDULES),
+            ("evaluate_on", EVALUATED_ON),
+        ):
             _check_choice(f"Run.{name}", getattr(self, name), choices)
 
     @property
@@ -100,8 +132,8 @@ class Run:
 
     @property
     def cell(self) -> Run:
-        """The Run less its seed (0): Runs of one cell differ by seed alone."""
-        return replace(self, seed=0)
+        """The Run less its seeds: Runs of one cell differ by them alone."""
+        return replace(self, seed=0, order_seed=None)
 
     @property
     def label(self) -> str:
@@ -112,6 +144,44 @@ class Run:
     def steps_per_epoch(self) -> int:
         """Optimiser steps per epoch; the last, smaller batch counts."""
         return -(-self.train_images // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self.steps or self.epochs * self.steps_per_epoch
+
+    @property
+    def evaluation_steps(self) -> tuple[int, ...]:
+        """After how many steps it is evaluated, beside before the first: the ends of epochs.
+
+        Where steps decide: half octaves from 64, quarter octaves beyond 2,344, and ten epochs' worth of the
+        study's larger batch sizes, 586, 2,344 and 9,375, at which Runs of other batch sizes are compared.
+        """
+        if not self.steps:
+            per_epoch = self.steps_per_epoch
+            return tuple(per_epoch * epoch for epoch in range(1, self.epochs + 1))
+        halves = (round(64 * 2 ** (n / 2)) for n in range(12))
+        quarters = (round(TEN_EPOCHS[1] * 2 ** (n / 4)) for n in range(1, 100))
+        moments = {*halves, *itertools.takewhile(lambda step: step < self.steps, quarters), *TEN_EPOCHS}
+        return tuple(sorted({step for step in moments if step < self.steps} | {self.steps}))
+
+    @property
+    def evaluations(self) -> int:
+        """How often it is evaluated once training has begun."""
+        return len(self.evaluation_steps)
+
+    def images_until(self, evaluation: int) -> int:
+        """Images trained on until that evaluation, counted from 1."""
+        if not self.steps:
+            return evaluation * self.train_images
+        return self.evaluation_steps[evaluation - 1] * self.batch_size if evaluation else 0
+
+    def rates(self, first: int, count: int) -> list[float]:
+        """The learning rates of `count` steps, the first after `first` steps were made."""
+        if self.schedule == "constant":
+            return [self.learning_rate] * count
+        total = self.total_steps
+        return [self.learning_rate * (total - step) / total for step in range(first, first + count)]
 
 
 RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
@@ -162,9 +232,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came out of one Run. Sequences over epochs stop where the training stopped.
+    """What came out of one Run.
 
-    A number that was not finite is None, and `status` says why.
+    Sequences are over its evaluations, after each epoch where epochs decide, and stop where the training
+    stopped. A number that was not finite is None, and `status` says why.
     """
 
     run: Run
@@ -185,15 +256,15 @@ class Result:
     """Runs trained at once on one device; above 1, training seconds are the cohort's, shared out."""
     cohort_seconds: float | None = None
     test_mse: tuple[float | None, ...] = ()
-    """[epochs + 1], the first before training; squared label units, accumulated in float64."""
+    """[evaluations + 1], the first before training; squared label units, accumulated in float64."""
     test_mae: tuple[float | None, ...] = ()
-    """[epochs + 1], label units."""
+    """[evaluations + 1], label units."""
     training_loss: tuple[float | None, ...] = ()
-    """[epochs], the mean over the epoch's images of the loss that was trained on."""
+    """[evaluations], the mean over the images since the one before of the loss that was trained on."""
     training_seconds: tuple[float, ...] = ()
-    """[epochs], the devices synchronised before and after; no loading, evaluation or compilation."""
+    """[evaluations], the devices synchronised before and after; no loading, evaluation or compilation."""
     evaluation_seconds: tuple[float, ...] = ()
-    """[epochs + 1]."""
+    """[evaluations + 1]."""
     setup_seconds: float = 0.0
     warmup_seconds: float = 0.0
     """Compilation, capture and warm-up steps; 0 where an engine has none."""
@@ -236,7 +307,7 @@ class Result:
 
     @property
     def _last_mse(self) -> float | None:
-        trained = self.status in TRAINED and len(self.test_mse) == self.run.epochs + 1
+        trained = self.status in TRAINED and len(self.test_mse) == self.run.evaluations + 1
         return self.test_mse[-1] if trained else None
 
     @property
@@ -249,7 +320,7 @@ class Result:
         """Training images per second of training time."""
         if not self.total_training_seconds:
             return None
-        return self.run.train_images * len(self.training_seconds) / self.total_training_seconds
+        return self.run.images_until(len(self.training_seconds)) / self.total_training_seconds
 
     @property
     def timing(self) -> str:

@@ -8,6 +8,7 @@ order of every batch, the clock, the statuses.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ __all__ = [
     "evaluation",
     "initial_model",
     "make_optimiser",
+    "orders",
     "train",
 ]
 
@@ -52,7 +54,10 @@ class Learner(Protocol):
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None: ...
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """One step per `run.batch_size` indices of `order`, int64 [n] on the CPU; the last batch is the rest.
+        """Train until the next evaluation, an epoch where epochs decide.
+
+        One step per `run.batch_size` indices of `order`, int64 [n] on the CPU; the last batch is the rest.
+        The rates are the Run's, from where the last call stopped.
 
         Returns the loss of every step, float32 [steps], on the CPU: each the mean over its batch, before the
         step. Raises TimeLimitReached once `time.monotonic()` passes `deadline`.
@@ -84,10 +89,12 @@ class EagerLearner:
     """
 
     warmup_seconds = 0.0
+    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)
         self.run = run
+        self.taken = 0
         self.device = device
         self.images = split.train_images.unsqueeze(1).to(device)
         self.labels = split.train_labels.to(device)
@@ -103,10 +110,13 @@ class EagerLearner:
         """See Learner."""
         batches = order.to(self.device).split(self.run.batch_size)
         losses = torch.zeros(len(batches), device=self.device)
+        rates = self.run.rates(self.taken, len(batches))
+        self.taken += len(batches)
         self.model.train()
-        for step, batch in enumerate(batches):
+        for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
             if time.monotonic() > deadline:
                 raise TimeLimitReached
+            self.optimiser.param_groups[0]["lr"] = rate
             self.optimiser.zero_grad(set_to_none=True)
             for piece in batch.split(self.piece):
                 share = torch.full((), len(piece) / len(batch), device=self.device)
@@ -148,8 +158,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def make_optimiser(run: Run, model: RegressionCNN, **how: Any) -> torch.optim.Optimizer:
-    """The Run's optimiser with PyTorch's defaults; `how` are PyTorch's arguments of speed (`fused`)."""
-    return OPTIMISERS[run.optimiser](model.parameters(), **{"lr": run.learning_rate, **how})
+    """The Run's optimiser, else as PyTorch makes it; `how` are PyTorch's arguments of speed (`fused`)."""
+    adam = {"betas": (run.beta1, run.beta2), "eps": run.eps} if run.optimiser == "adam" else {}
+    return OPTIMISERS[run.optimiser](model.parameters(), **{"lr": run.learning_rate, **adam, **how})
 
 
 def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
@@ -165,8 +176,32 @@ def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
     return model, generator
 
 
-def data_order(generator: torch.Generator, train_images: int, epochs: int) -> Iterator[Tensor]:
-    """The order of each epoch's training images, int64 [train_images], as the usual loop draws it.
+def orders(run: Run, generator: torch.Generator) -> Iterator[Tensor]:
+    """The images to train on until each evaluation, int64 [n]: an epoch's, or a piece of the endless stream.
+
+    `generator` is that of the initial weights, as they left it. The stream is the same for every batch size:
+    a batch of 1024 is 64 consecutive batches of 16.
+    """
+    if run.order_seed is not None:
+        generator = initial_model(run.order_seed)[1]
+    passes = data_order(generator, run.train_images)
+    if not run.steps:
+        yield from itertools.islice(passes, run.epochs)
+        return
+    left = torch.empty(0, dtype=torch.int64)
+    for before, step in itertools.pairwise((0, *run.evaluation_steps)):
+        wanted = (step - before) * run.batch_size
+        parts, found = [left], len(left)
+        while found < wanted:
+            parts.append(next(passes))
+            found += run.train_images
+        stretch = torch.cat(parts)
+        yield stretch[:wanted]
+        left = stretch[wanted:].clone()
+
+
+def data_order(generator: torch.Generator, train_images: int) -> Iterator[Tensor]:
+    """The order of each pass over the training images, int64 [train_images], as the usual loop draws it.
 
     The usual loop: `DataLoader(train, batch_size, shuffle=True)` iterated each epoch, and after it
     `DataLoader(test, batch_size, shuffle=True)` iterated once. Each pass draws one int64 base seed, then one
@@ -176,7 +211,7 @@ def data_order(generator: torch.Generator, train_images: int, epochs: int) -> It
     def draw() -> int:
         return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
-    for _ in range(epochs):
+    while True:
         draw()
         yield torch.randperm(train_images, generator=torch.Generator().manual_seed(draw()))
         draw()  # the evaluation's base seed
@@ -262,11 +297,11 @@ def _epochs(
     deadline = math.inf if limit is None else time.monotonic() + limit
     digest = hashlib.sha256()
     record.evaluated(*_timed(learner.evaluate, execution.device))
-    for epoch, order in enumerate(data_order(generator, run.train_images, run.epochs), start=1):
+    for epoch, order in enumerate(orders(run, generator), start=1):
         digest.update(order.numpy().data)
         record.order_digest = digest.hexdigest()[:16]
         losses, seconds = _timed(partial(learner.train_epoch, order, deadline), execution.device)
-        record.trained(losses, run, seconds)
+        record.trained(losses, len(order), run.batch_size, seconds)
         record.evaluated(*_timed(learner.evaluate, execution.device))
         on_epoch(epoch)
         if not record.finite:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsr.run import EXPLODED, Run, Status
+from bsr.run import EXPLODED, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class TrainingLog:
     diverged_at_step: int | None = None
     order_digest: str = ""
 
-    def trained(self, losses: Tensor, run: Run, seconds: float) -> None:
-        """One epoch, with the loss of each step; the smaller last batch weighs less in their mean."""
-        sizes = torch.full((len(losses),), run.batch_size, dtype=torch.float64)
-        sizes[-1] = run.train_images - run.batch_size * (len(losses) - 1)
+    def trained(self, losses: Tensor, images: int, batch_size: int, seconds: float) -> None:
+        """So many images, with the loss of each step; a smaller last batch weighs less in their mean."""
+        sizes = torch.full((len(losses),), batch_size, dtype=torch.float64)
+        sizes[-1] = images - batch_size * (len(losses) - 1)
         self.training_seconds.append(seconds)
-        self.training_loss.append(_finite(float((losses.double() * sizes).sum() / run.train_images)))
+        self.training_loss.append(_finite(float((losses.double() * sizes).sum() / images)))
         diverged = (~losses.isfinite()).nonzero()
         if len(diverged):
             self.diverged_at_step = self.steps + int(diverged[0]) + 1

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.experiments import TUNED_LEARNING_RATE, Grid, plan
+from bsr.experiments import EXPERIMENTS, TUNED_LEARNING_RATE, Grid, plan
 from bsr.run import FINISHED, Result, Run, Status
 from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 
@@ -28,6 +28,8 @@ _FINAL_MSE: Final = {
     "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
     "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
 }
+EPOCH_BASED = tuple(name for name in EXPERIMENTS if name != "tune")
+"""Experiments that share a recording: controlled Runs have recordings of their own."""
 _MACHINE: Final = "0123456789ab"
 _STARTED: Final = "2026-01-02T03:04:05.000+00:00"
 

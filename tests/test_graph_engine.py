@@ -40,7 +40,7 @@ def learner(run: Run, execution: Execution = CPU) -> GraphLearner:
 def test_its_steps_are_those_of_the_reference(optimiser: str, loss: str) -> None:
     rate = 0.0015 if optimiser == "adam" else 1e-6
     run = replace(RUN, optimiser=optimiser, loss=loss, learning_rate=rate)  # type: ignore[arg-type]
-    order = next(data_order(torch.Generator().manual_seed(1), run.train_images, epochs=1))
+    order = next(data_order(torch.Generator().manual_seed(1), run.train_images))
     reference = EagerLearner(initial_model(run.seed)[0], run, made_split(run), CPU).train_epoch(
         order, math.inf
     )
@@ -81,7 +81,7 @@ def test_on_a_gpu_capturing_leaves_the_untrained_network() -> None:
 @needs_gpu
 def test_on_a_gpu_replays_take_the_steps_of_the_reference() -> None:
     execution = Execution(device="cuda:0")
-    order = next(data_order(torch.Generator().manual_seed(1), RUN.train_images, epochs=1))
+    order = next(data_order(torch.Generator().manual_seed(1), RUN.train_images))
     eager = EagerLearner(initial_model(RUN.seed)[0], RUN, made_split(RUN), execution)
     reference = eager.train_epoch(order, math.inf)
     torch.testing.assert_close(

@@ -219,7 +219,7 @@ def test_any_batch_size_and_any_labels_give_pytorchs_gradient(
 @pytest.mark.parametrize("loss", ["mse", "mae"])
 def test_twenty_of_its_steps_are_those_of_the_eager_engine(width: int, optimiser: str, loss: str) -> None:
     run = replace(RUN, optimiser=optimiser, loss=loss, learning_rate=RATES[optimiser, loss], train_images=320)  # type: ignore[arg-type]
-    order = next(data_order(torch.Generator().manual_seed(1), run.train_images, epochs=1))
+    order = next(data_order(torch.Generator().manual_seed(1), run.train_images))
     wanted = eager(run).train_epoch(order, math.inf)
     found = learner(run).train_epoch(order, math.inf)
     assert len(wanted) == 20
@@ -394,7 +394,7 @@ def test_on_neon_its_gradients_and_twenty_steps_are_those_of_the_reference(tmp_p
         subprocess.run([str(word) for word in command], check=True, capture_output=True)
     run = replace(RUN, batch_size=7, train_images=140)
     split, model = made_split(run), initial_model(run.seed)[0]
-    order = next(data_order(torch.Generator().manual_seed(1), run.train_images, epochs=1))
+    order = next(data_order(torch.Generator().manual_seed(1), run.train_images))
     flat = torch.cat([value.flatten() for value in model.state_dict().values()])
     rates = torch.full((20,), run.learning_rate, dtype=torch.float64)
     parts = (torch.tensor([140, 7, 140]), flat, split.train_images, split.train_labels, order, rates)

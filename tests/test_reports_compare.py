@@ -136,11 +136,19 @@ OTHER_VALUES: dict[str, Any] = {
     "optimiser": "sgd",
     "loss": "mae",
     "precision": "tf32",
+    "schedule": "linear",
+    "evaluate_on": "validation",
+    "order_seed": 7,
+    "beta1": 0.8,
+    "beta2": 0.99,
+    "eps": 1e-6,
 }
 
 
 def test_every_field_of_run_is_guarded_or_an_axis_of_the_grid() -> None:
-    assert {*OTHER_VALUES, "task", "batch_size", "seed"} == set(RUN_FIELDS)
+    assert {*OTHER_VALUES, "task", "batch_size", "seed", "steps"} == set(
+        RUN_FIELDS
+    )  # steps change epochs too
 
 
 @pytest.mark.parametrize("field", OTHER_VALUES)

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 import synthetic
 from bsr import paper
-from bsr.experiments import EXPERIMENTS, EXTENDED_BATCH_SIZES, Grid
+from bsr.experiments import EXTENDED_BATCH_SIZES, Grid
 from bsr.reading import Recording
 from bsr.run import Run, Status
 from bsr.schema import SessionRecord
@@ -32,7 +32,7 @@ from reports.drawing.panel import Panel
 from reports.published import beside
 from reports.text import number, tick, ticks
 
-EVERYTHING = tuple(EXPERIMENTS)
+EVERYTHING = synthetic.EPOCH_BASED
 SOME = Grid(batch_sizes=(16, 128, 256, 1024), runs=3)
 HOSTILE = '<b>$x^2$ & "q"\x1b[31m'
 

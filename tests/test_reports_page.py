@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 import synthetic
 from browser import Opened, browser, needs_chromium, opened
-from bsr.experiments import EXPERIMENTS, Grid
+from bsr.experiments import Grid
 from reports.__main__ import main
 from reports.build import Output, OutputError
 from reports.table import Table
@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a report with every figure, from as few runs as give them."""
     folder = tmp_path_factory.mktemp("report")
     grid = Grid(tasks=("mean", "median"), batch_sizes=(16, 1024), runs=2, epochs=10)
-    session = synthetic.session(tuple(EXPERIMENTS), grid, harness=synthetic.harness((16, 1024)))
+    session = synthetic.session(synthetic.EPOCH_BASED, grid, harness=synthetic.harness((16, 1024)))
     assert main([str(synthetic.write(folder / "run.json", session))]) == 0
     return folder / "run-report"
 

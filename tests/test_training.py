@@ -143,7 +143,7 @@ runs = st.builds(
 @settings(max_examples=100)
 @given(run=runs)
 def test_the_order_of_every_batch_is_that_of_a_real_data_loader(run: Run) -> None:
-    orders = data_order(initial_model(run.seed)[1], run.train_images, run.epochs)
+    orders = itertools.islice(data_order(initial_model(run.seed)[1], run.train_images), run.epochs)
     for order, batches in zip(orders, usual_batches(run), strict=True):
         ours = order.split(run.batch_size)
         assert [batch.tolist() for batch in ours] == [batch.tolist() for batch in batches]
@@ -162,7 +162,7 @@ def test_training_hands_that_order_to_its_engine(run: Run) -> None:
 @pytest.mark.parametrize("batch_size", [16, 1024])
 def test_the_order_of_all_of_mnist_is_that_of_a_real_data_loader(batch_size: int) -> None:
     run = replace(RUN, batch_size=batch_size, seed=batch_size, train_images=60_000, test_images=10_000)
-    orders = list(data_order(initial_model(run.seed)[1], run.train_images, run.epochs))
+    orders = list(itertools.islice(data_order(initial_model(run.seed)[1], run.train_images), run.epochs))
     assert all(
         torch.equal(order, torch.cat(batches))
         for order, batches in zip(orders, usual_batches(run), strict=True)
@@ -170,7 +170,7 @@ def test_the_order_of_all_of_mnist_is_that_of_a_real_data_loader(batch_size: int
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
-    first, second = data_order(torch.Generator().manual_seed(0), 100, epochs=2)
+    first, second = itertools.islice(data_order(torch.Generator().manual_seed(0), 100), 2)
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
     assert first.tolist() != second.tolist()
 

@@ -34,6 +34,8 @@ class GraphLearner:
     On the CPU, where nothing can be captured, the same steps run one by one: that is how they are tested.
     """
 
+    honours = ("evaluate_on", "order_seed", "beta1", "beta2", "eps")
+
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
         began = time.perf_counter()
         device = torch.device(execution.device)

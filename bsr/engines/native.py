@@ -29,10 +29,6 @@ FULL_REGISTER: Final = 16
 """Images that the widest register holds; a step of fewer takes as long."""
 ALIGNMENT: Final = 64
 """Bytes of that register."""
-BETA1: Final = 0.9
-BETA2: Final = 0.999
-EPSILON: Final = 1e-8
-"""Adam's defaults in PyTorch."""
 
 
 class _Training(ctypes.Structure):
@@ -62,13 +58,16 @@ class NativeLearner:
     kind than a Split's, KernelError where the kernel cannot be compiled.
     """
 
+    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
+
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
         if reason := self.unsupported_reason(run, execution):
             raise ValueError(f"the native engine {reason}; use the eager engine")
         began = time.perf_counter()
         self.kernel = kernel()
         self.warmup_seconds = time.perf_counter() - began
-        self.learning_rate = run.learning_rate
+        self.run = run
+        self.taken = 0
         self.shapes = {name: value.shape for name, value in model.state_dict().items()}
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         self.test_images, self.test_labels = _checked(split.test_images, split.test_labels)
@@ -83,9 +82,9 @@ class NativeLearner:
             images=self.images.data_ptr(),
             labels=self.labels.data_ptr(),
             batch_size=run.batch_size,
-            beta1=BETA1,
-            beta2=BETA2,
-            epsilon=EPSILON,
+            beta1=run.beta1,
+            beta2=run.beta2,
+            epsilon=run.eps,
             loss=LOSSES[run.loss],
             optimiser=OPTIMISERS[run.optimiser],
         )
@@ -115,7 +114,8 @@ class NativeLearner:
         order = self._checked_order(order)
         size = self.training.batch_size
         losses = torch.empty(-(-len(order) // size))
-        rates = torch.full((len(losses),), self.learning_rate, dtype=torch.float64)
+        rates = torch.tensor(self.run.rates(self.taken, len(losses)), dtype=torch.float64)
+        self.taken += len(losses)
         steps = max(1, IMAGES_PER_CALL // max(size, FULL_REGISTER))
         for step in range(0, len(losses), steps):
             if time.monotonic() > deadline:

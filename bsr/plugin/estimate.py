@@ -76,8 +76,8 @@ class Estimate:
 
     def run(self, run: Run) -> float:
         """Seconds of one Run: training and evaluation."""
-        training_seconds = run.epochs * run.steps_per_epoch * self._step(run.batch_size)
-        return training_seconds + (run.epochs + 1) * run.test_images * self._evaluation
+        training_seconds = run.total_steps * self._step(run.batch_size)
+        return training_seconds + (run.evaluations + 1) * run.test_images * self._evaluation
 
     def _step(self, size: int) -> float:
         smallest, largest = self._steps[0], self._steps[-1]
@@ -96,7 +96,9 @@ class Estimate:
         if self.problem:
             return None
         correction = self._taken / self._expected if self._expected else 1.0
-        seconds = sum(map(self.run, runs)) - sum(self.run(run) * done / run.epochs for run, done in begun)
+        seconds = sum(map(self.run, runs)) - sum(
+            self.run(run) * done / run.evaluations for run, done in begun
+        )
         return correction * seconds / self._workers
 
     def learn(self, run: Run, seconds: float) -> None:

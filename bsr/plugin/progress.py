@@ -66,9 +66,7 @@ class Display:
 
     def _draw(self) -> None:
         if self._live is not None:
-            now = ", ".join(
-                f"{run.label} epoch {epoch}/{run.epochs}" for run, epoch in self._running.values()
-            )
+            now = ", ".join(_where(run, epoch) for run, epoch in self._running.values())
             self._live.draw(len(self._session.results), f"{now}{self._left()}")
 
     def _clear(self) -> None:
@@ -80,6 +78,14 @@ class Display:
         waiting = [run for key, run in self._session.runs.items() if key not in self._session.results]
         seconds = self._estimate.total(waiting, self._running.values())
         return f", {duration(seconds)} left" if waiting and seconds is not None else ""
+
+
+def _where(run: Run, epoch: int) -> str:
+    """How far a Run is."""
+    if not run.steps:
+        return f"{run.label} epoch {epoch}/{run.epochs}"
+    done = run.evaluation_steps[epoch - 1] if epoch else 0
+    return f"{run.label} step {done:,}/{run.steps:,}"
 
 
 class _LiveLine:

@@ -54,10 +54,13 @@ def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
 
 def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:
     """`quick: 28 cases, of the study's main experiment 28 of 280 runs, 2 of 10 epochs`."""
+    count = "1 case" if len(runs) == 1 else f"{len(runs)} cases"
+    if any(run.steps for run in runs):
+        fewest, most = (f"{of(run.total_steps for run in runs):,}" for of in (min, max))
+        return f"{preset}: {count} of {fewest} to {most} updates"
     paper = list(plan(("batch-size",), PRESETS["paper"].grid)["batch-size"].values())
     within = len({_of_the_study(run) for run in paper} & {_of_the_study(run) for run in runs})
     epochs = "/".join(str(count) for count in sorted({run.epochs for run in runs}))
-    count = "1 case" if len(runs) == 1 else f"{len(runs)} cases"
     images = "" if all(run.train_images == paper[0].train_images for run in runs) else ", part of the images"
     return (
         f"{preset}: {count}, of the study's main experiment {within} of {len(paper)} runs, "

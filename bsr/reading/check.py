@@ -1,7 +1,7 @@
 """Refusing what the types of a recording allow and its meaning does not, by the path of the field.
 
-What passes here may be drawn: lengths fit the epochs, numbers are in range, every key is its run's digest,
-and within an experiment runs differ only by task, batch size, seed and the axis that it varies.
+What passes here may be drawn: lengths fit the evaluations, numbers are in range, every key is its run's
+digest, and within an experiment runs differ only by task, batch size, seed and the axis that it varies.
 """
 
 from __future__ import annotations
@@ -61,22 +61,22 @@ def _case_complaints(case: Case) -> Iterator[Complaint]:
 
 
 def _length_complaints(result: Result) -> Iterator[Complaint]:
-    epochs = result.run.epochs
+    expected = result.run.evaluations
     trained = len(result.training_seconds)
     for name, most in (
-        ("test_mse", epochs + 1),
-        ("test_mae", epochs + 1),
-        ("training_loss", epochs),
-        ("training_seconds", epochs),
-        ("evaluation_seconds", epochs + 1),
+        ("test_mse", expected + 1),
+        ("test_mae", expected + 1),
+        ("training_loss", expected),
+        ("training_seconds", expected),
+        ("evaluation_seconds", expected + 1),
     ):
         if (length := len(getattr(result, name))) > most:
-            yield f"result.{name}", f"at most {most} values for {epochs} epochs", f"{length} values"
+            yield f"result.{name}", f"at most {most} values for {expected} evaluations", f"{length} values"
     if result.final_mse is not None:
         for name, exactly in (
-            ("test_mae", epochs + 1),
-            ("training_loss", epochs),
-            ("training_seconds", epochs),
+            ("test_mae", expected + 1),
+            ("training_loss", expected),
+            ("training_seconds", expected),
         ):
             if (length := len(getattr(result, name))) != exactly:
                 yield f"result.{name}", f"{exactly} values, since it has a final MSE", f"{length} values"
@@ -87,7 +87,7 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
     if len(result.test_mse) > trained + 1:
         yield (
             "result.test_mse",
-            f"at most {trained + 1} values for {trained} timed epochs",
+            f"at most {trained + 1} values for {trained} timed stretches",
             f"{len(result.test_mse)}",
         )
 

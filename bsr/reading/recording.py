@@ -88,9 +88,15 @@ def _outcome(result: Result) -> dict[str, Any]:
 
 def _epochs(result: Result) -> Iterator[dict[str, Any]]:
     columns = [((None,) if name in FROM_EPOCH_1 else ()) + getattr(result, name) for name in OF_AN_EPOCH]
+    moments = (0, *result.run.evaluation_steps)
     for epoch, row in enumerate(zip_longest(*columns)):
         if any(value is not None for value in row):
-            yield {"epoch": epoch, "status": result.status, **dict(zip(OF_AN_EPOCH, row, strict=True))}
+            yield {
+                "epoch": epoch,
+                "step": moments[epoch],
+                "status": result.status,
+                **dict(zip(OF_AN_EPOCH, row, strict=True)),
+            }
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
