@@ -232,8 +232,11 @@ class Experiment:
 
     def case_id(self, run: Run) -> str:
         """The pytest id of a Run in this experiment: `mean-bs32-seed32-sgd-lr1e-05`."""
-        varied = (_ID_PARTS.get(name, "{}").format(getattr(run, name)) for name in self.varies)
-        return "-".join([run.label, *varied])
+        return "-".join([run.label, *self.setting(run)])
+
+    def setting(self, run: Run) -> tuple[str, ...]:
+        """What this experiment varies, of one Run: `lr1e-05`, `586steps`."""
+        return tuple(_ID_PARTS.get(name, "{}").format(getattr(run, name)) for name in self.varies)
 
 
 _ID_PARTS: Final = {"learning_rate": "lr{:g}", "epochs": "{}epochs", "steps": "{}steps"}

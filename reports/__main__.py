@@ -100,6 +100,8 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
         show(comparison, Console(width=max(shutil.get_terminal_size((110, 24)).columns, 80)))
     for judgement in judgements:
         print(printable(judgement.message, limit=10_000))
+    for note in (note for recording in recordings for note in recording.notes):
+        print(f"note: {printable(note)}", file=sys.stderr)
     first = recordings[0].path
     page = build(recordings[0], options.output or first.with_name(f"{first.stem}-report"), comparison)
     print(f"report: {printable(str(page.resolve()))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr.experiments import EXPERIMENTS, PRESETS, TUNED_LEARNING_RATE, Grid, plan
+from bsr.experiments import (
+    EXPERIMENTS,
+    PRESETS,
+    TUNED_LEARNING_RATE,
+    Experiment,
+    Grid,
+    PlanTooLargeError,
+    plan,
+)
 from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)
@@ -26,6 +35,15 @@ CHANGED: dict[str, Any] = {
     "optimiser": "sgd",
     "loss": "mae",
     "precision": "tf32",
+}
+LATER: dict[str, dict[str, Any]] = {
+    "steps": {"steps": 586, "epochs": 0},
+    "schedule": {"schedule": "linear"},
+    "evaluate_on": {"evaluate_on": "validation"},
+    "order_seed": {"order_seed": 0},
+    "beta1": {"beta1": 0.8},
+    "beta2": {"beta2": 0.99},
+    "eps": {"eps": 1e-7},
 }
 PAPER = PRESETS["paper"].grid
 ONE_SEED = replace(PAPER, runs=1)
@@ -84,7 +102,8 @@ def test_a_cell_is_a_run_less_its_seed() -> None:
 
 @pytest.mark.parametrize("name", RUN_FIELDS)
 def test_every_field_of_a_run_is_in_its_key(name: str) -> None:
-    assert replace(RUN, **{name: CHANGED[name]}).key != RUN.key
+    changes = LATER.get(name) or {name: CHANGED[name]}
+    assert replace(RUN, **changes).key != RUN.key
 
 
 def test_the_same_values_are_the_same_run() -> None:
@@ -281,3 +300,50 @@ def test_names_show_what_an_experiment_varies() -> None:
 
 def test_a_task_that_nobody_tuned_has_adams_default_rate() -> None:
     assert {run.learning_rate for run in runs_of("batch-size", replace(ONE_SEED, tasks=("new",)))} == {0.001}
+
+
+# Tuning
+
+
+TUNE = PRESETS["tune"]
+TUNED = plan(TUNE.experiments, TUNE.grid)["tune"]
+
+
+def test_tuning_never_looks_at_the_test_images_and_uses_no_reporting_seed() -> None:
+    runs = TUNED.values()
+    assert {run.evaluate_on for run in runs} == {"validation"}
+    assert {(run.train_images, run.test_images) for run in runs} == {(50_000, 10_000)}
+    assert {run.seed for run in runs} == {100, 101, 102}
+    assert len(runs) == len({run.key for run in runs}) == 1_110
+
+
+def test_tuning_stays_within_its_budget() -> None:
+    full_register = 16  # images that a step takes the time of, at least
+    epochs = sum(run.steps * max(run.batch_size, full_register) / 60_000 for run in TUNED.values())
+    assert 4_500 < epochs <= 4_800
+
+
+def test_each_arm_has_five_rates_a_factor_of_two_apart() -> None:
+    arms: dict[tuple[Any, ...], set[float]] = {}
+    for run in TUNED.values():
+        arms.setdefault((run.task, run.batch_size, run.steps, run.schedule), set()).add(run.learning_rate)
+    assert len(arms) == 3 * (12 + 10 + 4)
+    for rates in arms.values():
+        low, *rest = sorted(rates)
+        assert [rate / low for rate in rest] == [2, 4, 8, 16]
+
+
+def test_a_grid_narrows_tuning_as_it_does_everything() -> None:
+    grid = replace(TUNE.grid, tasks=("std", "median"), batch_sizes=(1024,), runs=1, most_steps=8)
+    found = runs_of("tune", grid)
+    assert {(run.task, run.batch_size, run.steps) for run in found} == {("std", 1024, 8)}
+
+
+def test_two_runs_under_one_case_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlike(grid: Grid) -> Iterator[Run]:
+        run = grid.example
+        yield from (run, replace(run, loss="mae"))
+
+    monkeypatch.setitem(EXPERIMENTS, "unlike", Experiment("?", unlike))
+    with pytest.raises(PlanTooLargeError, match="unlike: expected one run per case, got two called"):
+        plan(("unlike",), PAPER)

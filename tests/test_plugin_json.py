@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import bsr
+from bsr.reading import RefusedError
 from plugin_support import ONE_CASE, REPOSITORY, TWO_CASES, Ended, Suite, strict_json, suite
 
 __all__ = ["suite"]
@@ -196,3 +198,28 @@ def test_a_session_that_measures_nothing_leaves_the_old_file(suite: Suite, tmp_p
     (tmp_path / "test_broken.py").write_text("import nothing_of_that_name\n")
     assert suite.run("test_broken.py", "--benchmark-json=run.json").code == 2
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_file_that_pytest_benchmark_saved_is_a_recording_and_the_last_lines_are_there(
+    suite: Suite, tmp_path: Path
+) -> None:
+    ended = suite.run(*ONE_CASE, "--benchmark-autosave")
+    assert ended.code == 0, ended.output
+    assert "bsr: 1 of 1 cases finished" in ended.output
+    (saved,) = (tmp_path / ".benchmarks").rglob("*.json")
+    recording = bsr.read(saved)
+    assert [result.status for result in recording.results] == ["ok"]
+
+
+def test_a_final_error_that_contradicts_the_rest_of_its_record_is_refused(
+    suite: Suite, tmp_path: Path
+) -> None:
+    suite.run(*ONE_CASE, "--benchmark-json=run.json")
+    document = suite.json()
+    result = document["bsr"]["cases"][0]["result"]
+    assert result["final_mse"] == result["test_mse"][-1]
+    assert result["normalised_mse"] == result["final_mse"] / result["baseline_mse"]
+    result["final_mse"] /= 2
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(RefusedError, match=r"\$.bsr.cases\[0\].result.final_mse: expected .* which follows"):
+        bsr.read(tmp_path / "run.json")

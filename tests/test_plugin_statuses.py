@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bsr.engines import build
 from bsr.journal import read
 from plugin_support import ONE_CASE, SMOKE, TWO_CASES, Ended, Suite, suite
 
@@ -250,3 +251,39 @@ def test_weights_that_cannot_be_kept_take_nothing_from_the_measurement(suite: Su
     (note,) = case["result"]["notes"]
     assert ".safetensors: expected to keep the weights there, got [Errno 28] No space left on device" in note
     assert note in ended.output.replace("\n", "")
+
+
+def test_a_warning_inside_a_training_is_a_note_and_never_fatal(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "test_warning.py").write_text(
+        "import pytest, warnings\n"
+        "@pytest.mark.experiment('batch-size')\n"
+        "def test_it(run, measure, monkeypatch):\n"
+        "    from bsr.training import EagerLearner\n"
+        "    usual = EagerLearner.train_epoch\n"
+        "    def warn(*given):\n"
+        "        warnings.warn('your driver is too old', UserWarning)\n"
+        "        return usual(*given)\n"
+        "    monkeypatch.setattr(EagerLearner, 'train_epoch', warn)\n"
+        "    measure(run)\n"
+    )
+    ended = suite.run("test_warning.py", *ONE_CASE, "--benchmark-json=run.json", "-W", "error")
+    assert ended.code == 0, ended.output
+    (case,) = suite.cases()
+    assert case["result"]["status"] == "ok"
+    assert case["result"]["notes"] == ["UserWarning: your driver is too old"]
+    assert "UserWarning: your driver is too old" in ended.output
+
+
+@pytest.mark.slow
+def test_a_slow_compiler_is_waited_for_with_a_word(suite: Suite, tmp_path: Path) -> None:
+    try:
+        real = build.compiler()[0]
+    except build.KernelError as error:
+        pytest.skip(str(error))
+    compiler = tmp_path / "slow-c++"
+    compiler.write_text(f'#!/bin/sh\nsleep 6\nexec {real} "$@"\n')
+    compiler.chmod(0o755)
+    native = [word if word != "eager" else "native" for word in ONE_CASE]
+    ended = suite.run(*native, CXX=str(compiler), BSR_CACHE=str(tmp_path / "cache"))
+    assert ended.code == 0, ended.output
+    assert "bsr: still getting ready: on first use the C++ compiler builds the native engine" in ended.output

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,11 @@ from playwright.sync_api import Browser
 
 import synthetic
 from browser import browser, needs_chromium, opened
+from bsr import journal
 from bsr.experiments import Grid
 from bsr.reading import read
-from bsr.run import Result
+from bsr.run import Execution, Result
+from plugin_support import REPOSITORY
 from reports.__main__ import main
 
 __all__ = ["browser"]
@@ -267,3 +271,45 @@ def test_an_empty_output_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main([written(tmp_path, "a"), "--output", ""])
     assert "expected a folder, got an empty name" in capsys.readouterr().err
+
+
+def test_help_and_a_slip_of_the_finger_load_nothing_that_draws() -> None:
+    code = (
+        "import sys\n"
+        "from reports.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print({'scipy', 'matplotlib', 'numpy'} & {*sys.modules})"
+    )
+    for arguments in (["--help"], ["--no-such-option"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_line_of_a_journal_that_was_altered_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = synthetic.session(grid=Grid(tasks=("mean",), batch_sizes=(32,), runs=2, epochs=1))
+    header = journal.Header(
+        planned=tuple(case.result.run for case in session.cases),
+        cases={case.key: case.cases for case in session.cases},
+        execution=Execution(),
+        dataset_digest="abc",
+        environment=synthetic.fingerprint(),
+        started_at="2026-01-01T00:00:00+00:00",
+    )
+    lines = [journal.line_of(header)]
+    lines += [journal.line_of(journal.ResultLine(key=case.key, result=case.result)) for case in session.cases]
+    lines[2] = lines[2].replace(b'"steps":', b'"steps": ', 1)
+    path = tmp_path / "run.journal.jsonl"
+    path.write_bytes(b"".join(lines))
+    assert main([str(path)]) == 0
+    said = capsys.readouterr().err
+    assert f"note: {path}, line 3: another checksum, so it was altered since" in said

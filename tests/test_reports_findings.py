@@ -18,10 +18,10 @@ from bsr.run import Result, Run, Status
 from bsr.schema import SessionRecord
 from reports.analysis import Effects
 from reports.cells import Cells
-from reports.chapters import findings, tables
+from reports.chapters import figures, findings, tables
 from reports.chapters.answer import _part
 from reports.table import Table
-from reports.verdicts import Finding, Findings
+from reports.verdicts import Finding, Findings, trend_text
 
 SIZES = (2, 8, 32, 128, 512, 2048)
 GRID = Grid(tasks=("mean", "std", "var"), batch_sizes=SIZES, runs=8, epochs=4)
@@ -353,3 +353,55 @@ def test_an_effect_on_one_of_three_tasks_is_held_to_a_third_of_the_significance(
     effect = stats.Effect(16, 64, 2.0, None, 1.3, 0.5, p)
     assert _part(Effects("mean", effect, None), tasks=1).verdict == "shown"
     assert _part(Effects("mean", effect, None), tasks=3).verdict == "not shown"
+
+
+def test_a_correlation_of_nothing_is_0() -> None:
+    trend = stats.RankTrend(5.2e-18, stats.PValue(1.0), 7, 7)
+    assert trend_text(trend).startswith("rank correlation 0, ")
+
+
+def test_the_best_batch_size_is_not_told_from_others_than_itself() -> None:
+    found = of(synthetic.session(grid=GRID, circumstances=planted(lambda _run: 1.0, 0.3)))
+    for line in one(found, "best-batch-size").statistics:
+        best = line.split("lowest at ")[1].split(";")[0]
+        assert best not in line.split("not told from it by these seeds: ")[1].replace(",", "").split()
+
+
+def test_dead_runs_bring_the_median_beside_the_mean() -> None:
+    def dies(run: Run) -> Status:
+        return "dead" if (run.batch_size, run.seed) == (64, 65) else "ok"
+
+    grid = Grid(tasks=("std",), batch_sizes=(32, 64, 128), runs=3, epochs=2)
+    data = Cells(Recording(path=Path("run.json"), session=synthetic.session(grid=grid, disturb=dies)))
+    found = findings(data)
+    said = one(found, "higher-error").sentence
+    assert "Dead runs count in the mean, so here is the median too. std at batch size 64: 1 of 3 dead" in said
+    (errors,) = [table for table in tables(data) if table.name == "errors"]
+    row = dict(zip(errors.header, errors.rows[1], strict=True))
+    mean, median = (row[name] for name in ("mean MSE", "median MSE"))
+    assert isinstance(mean, float)
+    assert isinstance(median, float)
+    assert mean > 5 * median
+    content = next(figure for figure in figures() if figure.name == "final-mse").draw(data)
+    assert content is not None
+    assert "1 of 3 dead" in content.caption
+
+
+def test_failed_and_exploded_runs_are_in_no_statistic_and_are_named() -> None:
+    def change(case: Case) -> Case:
+        seed = case.result.run.seed
+        absurd: dict[int, dict[str, Any]] = {
+            32: {"status": "failed", "test_mse": (1e5, 1e5, 1e5), "message": "an assertion afterwards"},
+            33: {"test_mse": (1e5, 1e5, 1e34)},
+        }
+        return replace(case, result=replace(case.result, **absurd.get(seed, {})))
+
+    session = synthetic.session(grid=Grid(tasks=("std",), batch_sizes=(32, 64), runs=4, epochs=2))
+    session = replace(session, cases=tuple(map(change, session.cases)))
+    data = Cells(Recording(path=Path("run.json"), session=session))
+    cell = data.cells("std")[0]
+    assert len(cell.finals) == 2
+    assert max(cell.finals) < 1e5
+    content = next(figure for figure in figures() if figure.name == "final-mse").draw(data)
+    assert content is not None
+    assert "left out: 1 exploded and 1 failed" in content.caption

@@ -144,8 +144,7 @@ def _table(experiment: str, results: Iterable[Result]) -> Table:
 
 def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:
     """What else tells this cell from the others of its experiment."""
-    varied = (f"{name}={getattr(cell, name)}" for name in EXPERIMENTS[experiment].varies)
-    return (*varied, *([timing] if timing else []))
+    return (*EXPERIMENTS[experiment].setting(cell), *([timing] if timing else []))
 
 
 def _figures(results: Sequence[Result]) -> list[str]:

@@ -36,7 +36,11 @@ def read(path: Path) -> Recording:
     session = _session(history.header, history)
     with refusing(path):
         check(session)
-    return Recording(path=path, session=session)
+    altered = (
+        f"{name}, line {number}: another checksum, so it was altered since; it counts as not measured"
+        for number in history.altered
+    )
+    return Recording(path=path, session=session, notes=tuple(altered))
 
 
 def _session(header: journal.Header, history: journal.History) -> SessionRecord:
@@ -120,7 +124,7 @@ def _option(command: str, name: str) -> str | None:
     except ValueError:
         return None
     option, found = f"--bsr-{name}", None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == option:
             found = following
         elif word.startswith(f"{option}="):

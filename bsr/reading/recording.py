@@ -53,6 +53,8 @@ class Recording:
     commit: dict[str, Any] = field(default_factory=dict)
     pytest_benchmark: str = ""
     """Version of pytest-benchmark that wrote it."""
+    notes: tuple[str, ...] = ()
+    """What of the file was left out, a line each."""
 
     @property
     def results(self) -> tuple[Result, ...]:
