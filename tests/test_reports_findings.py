@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bsr import stats
 from bsr.experiments import Grid
 from bsr.reading import Recording
 from bsr.run import Result, Run, Status
-from bsr.schema import SessionRecord
+from bsr.schema import Case, SessionRecord
 from reports.analysis import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
