@@ -336,7 +336,7 @@ def test_every_epoch_of_every_run_is_in_a_file() -> None:
     assert len(epochs.rows) == 2 * 2 * 4
     first = dict(zip(epochs.header, epochs.rows[0], strict=True))
     assert (first["epoch"], first["training loss"], first["training s"]) == (0, None, None)
-    assert first["test MSE"] == session.cases[0].result.test_mse[0]
+    assert first["evaluated MSE"] == session.cases[0].result.test_mse[0]
 
 
 def test_what_did_not_end_well_is_listed_with_its_message() -> None:

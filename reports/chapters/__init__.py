@@ -22,6 +22,7 @@ from reports.chapters import (
     loss,
     optimiser,
     time,
+    tuning,
     updates,
 )
 from reports.table import Table
@@ -36,6 +37,7 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
     longer.CHAPTER,
     beside_published.CHAPTER,
     learning_rate.CHAPTER,
+    tuning.CHAPTER,
     optimiser.CHAPTER,
     loss.CHAPTER,
     fluctuation.CHAPTER,

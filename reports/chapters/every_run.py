@@ -10,7 +10,17 @@ from reports.cells import Cells
 from reports.chapter import Chapter
 from reports.table import Row, Table
 
-_IDENTITY: Final = ("task", "batch size", "seed", "learning rate", "optimiser", "loss", "epochs")
+_IDENTITY: Final = (
+    "task",
+    "batch size",
+    "seed",
+    "learning rate",
+    "optimiser",
+    "loss",
+    "epochs",
+    "updates",
+    "evaluated on",
+)
 
 
 def _troubles_table(data: Cells) -> Table:
@@ -34,7 +44,17 @@ def _troubles_table(data: Cells) -> Table:
 
 def _identity(result: Result) -> Row:
     run = result.run
-    return (run.task, run.batch_size, run.seed, run.learning_rate, run.optimiser, run.loss, run.epochs)
+    return (
+        run.task,
+        run.batch_size,
+        run.seed,
+        run.learning_rate,
+        run.optimiser,
+        run.loss,
+        run.epochs or None,
+        run.total_steps,
+        run.evaluate_on,
+    )
 
 
 def _runs_table(data: Cells) -> Table:
@@ -55,7 +75,15 @@ def _runs_table(data: Cells) -> Table:
 
 def _epochs_table(data: Cells) -> Table:
     """Every epoch of every run; only as a file."""
-    header = (*_IDENTITY, "epoch", "test MSE", "test MAE", "training loss", "training s", "evaluation s")
+    header = (
+        *_IDENTITY,
+        "epoch",
+        "evaluated MSE",
+        "evaluated MAE",
+        "training loss",
+        "training s",
+        "evaluation s",
+    )
     return Table("epochs", "Every epoch", header, list(_epochs(data)), on_page=False)
 
 

@@ -1,0 +1,120 @@
+"""Which rate is best per task, batch size, budget in updates and schedule, on validation images?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final, NamedTuple
+
+from bsr.experiments import tuned_rate
+from bsr.run import Run
+from reports.analysis import Rates, at_edge, best_rate, by_rate, centre, contenders
+from reports.cells import Cells, group, span, statuses
+from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing.panel import Panel
+from reports.drawing.rates import RatePanel
+from reports.table import Row, Table
+from reports.text import counted, listed, tick
+from reports.verdicts import Finding
+
+EXPERIMENT: Final = "tune"
+MEASURE: Final = "validation MSE, squared label units (log)"
+CLAIM: Final = "Each tuned rate lies inside the grid that was tried."
+
+
+class Arm(NamedTuple):
+    """What a rate is tuned for."""
+
+    task: str
+    steps: int
+    schedule: str
+    batch_size: int
+
+    @classmethod
+    def of(cls, run: Run) -> Arm:
+        """The arm that a Run belongs to."""
+        return cls(run.task, run.steps, run.schedule, run.batch_size)
+
+    def __str__(self) -> str:
+        """`mean at batch size 16, 586 updates, linear`."""
+        return f"{self.task} at batch size {self.batch_size}, {self.steps:,} updates, {self.schedule}"
+
+
+def arms(data: Cells) -> dict[Arm, Rates]:
+    """Results by rate, for each arm with an error."""
+    grouped = group(data.results(EXPERIMENT), lambda result: Arm.of(result.run))
+    rates = {arm: by_rate(results) for arm, results in sorted(grouped.items())}
+    return {arm: row for arm, row in rates.items() if contenders(row)}
+
+
+def findings(data: Cells) -> list[Finding]:
+    """Whether an optimum lies at the edge of its grid, so that it gets no verdict."""
+    found = arms(data)
+    if not found:
+        return []
+    edges = [arm for arm, rates in found.items() if at_edge(best_rate(rates), rates)]
+    inside = len(found) - len(edges)
+    sentence = f"{inside} of {counted(len(found), 'tuned rate')} lie inside the rates that were tried."
+    if edges:
+        sentence += f" At the edge, where a better one may lie beyond: {counted(len(edges), 'arm')}."
+    lines = tuple(f"{arm}: {tick(best_rate(found[arm]))}, at the edge" for arm in edges)
+    return [
+        Finding("tuned-rates", CLAIM, "not shown" if edges else "shown", sentence, lines, "tuning-linear")
+    ]
+
+
+def rates_figure(data: Cells, schedule: str) -> FigureContent | None:
+    """Validation error against rate, a panel per task and budget, a curve per batch size."""
+    found = {arm: rates for arm, rates in arms(data).items() if arm.schedule == schedule}
+    if not found:
+        return None
+    panels: dict[tuple[str, int], dict[str, Rates]] = {}
+    for arm, rates in found.items():
+        panels.setdefault((arm.task, arm.steps), {})[str(arm.batch_size)] = rates
+    runs = data.results(EXPERIMENT)
+    counts = [len(alike) for rates in found.values() for alike in rates.values()]
+    best = listed(f"{arm.task} {arm.batch_size}: {tick(best_rate(rates))}" for arm, rates in found.items())
+    return FigureContent(
+        [
+            Panel(f"{task}, {steps:,} updates", RatePanel(series, data), MEASURE)
+            for (task, steps), series in panels.items()
+        ],
+        f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
+        "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
+        f"without a final MSE. n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
+    )
+
+
+def _table(data: Cells) -> Table:
+    rows: list[Row] = []
+    for arm, rates in arms(data).items():
+        best = best_rate(rates)
+        finals = contenders(rates)[best]
+        lost = sum(result.final_mse is None for runs in rates.values() for result in runs)
+        edge = "edge" if at_edge(best, rates) else ""
+        times = best / tuned_rate(arm.task, arm.batch_size, epochs=10)
+        rows.append((*arm, best, times, centre(finals), len(finals), lost, edge))
+    header = (
+        "task", "updates", "schedule", "batch size", "learning rate", "times the study's", "validation MSE",
+        "seeds", "lost", "at the edge",
+    )  # fmt: skip
+    note = (
+        "The rate with the lowest geometric mean of the validation MSE; one that lost a run is no contender."
+    )
+    return Table("tuned-rates", "Tuned rates", header, rows, note)
+
+
+CHAPTER: Final = Chapter(
+    figures=tuple(
+        Figure(
+            "The other choices",
+            f"tuning-{schedule}",
+            f"Error against rate, {schedule} schedule",
+            partial(rates_figure, schedule=schedule),
+            "--bsr-preset tune",
+        )
+        for schedule in ("linear", "constant")
+    ),
+    findings=findings,
+    tables=lambda data: [_table(data)],
+)
