@@ -28,7 +28,7 @@ def filled(unit: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
 def study(folder: Path) -> bytes:
     """As many runs as a session may plan."""
     path = folder / "study.json"
-    path.write_text(json.dumps(synthetic.document(synthetic.session(grid=Grid(runs=249)))))
+    path.write_text(json.dumps(synthetic.document(synthetic.session(grid=Grid(runs=230)))))
     return path.read_bytes()
 
 
