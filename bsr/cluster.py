@@ -70,6 +70,11 @@ class Cluster(Executor):
         self.capacity = IN_FLIGHT_PER_WORKER * len(self.identities)
         self._hosts = Counter(identity.host for identity in self.identities.values())
         gpu = self.execution.device.startswith("cuda")
+        try:
+            check_resources(self._client.scheduler_info(n_workers=-1)["workers"] if gpu else {})
+        except ClusterError:
+            self.close()
+            raise
         self._executor = self._client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpu else {}))
 
     def _identities(self, execution: Execution, dataset: str, runs: tuple[Run, ...]) -> dict[str, Identity]:
@@ -195,6 +200,18 @@ def check(identities: dict[str, Identity]) -> Identity:
                 "give every worker the same files"
             )
     return first
+
+
+def check_resources(workers: dict[str, dict[str, Any]]) -> None:
+    """Raises ClusterError where a worker lacks the resource that a Run on a GPU takes: it would wait for ever.
+
+    `workers` are the scheduler's own descriptions, by address.
+    """
+    lacking = [address for address, about in workers.items() if not about.get("resources", {}).get("GPU")]
+    if lacking:
+        raise ClusterError(
+            f"worker {lacking[0]}: expected the resource GPU, got none; start it with: --resources GPU=1"
+        )
 
 
 class UnlikeWorkerError(Exception):

@@ -98,6 +98,10 @@ _ALLOCATOR_PHRASES: Final = (
     "not enough memory",
     "backend out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",  # AcceleratorError, where the driver says it and not the allocator
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # a handle needs memory too
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute",  # cuDNN, where no algorithm's workspace fits
 )
 
 
@@ -105,7 +109,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocator, of a device or of the CPU, raised it."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _ALLOCATOR_PHRASES)
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES)
 
 
 def release_memory() -> None:

@@ -18,6 +18,7 @@ from bsr.cluster import (
     Identity,
     UnlikeWorkerError,
     check,
+    check_resources,
     compute_on_worker,
     connect,
     identify,
@@ -149,3 +150,11 @@ def test_something_else_that_listens_is_refused_in_time(monkeypatch: pytest.Monk
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="got something else that listens there; start one with: dask"):
             connect(address)
+
+
+def test_workers_that_offer_no_gpu_are_refused_before_a_run_waits_for_ever() -> None:
+    with pytest.raises(
+        ClusterError, match="worker tcp://b: expected the resource GPU, got none; start it with"
+    ):
+        check_resources({"tcp://a": {"resources": {"GPU": 1}}, "tcp://b": {"resources": {}}})
+    check_resources({"tcp://a": {"resources": {"GPU": 1}}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from bsr import engines
 from bsr.data import Split
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
 from bsr.run import Execution, Run
-from bsr.training import EagerLearner, data_order, initial_model, train
+from bsr.training import EagerLearner, TimeLimitReached, data_order, initial_model, train
 
 RUN = Run(
     task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64
@@ -87,3 +88,46 @@ def test_on_a_gpu_replays_take_the_steps_of_the_reference() -> None:
     torch.testing.assert_close(
         learner(RUN, execution).train_epoch(order, math.inf), reference, rtol=1e-3, atol=0
     )
+
+
+class Waiting(GraphLearner):
+    """Notes how its weights are whenever it waits for its stream."""
+
+    seen: list[float]
+
+    def _wait(self) -> None:
+        if hasattr(self, "seen"):
+            self.seen.append(float(next(self.model.parameters()).detach().sum()))
+
+
+def waiting() -> Waiting:
+    worker = Waiting(initial_model(RUN.seed)[0], RUN, made_split(RUN), CPU)
+    worker.seen = []
+    return worker
+
+
+def test_warm_up_is_waited_for_before_it_is_undone() -> None:
+    worker = waiting()
+    before = float(next(worker.model.parameters()).detach().sum())
+    with worker._restored(), torch.no_grad():
+        for parameter in worker.model.parameters():
+            parameter.add_(1.0)
+    assert worker.seen[0] > before + 1  # not restored yet
+    assert float(next(worker.model.parameters()).detach().sum()) == before
+
+
+def test_a_time_limit_acts_between_stretches_and_leaves_nothing_queued() -> None:
+    worker = waiting()
+    stretches = len(worker._stretches)
+    worker.train_epoch(torch.arange(RUN.train_images), time.monotonic() + 100)
+    assert len(worker.seen) == stretches + 1  # before each, and at the end
+    worker.seen.clear()
+    with pytest.raises(TimeLimitReached):
+        worker.train_epoch(torch.arange(RUN.train_images), time.monotonic() - 1)
+    assert len(worker.seen) == 2  # before the first, and in spite of the limit
+
+
+def test_without_a_limit_nothing_waits_before_the_end() -> None:
+    worker = waiting()
+    worker.train_epoch(torch.arange(RUN.train_images), math.inf)
+    assert len(worker.seen) == 1

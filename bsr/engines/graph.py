@@ -12,6 +12,7 @@ longer to capture.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -127,6 +128,7 @@ class GraphLearner:
         """Afterwards, in place: the weights as before, the optimiser's moments and step zero."""
         weights = [parameter.detach().clone() for parameter in self.model.parameters()]
         yield
+        self._wait()  # the copies run on another stream, and must not be overtaken by what is undone
         with torch.no_grad():
             for parameter, before in zip(self.model.parameters(), weights, strict=True):
                 parameter.copy_(before)
@@ -150,20 +152,28 @@ class GraphLearner:
         self.step.zero_()
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See bsr.training.Learner; the deadline is looked at between stretches of steps."""
-        with self._on_stream():
-            self.order[: len(order)].copy_(order.to(torch.int32))
-            self._restart()
-            events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self.captures else []
-            for event in events[:1]:
-                event.record()
-            for play in self._stretches:
-                if time.monotonic() > deadline:
-                    raise TimeLimitReached
-                play()
-            for event in events[1:]:
-                event.record()
-        self._wait()
+        """See bsr.training.Learner; the deadline is looked at between stretches of steps.
+
+        Replays are queued in no time, so where there is a deadline each is waited for. Whatever ends the
+        epoch, nothing queued is left to write into memory that the next Run may own.
+        """
+        try:
+            with self._on_stream():
+                self.order[: len(order)].copy_(order.to(torch.int32))
+                self._restart()
+                events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self.captures else []
+                for event in events[:1]:
+                    event.record()
+                for play in self._stretches:
+                    if math.isfinite(deadline):
+                        self._wait()
+                    if time.monotonic() > deadline:
+                        raise TimeLimitReached
+                    play()
+                for event in events[1:]:
+                    event.record()
+        finally:
+            self._wait()
         if events:
             self.device_seconds.append(events[0].elapsed_time(events[1]) / 1000)
         return self.losses.cpu()

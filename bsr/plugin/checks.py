@@ -196,6 +196,11 @@ def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
     if workers is None:  # one Run per core; one on all of them where PyTorch was asked for by name
         several = found.engine == "native" or (asked.engine == "auto" and found.device == "cpu")
         workers = workers_that_fit()[0] if several else 0
+    if workers > 1 and found.device.startswith("cuda"):
+        raise pytest.UsageError(
+            f"--bsr-workers: expected at most 1 on {found.device}, got {workers}, which would share one GPU "
+            "and disturb each other's times; for several GPUs use --bsr-dask, one worker per GPU"
+        )
     threads = asked.threads or (1 if workers or found.engine == "native" else None)
     return replace(found, threads=threads), workers
 
