@@ -203,7 +203,7 @@ def check(identities: dict[str, Identity]) -> Identity:
 
 
 def check_resources(workers: dict[str, dict[str, Any]]) -> None:
-    """Raises ClusterError where a worker lacks the resource that a Run on a GPU takes: it would wait for ever.
+    """Raises ClusterError where a worker lacks the resource that a Run on a GPU takes and would await.
 
     `workers` are the scheduler's own descriptions, by address.
     """
