@@ -231,3 +231,12 @@ def test_skipping_all_benchmarks_begins_nothing(suite: Suite) -> None:
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_no_number_of_the_last_table_is_cut_however_long_its_settings_are(suite: Suite) -> None:
+    ended = suite.run(
+        *SMOKE, "--bsr-experiments=tune", "-k", "std-bs256 and 586 or std-bs256 and 8steps-linear"
+    )
+    table = ended.output[ended.output.index("tune: final validation MSE") :].split("bsr: ")[0]
+    assert "linear" in table
+    assert "\N{HORIZONTAL ELLIPSIS}" not in table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean, median
 from typing import Any, Final
@@ -20,6 +20,8 @@ from bsr.plugin.session import Session
 from bsr.run import Result, Run
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
+WIDEST: Final = 200
+"""Columns of a table whose settings are long: a line that breaks is read more easily than half a number."""
 MUCH_LARGER: Final = 1.5
 """Times this session's training: a preset that takes less is not worth a word."""
 
@@ -97,7 +99,7 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> l
 def tables(session: Session, width: int) -> str:
     """Per experiment: task and batch size, MSE over seeds, normalised MSE, seconds, images per second."""
     file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=False)
+    console = Console(file=file, width=max(width, WIDEST), force_terminal=False)
     by_experiment: dict[str, list[Result]] = defaultdict(list)
     for key, result in session.results.items():
         for experiment in session.header.cases[key]:
@@ -107,8 +109,10 @@ def tables(session: Session, width: int) -> str:
     return file.getvalue().rstrip()
 
 
-def _table(experiment: str, results: Iterable[Result]) -> Table:
-    table = Table(title=f"{experiment}: final test MSE and training time", title_justify="left", box=None)
+def _table(experiment: str, results: Sequence[Result]) -> Table:
+    images = "/".join(sorted({result.run.evaluate_on for result in results}))
+    title = f"{experiment}: final {images} MSE and training time"
+    table = Table(title=title, title_justify="left", box=None)
     for name in (
         "task",
         "batch size",
