@@ -145,3 +145,15 @@ def test_the_rehearsal_leaves_what_is_there_as_it_was(suite: Suite) -> None:
     (suite.folder / "run.journal.jsonl").mkdir()
     refused(suite)
     assert (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns) == before
+
+
+def test_through_a_link_the_recording_stays_where_it_is_too(suite: Suite) -> None:
+    suite.run(*TWO_CASES, JSON)
+    before = (suite.folder / "run.json").read_bytes()
+    (suite.folder / "elsewhere").mkdir()
+    (suite.folder / "run.json").rename(suite.folder / "elsewhere" / "kept-here.json")
+    (suite.folder / "run.json").symlink_to(Path("elsewhere") / "kept-here.json")
+    ended = suite.run(*ONE_CASE, JSON, "--fault=replace:2")
+    assert "No space left on device" in ended.output
+    assert (suite.folder / "run.json").is_symlink()
+    assert (suite.folder / "elsewhere" / "kept-here.json").read_bytes() == before

@@ -85,7 +85,7 @@ def _write_json(config: pytest.Config, known: State) -> None:
         durable.replace_file(path, json_output.text(document))
     except BaseException:
         if kept is not None:
-            kept.replace(path)
+            kept.replace(path.resolve())  # of a link, what it points to
         raise
     if kept is not None:
         known.notes.append(f"{path.name} held what was not measured again: it is kept as {kept}")
