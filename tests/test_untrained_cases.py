@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bsr import journal
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
 
@@ -30,6 +32,23 @@ def test_labels_of_a_session_whose_json_was_lost_are_not_measured_again(suite: S
     assert [labels["task"] for labels in document["bsr"]["labels"]] == ["mean", "std"]
     seconds = {entry["param"]: entry["stats"]["mean"] for entry in document["benchmarks"]}
     assert seconds == {task: before["MNIST", task, "train"].seconds for task in ("mean", "std")}
+
+
+@pytest.mark.slow
+def test_the_harness_of_a_session_whose_json_was_lost_is_not_timed_again(suite: Suite) -> None:
+    harness = (*SMOKE, "--bsr-experiments=harness")
+    ended = suite.run(*harness, JSON, "--fault=replace:2")
+    assert "No space left on device" in ended.output
+    before = journal.read(suite.folder / "run.journal.jsonl").harness
+    assert before is not None
+    again = suite.run(*harness, JSON, "--bsr-resume")
+    assert again.code == 0, again.output
+    assert "harness: round" not in again.output
+    document = suite.json()
+    recorded = [tuple(timing["seconds"]) for timing in document["bsr"]["harness"]]
+    assert recorded == [timing.seconds for timing in before.timings]
+    assert {timing["device"] for timing in document["bsr"]["harness"]} == {"cpu"}
+    assert document["benchmarks"][0]["stats"]["mean"] == before.seconds
 
 
 def test_a_session_that_stops_before_its_labels_goes_on_with_them(suite: Suite, tmp_path: Path) -> None:
