@@ -78,3 +78,11 @@ def test_a_second_look_without_a_log_grid_says_how_to_record_one(suite: Suite, t
     ended = suite.run("--bsr-refine", str(tmp_path / "none.json"), "--collect-only")
     assert len(ended.errors) == 1
     assert ended.errors[0].startswith(f"--bsr-refine: {tmp_path / 'none.json'}: expected a benchmark JSON")
+
+
+def test_the_advice_where_a_file_has_no_log_grid_does_not_overwrite_it(tmp_path: Path) -> None:
+    path = recorded(tmp_path, grid=Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1))
+    with pytest.raises(RefinementError, match="got none; record one with: pytest benchmarks") as refused:
+        best_rates(path)
+    assert "--benchmark-json=rates-rates.json" in str(refused.value)
+    assert f"--benchmark-json={path}" not in str(refused.value)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bsr.plugin import session_end
 from bsr.plugin.signals import Signals, Terminated
 from plugin_support import (
     ONE_CASE,
@@ -201,3 +202,12 @@ def test_what_was_ignored_stays_ignored() -> None:
     finally:
         signals.give_back()
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("has_report", "rest"), [(True, ""), (False, " in a checkout of bsr, which has it")])
+def test_where_the_report_is_not_installed_the_line_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, has_report: bool, rest: str
+) -> None:
+    monkeypatch.setattr(session_end, "find_spec", lambda _name: object() if has_report else None)
+    line = session_end.how_to_draw(Path("run.json"))
+    assert line == f"bsr: draw them with: python -m reports run.json{rest}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -146,12 +147,17 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     reporter.write_line(f"bsr: journal {session.journal.path}")
     if known.options.json is not None and not known.problems:
         reporter.write_line(f"bsr: records {known.options.json}")
-        where = "" if find_spec("reports") else " in a checkout of bsr, which has the report"
-        reporter.write_line(f"bsr: draw them with: python -m reports {known.options.json}{where}")
+        reporter.write_line(how_to_draw(known.options.json))
     if not session.complete:
         reporter.write_line("bsr: go on with the same command and --bsr-resume")
     elif any(case.result.status == "timed_out" for case in record.cases):
         reporter.write_line("bsr: try those again with --bsr-resume and a longer --bsr-timeout")
+
+
+def how_to_draw(path: Path) -> str:
+    """The line for it; an installed package has no report, a checkout does."""
+    where = "" if find_spec("reports") else " in a checkout of bsr, which has it"
+    return f"bsr: draw them with: python -m reports {path}{where}"
 
 
 def _others(record: SessionRecord) -> str:
