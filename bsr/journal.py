@@ -90,6 +90,13 @@ class Harness:
     timings: tuple[HarnessTiming, ...]
     seconds: float
 
+    def answers(self, device: str, images: int, rounds: int) -> bool:
+        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
+        return all(
+            (timing.device, timing.train_images, len(timing.seconds)) == (device, images, rounds)
+            for timing in self.timings
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:

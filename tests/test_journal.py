@@ -15,8 +15,19 @@ from hypothesis import strategies as st
 
 from bsr import durable
 from bsr.experiments import PRESETS, batch_size
-from bsr.journal import End, Environment, Header, Journal, JournalError, differences, journal_path, read
+from bsr.journal import (
+    End,
+    Environment,
+    Harness,
+    Header,
+    Journal,
+    JournalError,
+    differences,
+    journal_path,
+    read,
+)
 from bsr.run import SCHEMA, Execution, Result, Run
+from bsr.schema import HarnessTiming
 from faults import FailingOs
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))
@@ -319,3 +330,17 @@ def test_another_machine_is_a_difference_unless_it_was_allowed(name: str, value:
         f"{name}: the journal has {MACHINE[name]}, this session {value}"
     ]
     assert differences(header(), moved, elsewhere=True) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (("cpu", 1024, 2), True),
+        (("cuda:0", 1024, 2), False),
+        (("cpu", 60_000, 2), False),
+        (("cpu", 1024, 5), False),
+    ],
+)
+def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int], answered: bool) -> None:
+    timing = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
+    assert Harness(timings=(timing,), seconds=3.0).answers(*asked) == answered

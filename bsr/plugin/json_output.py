@@ -65,9 +65,9 @@ def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
                 known.notes.append(note)
 
         entry["extra_info"] = plain(entry.get("extra_info"), told, MOST_OF_ONE)
+    document: dict[str, Any] = plain(made, most=MOST_VALUES)
     if known.session is not None:
-        made["bsr"] = plain_record(known.session.as_record())
-    document: dict[str, Any] = plain(made, most=2 * MOST_VALUES)
+        document["bsr"] = plain_record(known.session.as_record())
     return document
 
 
