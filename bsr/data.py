@@ -215,11 +215,15 @@ def _read(place: DatasetFolder, reader: Any) -> Images:
             raise DataError(
                 f"{place.raw}: expected {', '.join(RAW_FILES)}, got {got}; {place.remedy}"
             ) from error
-        name = next((name for name in RAW_FILES if (place.raw / name).stat().st_size != RAW_BYTES[name]), "")
-        size = f"{(place.raw / name).stat().st_size:,} bytes" if name else reason(error)
+        for name in RAW_FILES:
+            size = (place.raw / name).stat().st_size
+            if size != RAW_BYTES[name]:
+                raise DataError(
+                    f"{place.raw / name}: expected the genuine file, {RAW_BYTES[name]:,} bytes, got {size:,} "
+                    f"bytes; remove it and {place.remedy}"
+                ) from error
         raise DataError(
-            f"{place.raw / name}: expected the genuine file, {RAW_BYTES.get(name, 0):,} bytes, got {size}; "
-            f"remove it and {place.remedy}"
+            f"{place.raw}: expected {', '.join(RAW_FILES)}, got {reason(error)}; {place.remedy}"
         ) from error
     expected = MD5[place.dataset] or _archived_md5(place, reader)
     found = [_idx_md5(part) for split in (train, test) for part in (split.data, split.targets)]

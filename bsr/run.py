@@ -168,7 +168,7 @@ class Run:
     @property
     def evaluations(self) -> int:
         """How often it is evaluated once training has begun."""
-        return len(self.evaluation_steps)
+        return len(self.evaluation_steps) if self.steps else self.epochs
 
     def images_until(self, evaluation: int) -> int:
         """Images trained on until that evaluation, counted from 1."""
