@@ -153,12 +153,13 @@ class Loops:
 
 
 def table(timings: Sequence[HarnessTiming]) -> str:
-    """The medians as text: seconds per training epoch, images per second, ratio to the textbook loop."""
+    """The medians as text: seconds per epoch of 60,000 images, images/s, ratio to the textbook loop."""
     textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
     lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'images/s':>10} {'times textbook':>15}"]
     for timing in timings:
         seconds = median(timing.seconds)
         ratio = textbook[timing.batch_size] / seconds
         speed = f"{timing.train_images / seconds:,.0f}"
-        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {seconds:>9.3f} {speed:>10} {ratio:>15.2f}")
+        epoch = median(timing.epoch_seconds)
+        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {epoch:>9.3f} {speed:>10} {ratio:>15.2f}")
     return "\n".join(lines)

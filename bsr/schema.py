@@ -75,6 +75,11 @@ class HarnessTiming:
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
 
+    @property
+    def epoch_seconds(self) -> tuple[float, ...]:
+        """Seconds per epoch of 60,000 images, a value per round, whatever part of one was timed."""
+        return tuple(seconds * 60_000 / self.train_images for seconds in self.seconds)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
