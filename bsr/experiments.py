@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
+from bsr import controlled
+from bsr.rates import DEFAULT_LEARNING_RATE, Schedule, TunedRate, tuned_rate
 from bsr.run import MOST_STEPS, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
-TUNED_LEARNING_RATE: Final = {"mean": 0.0015, "median": 0.1, "std": 0.001, "var": 0.0015}
-"""The study's learning rate per task, tuned once at batch size 32 (Lamon et al. 2021, table 1)."""
-DEFAULT_LEARNING_RATE: Final = 0.001
-"""Adam's default in PyTorch: the rate of a task that nobody tuned yet."""
 BATCH_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 EXTENDED_BATCH_SIZES: Final = (2, 4, 8, *BATCH_SIZES, 2048)
 VARIED_BY_THE_STUDY: Final = frozenset(
@@ -30,16 +28,6 @@ REFINED: Final = "learning-rate"
 """The experiment that takes a second look."""
 REFINED_AROUND: Final = {"mean": 0.001, "std": 0.001, "var": 0.001, "median": 0.1}
 """The rates around which it looked again."""
-
-
-LEARNABLE: Final = ("mean", "std", "var")
-"""The tasks that the decisive experiments train: MNIST's median is always 0."""
-CONTROLLED_IMAGES: Final = 50_000
-"""Training images of a controlled Run; the last 10,000 of the split are for validation."""
-FIRST_TUNING_SEED: Final = 100
-"""Seeds that choose rates; those that report begin at 200, so that no seed does both."""
-TEN_EPOCHS_AT: Final = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
-"""Batch size -> updates of ten epochs, 600,000 images."""
 
 
 MOST_TASKS: Final = 24
@@ -71,6 +59,12 @@ class Grid:
     """Of a Run whose steps decide how long it trains; a smoke session cuts them short."""
     refine_around: tuple[tuple[str, float], ...] = ()
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
+    budgets: tuple[int, ...] = controlled.BUDGETS
+    """Updates at which the controlled experiments compare batch sizes."""
+    rates: tuple[TunedRate, ...] | None = None
+    """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
+    beyond: tuple[tuple[str, int, int, Schedule, float], ...] = ()
+    """Task, batch size, steps, schedule, rate beyond an edge of a tuning; non-empty collects only these."""
 
     def seeds_at(self, batch_size: int) -> tuple[int, ...]:
         """The seeds of one cell."""
@@ -163,59 +157,6 @@ def longer(grid: Grid) -> Iterator[Run]:
                         yield replace(run, epochs=3 * grid.epochs)
 
 
-def tune(grid: Grid) -> Iterator[Run]:
-    """Five rates per task, batch size, budget and schedule, on validation images; see docs/why.md."""
-    for task in (task for task in LEARNABLE if task in grid.tasks):
-        for size, steps, schedule in _tuned_arms():
-            if size not in grid.batch_sizes:
-                continue
-            seeds = grid.seeds or tuple(FIRST_TUNING_SEED + index for index in range(grid.runs))
-            lowest = _lowest_power(size, steps)
-            for power in range(lowest, lowest + 5):
-                for seed in seeds[:1] if (size, steps) == (1024, 2_344) else seeds:  # forty epochs a Run
-                    yield Run(
-                        task=task,
-                        batch_size=size,
-                        seed=seed,
-                        learning_rate=tuned_rate(task, size, epochs=10) * 2.0**power,
-                        epochs=0,
-                        steps=min(steps, grid.most_steps),
-                        schedule=schedule,
-                        evaluate_on="validation",
-                        dataset=grid.dataset,
-                        train_images=min(grid.train_images, CONTROLLED_IMAGES),
-                        test_images=grid.test_images,
-                        precision=grid.precision,
-                    )
-
-
-def _tuned_arms() -> Iterator[tuple[int, int, Literal["constant", "linear"]]]:
-    """(batch size, steps, schedule) of every arm whose rate is tuned."""
-    schedules: tuple[Literal["constant", "linear"], ...] = ("constant", "linear")
-    for steps, sizes in ((586, (1, 4, 16, 64, 256, 1024)), (2_344, (1, 4, 16, 64, 1024))):
-        for size in sizes:
-            for schedule in schedules:
-                yield size, steps, schedule
-    for schedule in schedules:
-        yield 16, TEN_EPOCHS_AT[16], schedule
-    yield 64, TEN_EPOCHS_AT[64], "linear"
-    yield 256, TEN_EPOCHS_AT[256], "linear"
-
-
-def _lowest_power(size: int, steps: int) -> int:
-    """Of two, times the study's rate: where the window of five rates begins.
-
-    The more updates there are, and the smaller the batch, the lower the rate that serves best.
-    """
-    if size < 16:
-        return -3
-    if size == 16:
-        return -3 if steps == TEN_EPOCHS_AT[16] else -2
-    if size == 64:
-        return -2 if steps == TEN_EPOCHS_AT[64] else -1
-    return 0
-
-
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """A named product of axes that yields Runs, and the fields of Run (`varies`) that its case ids show."""
@@ -239,7 +180,13 @@ class Experiment:
         return tuple(_ID_PARTS.get(name, "{}").format(getattr(run, name)) for name in self.varies)
 
 
-_ID_PARTS: Final = {"learning_rate": "lr{:g}", "epochs": "{}epochs", "steps": "{}steps"}
+_ID_PARTS: Final = {
+    "learning_rate": "lr{:g}",
+    "epochs": "{}epochs",
+    "steps": "{}steps",
+    "beta2": "beta2-{:g}",
+}
+_CONTROLLED: Final = ("learning_rate", "steps", "schedule")
 
 
 EXPERIMENTS: Final[dict[str, Experiment]] = {
@@ -253,8 +200,8 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "longer": Experiment("Does training beyond ten epochs overfit?", longer, ("epochs",)),
     "tune": Experiment(
         "Which rate is best per batch size, budget and schedule?",
-        tune,
-        ("learning_rate", "steps", "schedule"),
+        controlled.tune,
+        _CONTROLLED,
     ),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
@@ -272,6 +219,11 @@ _STUDY: Final = (
     "label-distribution",
 )
 """The study's own."""
+
+
+_CONTROLLED_GRID: Final = Grid(
+    tasks=controlled.LEARNABLE, batch_sizes=controlled.BATCH_SIZES, train_images=controlled.IMAGES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,21 +252,11 @@ PRESETS: Final[dict[str, Preset]] = {
     "study": Preset("every experiment of the study", Grid(), _STUDY),
     "tune": Preset(
         "rates per batch size for equal updates, on validation images: 1,110 runs, an hour on two cores",
-        Grid(
-            tasks=LEARNABLE,
-            batch_sizes=(1, 4, 16, 64, 256, 1024),
-            runs=3,
-            train_images=CONTROLLED_IMAGES,
-        ),
+        replace(_CONTROLLED_GRID, runs=3),
         ("tune",),
     ),
 }
 DEFAULT_PRESET: Final = "quick"
-
-
-def tuned_rate(task: str, batch_size: int, epochs: int) -> float:  # noqa: ARG001 - the study tuned per task
-    """The learning rate of a Run whose experiment does not vary it: the study's of the task."""
-    return TUNED_LEARNING_RATE.get(task, DEFAULT_LEARNING_RATE)
 
 
 def follows_the_study(run: Run) -> bool:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from bsr import engines, machine
 from bsr.capacity import usable_cores
 from bsr.data import Split, load_split
-from bsr.experiments import tuned_rate
+from bsr.rates import tuned_rate
 from bsr.run import Execution, Run
 from bsr.schema import HarnessTiming
 from bsr.training import Learner, data_order, initial_model, make_optimiser

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean, median
+from statistics import median
 from typing import Final, Literal
 
 from bsr import stats
+from bsr.refinement import Rates, at_edge, centre, contenders
 from bsr.run import Result
 from reports.cells import Cells, group
 from reports.text import number, tick
@@ -79,44 +80,6 @@ def factor_text(one: stats.Factor) -> str:
     """`0.885 (0.86 to 0.91)`."""
     ends = f" ({number(one.interval.low, 2)} to {number(one.interval.high, 2)})" if one.interval else ""
     return f"{number(one.factor, 3)}{ends}"
-
-
-Rates = Mapping[float, Sequence[Result]]
-Finals = Mapping[float, Sequence[float]]
-"""Learning rate -> final MSE of each seed."""
-
-
-def by_rate(results: Sequence[Result]) -> dict[float, list[Result]]:
-    """Results by learning rate, rising."""
-    return dict(sorted(group(results, lambda result: result.run.learning_rate).items()))
-
-
-def rate_finals(rates: Rates) -> dict[float, list[float]]:
-    """Learning rate -> final MSE of each seed that has one; rates without any are left out."""
-    found = {rate: [r.final_mse for r in runs if r.final_mse is not None] for rate, runs in rates.items()}
-    return {rate: values for rate, values in found.items() if values}
-
-
-def contenders(rates: Rates) -> dict[float, list[float]]:
-    """The finals among which the best rate is sought: of rates that lost no run, where there are any."""
-    whole = {rate: runs for rate, runs in rates.items() if all(r.final_mse is not None for r in runs)}
-    return rate_finals(whole or rates)
-
-
-def centre(values: Sequence[float]) -> float:
-    """Geometric mean; arithmetic where a value is zero."""
-    return stats.geometric_mean(values) or fmean(values)
-
-
-def best_rate(rates: Rates) -> float:
-    """The rate with the lowest centre among the contenders."""
-    values = contenders(rates)
-    return min(values, key=lambda rate: centre(values[rate]))
-
-
-def at_edge(rate: float, rates: Rates) -> bool:
-    """Whether nothing beyond a rate was tried."""
-    return rate in {min(rates), max(rates)}
 
 
 def best_in_words(rates: Rates) -> str:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.experiments import EXPERIMENTS, TUNED_LEARNING_RATE, Grid, plan
+from bsr.experiments import EXPERIMENTS, Grid, plan
+from bsr.rates import TUNED_LEARNING_RATE
 from bsr.run import FINISHED, Result, Run, Status
 from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 

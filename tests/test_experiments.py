@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from bsr.experiments import (
     EXPERIMENTS,
     PRESETS,
-    TUNED_LEARNING_RATE,
     Experiment,
     Grid,
     PlanTooLargeError,
     plan,
 )
+from bsr.rates import TUNED_LEARNING_RATE
 from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)

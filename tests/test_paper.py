@@ -13,8 +13,8 @@ from bsr.experiments import (
     REFINED_AROUND,
     REFINEMENT,
     STUDY_TASKS,
-    TUNED_LEARNING_RATE,
 )
+from bsr.rates import TUNED_LEARNING_RATE
 from bsr.stats import fluctuation, swing
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from bsr import rates
 from bsr.experiments import (
     DEFAULT_PRESET,
     EXPERIMENTS,
@@ -21,9 +22,10 @@ from bsr.experiments import (
     REFINED,
     Grid,
     PlanTooLargeError,
+    Preset,
     plan,
 )
-from bsr.refinement import RefinementError, best_rates
+from bsr.refinement import RefinementError, best_rates, beyond_edges
 from bsr.run import (
     DEVICE,
     DEVICES,
@@ -38,6 +40,8 @@ from bsr.text import shortened
 
 T = TypeVar("T", int, float)
 MOST_SEEDS: Final = 10_000
+REFINABLE: Final = (REFINED, "tune")
+"""The experiments that --bsr-refine takes further."""
 LONGEST_TIMEOUT: Final = 10_000_000
 NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
 """As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
@@ -122,8 +126,9 @@ def add(parser: pytest.Parser) -> None:
     option(
         "refine",
         "RUN.json",
-        "with the learning-rate experiment: look again round the best rates in that file",
+        "look again round the best rates in that file; with the preset tune: beyond those at an edge",
     )
+    option("rates", "CSV", "tuned rates for the preset why: the tuned-rates.csv of a tuning session's report")
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")
     group.addoption(
@@ -139,13 +144,12 @@ def read(config: pytest.Config) -> Options:
     """The options of this session. Raises pytest.UsageError, one line, for the first that is wrong."""
     preset_name = _choice(config, "preset", tuple(PRESETS)) or DEFAULT_PRESET
     preset = PRESETS[preset_name]
-    grid = _grid(config, preset.grid)
-    usual = (REFINED,) if grid.refine_around else preset.experiments
-    experiments = _choices(config, "experiments", tuple(EXPERIMENTS)) or usual
+    experiments = _choices(config, "experiments", tuple(EXPERIMENTS)) or _usual(config, preset)
+    grid = _grid(config, preset.grid, experiments)
     _combinations(config, experiments)
     try:
         planned = plan(experiments, grid)
-    except PlanTooLargeError as error:
+    except (PlanTooLargeError, rates.RatesError) as error:
         raise pytest.UsageError(f"bsr: {error}") from error
     return Options(
         preset=preset_name,
@@ -165,12 +169,19 @@ def read(config: pytest.Config) -> Options:
     )
 
 
+def _usual(config: pytest.Config, preset: Preset) -> tuple[str, ...]:
+    """The preset's experiments; of --bsr-refine the one that looks again."""
+    if _value(config, "refine") is None:
+        return preset.experiments
+    return tuple(set(REFINABLE) & set(preset.experiments)) or (REFINED,)
+
+
 def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
     """Options that mean nothing together."""
     if config.getoption("bsr_resume_elsewhere") and not config.getoption("bsr_resume"):
         raise refuse("resume-elsewhere", "it alone", "--bsr-resume beside it")
-    if _value(config, "refine") and REFINED not in experiments:
-        raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} beside it")
+    if _value(config, "refine") and not {*REFINABLE} & {*experiments}:
+        raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} or tune beside it")
     if _value(config, "runs") and _value(config, "seeds"):
         raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
     if _value(config, "dask") and _value(config, "workers"):
@@ -218,7 +229,7 @@ def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
     return pytest.UsageError(f"--bsr-{option}: expected {expected}, got {shortened(repr(got), 200)}")
 
 
-def _grid(config: pytest.Config, grid: Grid) -> Grid:
+def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Grid:
     said: dict[str, Any] = {
         "tasks": _choices(config, "tasks", _task_names(config)),
         "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
@@ -231,9 +242,18 @@ def _grid(config: pytest.Config, grid: Grid) -> Grid:
     refined = _value(config, "refine")
     if refined is not None:
         try:
-            said["refine_around"] = best_rates(Path(refined))
+            if "tune" in experiments:
+                said["beyond"] = beyond_edges(Path(refined))
+            else:
+                said["refine_around"] = best_rates(Path(refined))
         except RefinementError as error:
             raise pytest.UsageError(f"--bsr-refine: {error}") from error
+    table = _value(config, "rates")
+    if table is not None:
+        try:
+            said["rates"] = rates.read(Path(table))
+        except rates.RatesError as error:
+            raise pytest.UsageError(f"--bsr-rates: {error}") from error
     return replace(grid, **{name: value for name, value in said.items() if value is not None})
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from bsr import paper, stats
-from reports.analysis import Rates, at_edge, best_in_words, by_rate, contenders, rate_finals
+from bsr.refinement import Rates, at_edge, by_rate, contenders, rate_finals
+from reports.analysis import best_in_words
 from reports.cells import Cells, ended, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing.marks import MSE, titled

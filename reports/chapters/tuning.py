@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, NamedTuple
 
-from bsr.experiments import tuned_rate
+from bsr.rates import tuned_rate
+from bsr.refinement import Rates, at_edge, best_rate, by_rate, centre, contenders
 from bsr.run import Run
-from reports.analysis import Rates, at_edge, best_rate, by_rate, centre, contenders
 from reports.cells import Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing.panel import Panel

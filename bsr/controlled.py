@@ -1,0 +1,201 @@
+"""The controlled experiments: equal updates beside equal epochs, rates tuned per batch size; see docs/why.md.
+
+Tuning looks at validation images and takes seeds from 100; what is reported looks at test images and takes
+seeds from 200, the same ones for every batch size, so that seeds are pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bsr import rates
+from bsr.rates import Schedule, tuned_rate
+from bsr.run import Run
+
+if TYPE_CHECKING:
+    from bsr.experiments import Grid
+
+LEARNABLE: Final = ("mean", "std", "var")
+"""The tasks that are trained: MNIST's median is always 0."""
+BATCH_SIZES: Final = (1, 4, 16, 64, 256, 1024)
+IMAGES: Final = 50_000
+"""Training images; the last 10,000 of the split are for validation."""
+FIRST_TUNING_SEED: Final = 100
+FIRST_REPORTING_SEED: Final = 200
+"""No seed both chooses a rate and reports its error."""
+TEN_EPOCHS_AT: Final = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
+"""Batch size -> updates of ten epochs, 600,000 images."""
+BUDGETS: Final = (586, 2_344)
+"""Updates at which batch sizes are compared: ten epochs of 1024, and of 256."""
+SMALLEST, LARGEST = 16, 1024
+"""The contrast to be explained, fixed beforehand: the worst of several over the best would be biased."""
+SCHEDULES: Final[tuple[Schedule, ...]] = ("constant", "linear")
+SCALED_FROM: Final = 32
+"""The batch size at which the study tuned, from which the rules of thumb scale."""
+RULES: Final = {"linear": 1.0, "square root": 0.5}
+"""Rule of thumb -> the power of the batch size's ratio by which it scales the rate."""
+SHORT_MEMORY: Final = 0.99
+"""Adam's beta2, remembering 100 updates instead of 1,000."""
+RULE_SEEDS: Final = 5
+MEMORY_SEEDS: Final = 8
+FORTY_EPOCH_SEEDS: Final = 6
+"""Of 1024 at 2,344 updates, forty epochs a Run."""
+
+
+def tune(grid: Grid) -> Iterator[Run]:
+    """Five rates per task, batch size, budget and schedule; or what lies beyond an edge that was found."""
+    if grid.beyond:
+        for task, size, steps, schedule, rate in grid.beyond:
+            yield from _tuning(grid, task, size, steps, schedule, (rate,))
+        return
+    for task in _tasks(grid):
+        for size, steps, schedule in _tuned_arms(grid):
+            lowest = _lowest_power(size, steps)
+            tried = tuple(_study_rate(task) * 2.0**power for power in range(lowest, lowest + 5))
+            yield from _tuning(grid, task, size, steps, schedule, tried)
+
+
+def _tuning(
+    grid: Grid, task: str, size: int, steps: int, schedule: Schedule, tried: tuple[float, ...]
+) -> Iterator[Run]:
+    seeds = _seeds(grid, FIRST_TUNING_SEED)
+    if (size, steps) == (LARGEST, BUDGETS[1]):  # forty epochs a Run
+        seeds = seeds[:1]
+    for rate in tried:
+        for seed in seeds:
+            yield replace(_run(grid, task, size, steps, schedule, rate, seed), evaluate_on="validation")
+
+
+def _tuned_arms(grid: Grid) -> Iterator[tuple[int, int, Schedule]]:
+    """(batch size, steps, schedule) of every arm whose rate is tuned."""
+    arms = [(size, steps) for steps in BUDGETS for size in BATCH_SIZES if (size, steps) != (256, BUDGETS[1])]
+    arms.append((SMALLEST, TEN_EPOCHS_AT[SMALLEST]))
+    both: list[tuple[int, int, Schedule]] = [
+        (size, steps, schedule) for size, steps in arms for schedule in SCHEDULES
+    ]
+    for size, steps, schedule in (*both, *((size, TEN_EPOCHS_AT[size], SCHEDULES[1]) for size in (64, 256))):
+        if size in grid.batch_sizes:
+            yield size, steps, schedule
+
+
+def _lowest_power(size: int, steps: int) -> int:
+    """Of two, times the study's rate: where the window of five rates begins.
+
+    The more updates there are, and the smaller the batch, the lower the rate that serves best.
+    """
+    if size < 16:
+        return -3
+    if size == 16:
+        return -3 if steps == TEN_EPOCHS_AT[16] else -2
+    if size == 64:
+        return -2 if steps == TEN_EPOCHS_AT[64] else -1
+    return 0
+
+
+def study_rate(grid: Grid) -> Iterator[Run]:
+    """Ten epochs at the study's rate: the gap to be explained."""
+    for task in _tasks(grid):
+        for size, steps in _ten_epochs(grid):
+            for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[:1]:
+                yield from _reporting(grid, task, size, steps, schedule, _study_rate(task))
+
+
+def equal_epochs(grid: Grid) -> Iterator[Run]:
+    """Ten epochs at the rate tuned for the batch size."""
+    for task in _tasks(grid):
+        for size, steps in _ten_epochs(grid):
+            for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[1:]:
+                rate = _tuned(grid, task, size, steps, schedule)
+                yield from _reporting(grid, task, size, steps, schedule, rate)
+
+
+def equal_updates(grid: Grid) -> Iterator[Run]:
+    """The same number of updates at every batch size, at tuned rates and at the study's.
+
+    Constant schedules at the study's rate are the beginnings of longer Runs, where those exist.
+    """
+    for task in _tasks(grid):
+        for steps in grid.budgets:
+            for size in grid.batch_sizes:
+                if TEN_EPOCHS_AT.get(size) == steps:
+                    continue  # equal epochs has it
+                forty = (size, steps) == (LARGEST, BUDGETS[1])
+                most = FORTY_EPOCH_SEEDS if forty else None
+                if size * steps > TEN_EPOCHS_AT[LARGEST] * LARGEST and not forty:
+                    continue
+                for schedule in SCHEDULES:
+                    rate = _tuned(grid, task, size, steps, schedule)
+                    yield from _reporting(grid, task, size, steps, schedule, rate, most)
+                for schedule in SCHEDULES if forty else SCHEDULES[1:]:
+                    yield from _reporting(grid, task, size, steps, schedule, _study_rate(task), most)
+
+
+def rate_rules(grid: Grid) -> Iterator[Run]:
+    """Ten epochs at rates scaled from 32 by the rules of thumb."""
+    for task in _tasks(grid):
+        for size, steps in _ten_epochs(grid):
+            if size > 64:
+                for power in RULES.values():
+                    rate = scaled_rate(task, size, power)
+                    yield from _reporting(grid, task, size, steps, "linear", rate, RULE_SEEDS)
+
+
+def scaled_rate(task: str, batch_size: int, power: float) -> float:
+    """The study's rate at 32, scaled by a rule of thumb to `batch_size`."""
+    return float(f"{_study_rate(task) * (batch_size / SCALED_FROM) ** power:.6g}")
+
+
+def adam_memory(grid: Grid) -> Iterator[Run]:
+    """Ten epochs at the study's rate, with a second moment that remembers a tenth as long."""
+    for task in _tasks(grid):
+        for size, steps in _ten_epochs(grid):
+            if size in {SMALLEST, LARGEST}:
+                runs = _reporting(grid, task, size, steps, "constant", _study_rate(task), MEMORY_SEEDS)
+                yield from (replace(run, beta2=SHORT_MEMORY) for run in runs)
+
+
+def _tasks(grid: Grid) -> list[str]:
+    return [task for task in LEARNABLE if task in grid.tasks]
+
+
+def _ten_epochs(grid: Grid) -> list[tuple[int, int]]:
+    return [(size, steps) for size, steps in TEN_EPOCHS_AT.items() if size in grid.batch_sizes]
+
+
+def _study_rate(task: str) -> float:
+    return tuned_rate(task, SCALED_FROM, epochs=10)
+
+
+def _tuned(grid: Grid, task: str, size: int, steps: int, schedule: Schedule) -> float:
+    table = rates.shipped() if grid.rates is None else grid.rates
+    return rates.find(table, task, size, steps, schedule).learning_rate
+
+
+def _seeds(grid: Grid, first: int) -> tuple[int, ...]:
+    return grid.seeds or tuple(first + index for index in range(grid.runs))
+
+
+def _reporting(
+    grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate: float, most: int | None = None
+) -> Iterator[Run]:
+    for seed in _seeds(grid, FIRST_REPORTING_SEED)[:most]:
+        yield _run(grid, task, size, steps, schedule, rate, seed)
+
+
+def _run(grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate: float, seed: int) -> Run:
+    """A Run of so many updates, evaluated on the test images."""
+    changes: dict[str, Any] = {"dataset": grid.dataset, "precision": grid.precision}
+    return Run(
+        task=task,
+        batch_size=size,
+        seed=seed,
+        learning_rate=rate,
+        epochs=0,
+        steps=min(steps, grid.most_steps),
+        schedule=schedule,
+        train_images=min(grid.train_images, IMAGES),
+        test_images=grid.test_images,
+        **changes,
+    )

@@ -1,0 +1,112 @@
+"""Learning rates: the study's per task, and those tuned per batch size, budget of updates and schedule."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS
+
+TUNED_LEARNING_RATE: Final = {"mean": 0.0015, "median": 0.1, "std": 0.001, "var": 0.0015}
+"""The study's learning rate per task, tuned once at batch size 32 (Lamon et al. 2021, table 1)."""
+DEFAULT_LEARNING_RATE: Final = 0.001
+"""Adam's default in PyTorch: the rate of a task that nobody tuned yet."""
+SHIPPED: Final = Path(__file__).with_name("tuned-rates.csv")
+"""What was tuned for MNIST; its first lines say from which recording."""
+COLUMNS: Final = (
+    "task", "batch_size", "updates", "schedule", "learning_rate", "validation_mse", "seeds", "at_the_edge"
+)  # fmt: skip
+"""Of such a table, as the report of a tuning session writes it; it may have more."""
+LARGEST_TABLE: Final = 2**20
+"""Bytes: thousands of rates."""
+
+Schedule = Literal["constant", "linear"]
+
+
+def tuned_rate(task: str, batch_size: int, epochs: int) -> float:  # noqa: ARG001 - the study tuned per task
+    """The learning rate of a Run whose experiment does not vary it: the study's of the task."""
+    return TUNED_LEARNING_RATE.get(task, DEFAULT_LEARNING_RATE)
+
+
+class RatesError(Exception):
+    """There is no such rate, or no such table; the message says what, expected, got, remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedRate:
+    """The rate with the lowest validation error among those tried for one arm."""
+
+    task: str
+    batch_size: int
+    steps: int
+    """The budget for which it was tuned, updates."""
+    schedule: Schedule
+    learning_rate: float
+    validation_mse: float
+    """Geometric mean over the tuning seeds, squared label units."""
+    seeds: int
+    at_edge: bool
+    """Whether nothing beyond it was tried, so that a better one may lie there."""
+
+
+@cache
+def shipped() -> tuple[TunedRate, ...]:
+    """The rates that come with the package."""
+    return read(SHIPPED)
+
+
+def find(rates: Iterable[TunedRate], task: str, batch_size: int, steps: int, schedule: Schedule) -> TunedRate:
+    """The rate of one arm. Raises RatesError where it was not tuned."""
+    arm = (task, batch_size, steps, schedule)
+    for rate in rates:
+        if (rate.task, rate.batch_size, rate.steps, rate.schedule) == arm:
+            return rate
+    raise RatesError(
+        f"expected a tuned rate for {task} at batch size {batch_size}, {steps:,} updates, {schedule}, got "
+        "none; tune it with --bsr-preset tune, and give its report's tuned-rates.csv by --bsr-rates"
+    )
+
+
+def read(path: Path) -> tuple[TunedRate, ...]:
+    """The table at `path`: CSV with COLUMNS, lines that begin with # left out. Raises RatesError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read(LARGEST_TABLE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RatesError(f"{path}: expected a readable table of rates, got {error}") from error
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+    if missing:
+        raise RatesError(
+            f"{path}: expected the tuned-rates.csv of a tuning session's report, got no column {missing[0]}"
+        )
+    try:
+        return tuple(_rate(row) for row in rows)
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RatesError(f"{path}, row {rows.line_num}: expected a tuned rate, got {error}") from error
+
+
+def _rate(row: dict[str, str]) -> TunedRate:
+    """One row. Raises ValueError, TypeError."""
+    schedule, rate = row["schedule"], float(row["learning_rate"])
+    size, steps = int(row["batch_size"]), int(row["updates"])
+    if schedule not in {"constant", "linear"}:
+        raise ValueError(f"the schedule {schedule[:40]!r}")
+    if not (LEARNING_RATES[0] <= rate <= LEARNING_RATES[1]):
+        raise ValueError(f"the learning rate {rate:g}")
+    if not (0 < size <= MOST_IMAGES and 0 < steps <= MOST_STEPS):
+        raise ValueError(f"batch size {size}, {steps} updates")
+    return TunedRate(
+        task=row["task"],
+        batch_size=size,
+        steps=steps,
+        schedule="linear" if schedule == "linear" else "constant",
+        learning_rate=rate,
+        validation_mse=float(row["validation_mse"]),
+        seeds=int(row["seeds"]),
+        at_edge=bool(row["at_the_edge"].strip()),
+    )
