@@ -33,7 +33,7 @@ from bsr.raw_files import (
     unpacked,
 )
 from bsr.run import Run
-from bsr.tasks import TASKS
+from bsr.tasks import TASKS, check_images
 
 __all__ = [
     "MD5",
@@ -180,18 +180,32 @@ def _labels(dataset: str, folder: str | None, task: str) -> tuple[Tensor, Tensor
 def labels(images: Tensor, task: str) -> Tensor:
     """A task's labels, float32 [N], of images uint8 [N, H, W]; some at a time to keep the memory small.
 
-    Raises KeyError for an unknown task, TypeError where the task returns something else than such labels.
+    Raises KeyError for an unknown task, TypeError or ValueError for what is no batch of images, and where the
+    task gives something else than a finite float32 per image that is its own, whatever lies beside it.
     """
+    check_images(images)
     found = torch.empty(len(images))
     for start in range(0, len(images), LABELS_AT_ONCE):
         some = images[start : start + LABELS_AT_ONCE]
-        of_some = TASKS[task](some)
-        if of_some.shape != (len(some),) or of_some.dtype != torch.float32:
-            raise TypeError(
-                f"task {task!r}: expected float32 labels [{len(some)}] of {len(some)} images, "
-                f"got {of_some.dtype} {list(of_some.shape)}; return one float32 per image"
-            )
-        found[start : start + len(some)] = of_some
+        found[start : start + len(some)] = _labels_of(some, task)
+    alone = _labels_of(images[:1], task)
+    if not torch.allclose(found[:1], alone, rtol=1e-4, atol=1e-4 * float(found.abs().max())):
+        raise ValueError(
+            f"task {task!r}: expected an image to have the same label alone and among others, got "
+            f"{alone[0]:g} and {found[0]:g} for the first; mend the task"
+        )
+    return found
+
+
+def _labels_of(images: Tensor, task: str) -> Tensor:
+    found, count = TASKS[task](images), len(images)
+    if found.shape != (count,) or found.dtype != torch.float32:
+        raise TypeError(
+            f"task {task!r}: expected float32 labels [{count}] of {count} images, "
+            f"got {found.dtype} {list(found.shape)}; return one float32 per image"
+        )
+    if not bool(found.isfinite().all()):
+        raise ValueError(f"task {task!r}: expected finite labels, got NaN or infinity; mend the task")
     return found
 
 

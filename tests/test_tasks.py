@@ -1,13 +1,11 @@
-"""The labels against NumPy and the standard library, by the laws of the statistics, and on all of MNIST."""
+"""What must hold of any task: those of TASKS, whatever they are, and two that stand for a user's own."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import statistics
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +13,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from torch import Tensor
 
 from bsr import data
-from bsr.tasks import TASKS
+from bsr.experiments import STUDY_TASKS
+from bsr.tasks import TASKS, Task, checked_by, oracle_of
 
 if TYPE_CHECKING:
     from bsr.data import Images
@@ -26,203 +25,129 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.labels
 
 Array = npt.NDArray[Any]
-ONE_ULP = 1.2e-7  # of float32, relative
-
-NUMPY: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda pixels: pixels.mean(axis=1),
-    "median": lambda pixels: np.sort(pixels, axis=1)[:, (pixels.shape[1] - 1) // 2],
-    "std": lambda pixels: pixels.std(axis=1, ddof=1),
-    "var": lambda pixels: pixels.var(axis=1, ddof=1),
-}
-STATISTICS: dict[str, Callable[[list[int]], float]] = {
-    "mean": statistics.mean,
-    "median": statistics.median_low,
-    "std": statistics.stdev,
-    "var": statistics.variance,
-}
-SHA256 = {
-    ("mean", "train"): "86bc9ee335c78befe8633ca84c5e457d1c8c5541bddcfe8cbe7cd5d3aa5c7e31",
-    ("mean", "test"): "8b6ce31d1a5c86106cd5b3d4b5e498ccc62b1e305e003978cbff9b35da78afcf",
-    ("std", "train"): "36e8b9c601461c5f1061d3d455225eaca89ef259a3b0cb0b1fe1d044ee52ccfc",
-    ("std", "test"): "7befb8aa7faf6cc049654cb6dcffce04d5900218877cf431f1cea4553ab25465",
-    ("var", "train"): "9fc73796b34d85c52bbd78b4d4e3b27442fd01cf998b0388bc3a2aad61aa82a4",
-    ("var", "test"): "d94b5b652cc4b98e94b0c9b542c80b63b24dc5fadae5eef4b393445d9be38844",
-    ("median", "train"): "dd046ccaee01de364ee5306b48d1dde4b8d06ba484eb66c2123f92f1211c30ad",
-    ("median", "test"): "e7e2dcff542de95352682dc186432e98f0188084896773f1973276b0577d5305",
-}
-"""Of the float32 labels of MNIST, little-endian; the study's averages are checked apart."""
-
-every_task = pytest.mark.parametrize("task", TASKS)
-spread_task = pytest.mark.parametrize("task", ["std", "var"])
-shapes = array_shapes(min_dims=3, max_dims=3, max_side=9).filter(lambda shape: shape[1] * shape[2] > 1)
-raw_images = arrays(np.uint8, shapes)
-float_images = arrays(np.float32, shapes, elements=st.floats(0, 255, width=32))
+ROUNDING = 1e-5
+"""Of float32 sums over an image, relative to the largest label."""
 
 
-def flat(images: Array) -> Array:
-    return images.reshape(len(images), -1).astype(np.float64)
+@checked_by(lambda images: images.max(axis=(1, 2)))
+def brightest(images: Tensor) -> Tensor:
+    return images.amax(dim=(1, 2)).float()
 
 
-def label(task: str, images: Array) -> Array:
-    return TASKS[task](torch.from_numpy(images)).numpy()
+def contrast(images: Tensor) -> Tensor:
+    """Names no oracle; may be negative, and is nearly zero where nearly everything cancels."""
+    wide = images.float()
+    return wide[:, : wide.shape[1] // 2].mean(dim=(1, 2)) - wide[:, wide.shape[1] // 2 :].mean(dim=(1, 2))
 
 
-@every_task
-@given(images=raw_images)
-def test_labels_of_raw_pixels_are_those_of_numpy(task: str, images: Array) -> None:
-    np.testing.assert_allclose(label(task, images), NUMPY[task](flat(images)), rtol=ONE_ULP)
+OWN: dict[str, Task] = {"brightest": brightest, "contrast": contrast}
+ANY = {**TASKS, **OWN}
+every_task = pytest.mark.parametrize("task", ANY)
 
 
-@every_task
-@given(images=float_images)
-def test_labels_of_real_pixels_are_those_of_numpy(task: str, images: Array) -> None:
-    np.testing.assert_allclose(label(task, images), NUMPY[task](flat(images)), rtol=1e-5, atol=1e-9)
+def made(seed: int, count: int, side: int) -> Tensor:
+    """From black over strokes on black to noise, and from dark to bright."""
+    stream = np.random.default_rng(seed)
+    inked = stream.random((count, side, side)) < stream.choice([0, 0.2, 1], (count, 1, 1))
+    pixels = stream.random((count, side, side)) * stream.choice([1, 30, 256], (count, 1, 1)) * inked
+    return torch.from_numpy(pixels.astype(np.uint8))
 
 
-@every_task
-@given(pixels=st.lists(st.integers(0, 255), min_size=2, max_size=60))
-def test_labels_are_those_of_the_standard_library(task: str, pixels: list[int]) -> None:
-    image = np.array(pixels, np.uint8).reshape(1, 1, -1)
-    assert label(task, image)[0] == pytest.approx(STATISTICS[task](pixels), rel=ONE_ULP)
+raw_images = st.builds(made, st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([28, 32]))
 
 
-@pytest.mark.parametrize(
-    ("task", "expected"),
-    [("mean", 4.0), ("median", 2.0), ("std", math.sqrt(50 / 3)), ("var", 50 / 3)],
-)
-def test_labels_of_one_image_by_hand(task: str, expected: float) -> None:
-    image = torch.tensor([[[1, 2], [10, 3]]], dtype=torch.uint8)
-    assert TASKS[task](image).tolist() == [pytest.approx(expected, rel=ONE_ULP)]
+@pytest.fixture
+def raw_pixels() -> Tensor:
+    return torch.arange(3 * 28 * 28).mul(7).remainder(256).to(torch.uint8).reshape(3, 28, 28)
 
 
-def test_the_median_of_an_even_number_of_pixels_is_the_lower_middle() -> None:
-    assert TASKS["median"](torch.tensor([[[7, 1, 9, 3]]], dtype=torch.uint8)).tolist() == [3]
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    """As their entries in TASKS would."""
+    with mock.patch.dict(TASKS, OWN):
+        yield
 
 
-def test_std_and_var_divide_by_one_less_than_the_number_of_pixels() -> None:
-    image = torch.tensor([[[0, 2]]], dtype=torch.uint8)
-    assert TASKS["var"](image).tolist() == [2]
-    assert TASKS["std"](image).tolist() == [pytest.approx(math.sqrt(2), rel=ONE_ULP)]
-
-
-@every_task
-@given(images=raw_images, random=st.randoms(use_true_random=False))
-def test_the_order_of_the_pixels_does_not_matter(task: str, images: Array, random: Any) -> None:
-    order = list(range(images[0].size))
-    random.shuffle(order)
-    permuted = flat(images)[:, order].astype(np.uint8).reshape(images.shape)
-    np.testing.assert_allclose(label(task, permuted), label(task, images), rtol=ONE_ULP)
-
-
-@every_task
-@given(images=arrays(np.uint8, shapes, elements=st.integers(0, 127)), shift=st.integers(0, 128))
-def test_a_brighter_image_moves_mean_and_median_and_leaves_the_spread(
-    task: str, images: Array, shift: int
-) -> None:
-    moved = label(task, images) + (shift if task in {"mean", "median"} else 0)
-    np.testing.assert_allclose(label(task, images + np.uint8(shift)), moved, rtol=2 * ONE_ULP)
-
-
-@every_task
-@given(images=arrays(np.uint8, shapes, elements=st.integers(0, 51)), factor=st.integers(0, 5))
-def test_a_scaled_image_scales_its_label_and_its_variance_by_the_square(
-    task: str, images: Array, factor: int
-) -> None:
-    scaled = label(task, images) * factor ** (2 if task == "var" else 1)
-    np.testing.assert_allclose(label(task, images * np.uint8(factor)), scaled, rtol=2 * ONE_ULP)
-
-
-@given(images=raw_images)
-def test_the_negative_mirrors_the_mean_and_keeps_the_spread(images: Array) -> None:
-    negative = 255 - images
-    np.testing.assert_allclose(label("mean", negative), 255 - label("mean", images), rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(label("std", negative), label("std", images), rtol=ONE_ULP)
-
-
-@given(images=float_images)
-def test_the_variance_is_the_square_of_the_standard_deviation(images: Array) -> None:
-    squared = label("std", images).astype(np.float64) ** 2
-    subnormal = float(np.finfo(np.float32).tiny)  # below it float32 has fewer digits
-    np.testing.assert_allclose(squared, label("var", images), rtol=1e-6, atol=subnormal)
-
-
-def test_the_variance_of_almost_nothing_is_as_good_as_float32_has_digits_for_it() -> None:
-    images = np.array([[[0.0, 2e-22]]])
-    assert label("var", images)[0] == pytest.approx(2e-44, abs=float(np.finfo(np.float32).tiny))
-
-
-@given(images=raw_images)
-def test_labels_stay_within_the_bounds_that_the_pixels_set(images: Array) -> None:
-    pixels = flat(images)
-    low, high, count = pixels.min(axis=1), pixels.max(axis=1), pixels.shape[1]
-    for task in ("mean", "median"):
-        assert (low <= label(task, images)).all()
-        assert (label(task, images) <= high).all()
-    widest = (high - low) / 2 * math.sqrt(count / (count - 1))  # Popoviciu's inequality, unbiased
-    assert (label("std", images) >= 0).all()
-    assert (label("std", images) <= widest * (1 + 1e-6)).all()
-
-
-@given(images=raw_images)
-def test_the_median_is_one_of_the_pixels(images: Array) -> None:
-    assert all(value in image for value, image in zip(label("median", images), images, strict=True))
-
-
-@given(pixel=st.floats(0, 255, width=32), shape=shapes)
-def test_a_constant_image_has_its_pixel_as_mean_and_median_and_no_spread(
-    pixel: float, shape: tuple[int, ...]
-) -> None:
-    images = np.full(shape, pixel, np.float32)
-    np.testing.assert_allclose(label("mean", images), pixel, rtol=ONE_ULP)
-    np.testing.assert_array_equal(label("median", images), np.float32(pixel))
-    np.testing.assert_array_equal(label("std", images), 0)
-    np.testing.assert_array_equal(label("var", images), 0)
-
-
-@pytest.mark.parametrize("task", ["mean", "median"])
-def test_an_image_of_one_pixel_has_a_mean_and_a_median(task: str) -> None:
-    assert TASKS[task](torch.full((2, 1, 1), 9, dtype=torch.uint8)).tolist() == [9, 9]
+def assert_same(labels: Any, expected: Any) -> None:
+    scale = float(np.abs(np.asarray(expected)).max())
+    np.testing.assert_allclose(labels, expected, rtol=ROUNDING, atol=ROUNDING * scale)
 
 
 @every_task
 @given(images=raw_images)
-def test_each_image_has_its_own_label_whatever_lies_beside_it(task: str, images: Array) -> None:
-    alone = np.concatenate([label(task, images[i : i + 1]) for i in range(len(images))])
-    np.testing.assert_allclose(label(task, images), alone, rtol=ONE_ULP)
-
-
-@every_task
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_labels_are_float32_whatever_type_the_pixels_have(task: str, dtype: torch.dtype) -> None:
-    raw = torch.arange(2 * 5 * 6, dtype=torch.uint8).reshape(2, 5, 6)
-    labels = TASKS[task](raw.to(dtype))
+def test_there_is_one_finite_float32_per_image(task: str, images: Tensor) -> None:
+    labels = ANY[task](images)
     assert labels.dtype == torch.float32
-    assert labels.shape == (2,)
-    assert torch.equal(labels, TASKS[task](raw))
+    assert labels.shape == (len(images),)
+    assert labels.isfinite().all()
+
+
+@every_task
+@given(images=raw_images)
+def test_the_same_images_have_the_same_labels_whatever_was_drawn_before(task: str, images: Tensor) -> None:
+    with torch.random.fork_rng(devices=[]):
+        first = ANY[task](images)
+        torch.rand(1)
+        assert torch.equal(ANY[task](images), first)
+
+
+@every_task
+@given(images=raw_images, at=st.integers(0, 4))
+def test_each_image_has_its_own_label_whatever_lies_beside_it(task: str, images: Tensor, at: int) -> None:
+    parts = [part for part in (images[:at], images[at:]) if len(part)]
+    together = ANY[task](images)
+    assert_same(torch.cat([ANY[task](part) for part in parts]), together)
+    assert_same(torch.cat([ANY[task](image[None]) for image in images]), together)
+
+
+@every_task
+@given(images=raw_images)
+def test_labels_are_those_of_the_oracle_that_the_task_names(task: str, images: Tensor) -> None:
+    if oracle := oracle_of(ANY[task]):
+        assert_same(ANY[task](images), oracle(images.numpy().astype(np.float64)))
+
+
+def test_a_task_may_name_an_oracle_or_none() -> None:
+    oracle = oracle_of(brightest)
+    assert oracle is not None
+    assert oracle(np.array([[[1.0, 3.0]]])).tolist() == [3]
+    assert oracle_of(contrast) is None
+    assert all(oracle_of(TASKS[task]) for task in STUDY_TASKS)
 
 
 @every_task
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_labels_are_on_the_device_of_the_images(task: str, device: str) -> None:
+def test_labels_are_on_the_device_of_the_images(task: str, device: str, raw_pixels: Tensor) -> None:
     if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]:
         pytest.skip(f"this machine has no {device} device")
-    images = torch.arange(2 * 28 * 28, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(2, 28, 28)
-    there = TASKS[task](images.to(device))
+    there = ANY[task](raw_pixels.to(device))
     assert there.device.type == device
-    np.testing.assert_allclose(there.cpu().numpy(), TASKS[task](images).numpy(), rtol=1e-6)
+    assert_same(there.cpu(), ANY[task](raw_pixels))
 
 
 @every_task
-def test_a_view_has_the_labels_of_its_pixels_and_is_not_changed(task: str) -> None:
-    images = torch.arange(2 * 4 * 6, dtype=torch.uint8).reshape(2, 4, 6)
-    before = images.clone()
-    view = images.transpose(1, 2)[:, ::2]
-    assert torch.equal(TASKS[task](view), TASKS[task](view.contiguous()))
-    assert torch.equal(images, before)
+def test_a_view_has_the_labels_of_its_pixels_and_is_not_changed(task: str, raw_pixels: Tensor) -> None:
+    before = raw_pixels.clone()
+    view = raw_pixels.transpose(1, 2)[:, ::2]
+    assert_same(ANY[task](view), ANY[task](view.contiguous()))
+    assert torch.equal(raw_pixels, before)
 
 
 @every_task
-@pytest.mark.parametrize(
+def test_all_test_images_of_mnist_have_their_labels_whatever_the_pieces(
+    mnist: Images, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = data.labels(mnist.test, task)
+    monkeypatch.setattr(data, "LABELS_AT_ONCE", 777)
+    assert_same(data.labels(mnist.test, task), labels)
+    assert_same(labels[:2_000], ANY[task](mnist.test[:2_000]))
+    if oracle := oracle_of(ANY[task]):
+        assert_same(labels[:2_000], oracle(mnist.test[:2_000].numpy().astype(np.float64)))
+
+
+# Refusals: by the door that every task goes through, and by the study's tasks themselves
+
+no_images = pytest.mark.parametrize(
     ("images", "error", "message"),
     [
         (torch.zeros(28, 28), ValueError, r"expected shape \[N, H, W\], got \[28, 28\]"),
@@ -239,8 +164,16 @@ def test_a_view_has_the_labels_of_its_pixels_and_is_not_changed(task: str) -> No
         ),
         (torch.zeros(2, 3, 3, dtype=torch.cfloat), TypeError, "uint8 or floating, got torch.complex64"),
         (np.zeros((2, 3, 3), np.uint8), TypeError, "expected a torch.Tensor, got ndarray"),
-        (torch.zeros(0, 28, 28), ValueError, r"expected at least one image, got shape \[0, 28, 28\]"),
-        (torch.zeros(2, 0, 28), ValueError, r"expected at least . pixel\(s\) per image, got 0"),
+        (
+            torch.zeros(0, 28, 28),
+            ValueError,
+            r"at least one image of one pixel, got shape \[0, 28, 28\]",
+        ),
+        (
+            torch.zeros(2, 0, 28),
+            ValueError,
+            r"at least one image of one pixel, got shape \[2, 0, 28\]",
+        ),
         (torch.tensor([[[0.0, math.nan]]]), ValueError, "expected finite pixels, got NaN or infinity"),
         (torch.tensor([[[0.0, math.inf]]]), ValueError, "expected finite pixels, got NaN or infinity"),
     ],
@@ -257,74 +190,57 @@ def test_a_view_has_the_labels_of_its_pixels_and_is_not_changed(task: str) -> No
         "infinity",
     ],
 )
+
+
+@every_task
+@no_images
 def test_what_is_no_batch_of_images_is_refused(
+    task: str, images: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        data.labels(images, task)
+
+
+@pytest.mark.parametrize("task", STUDY_TASKS)
+@no_images
+def test_the_studys_tasks_refuse_it_themselves(
     task: str, images: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         TASKS[task](images)
 
 
-@spread_task
-def test_an_image_of_one_pixel_has_no_spread(task: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"expected at least 2 pixel\(s\) per image, got 1: n - 1 divides them"
-    ):
-        TASKS[task](torch.zeros(3, 1, 1, dtype=torch.uint8))
-
-
-@pytest.fixture(scope="module")
-def labels_of(mnist: Images) -> Callable[[str, str], torch.Tensor]:
-    """All labels of a task and split, computed once."""
-    return cache(lambda task, split: data.labels(getattr(mnist, split), task))
-
-
-@every_task
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_all_labels_of_mnist_are_those_of_numpy(
-    mnist: Images, labels_of: Callable[[str, str], torch.Tensor], task: str, split: str
-) -> None:
-    images = getattr(mnist, split)
-    labels = labels_of(task, split).numpy()
-    rows = images.numpy().reshape(len(images), -1)  # of whole numbers, which NumPy averages in float64
-    pieces = [NUMPY[task](some) for some in np.array_split(rows, len(rows) // 5_000)]
-    np.testing.assert_allclose(labels, np.concatenate(pieces), rtol=ONE_ULP)
-    assert hashlib.sha256(labels.astype("<f4").tobytes()).hexdigest() == SHA256[task, split]
-
-
-@pytest.mark.parametrize(("task", "average"), [("mean", "33.318"), ("std", "76.884"), ("var", "6058.67")])
-def test_the_training_labels_average_as_in_the_study(
-    labels_of: Callable[[str, str], torch.Tensor], task: str, average: str
-) -> None:
-    decimals = len(average.partition(".")[2])
-    assert f"{labels_of(task, 'train').double().mean():.{decimals}f}" == average
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_every_median_of_mnist_is_zero(
-    mnist: Images, labels_of: Callable[[str, str], torch.Tensor], split: str
-) -> None:
-    assert labels_of("median", split).count_nonzero() == 0
-    most = max(int(np.count_nonzero(image)) for image in getattr(mnist, split).numpy())
-    assert most <= 351  # fewer than half of 784
-
-
-def test_labels_in_pieces_are_labels_at_once(mnist: Images) -> None:
-    images = mnist.test[: 2 * data.LABELS_AT_ONCE + 1]
-    assert torch.equal(data.labels(images, "std"), TASKS["std"](images))
-
-
 @pytest.mark.parametrize(
-    ("task", "got"),
+    ("task", "error", "message"),
     [
-        (lambda images: images.float().mean(), r"got torch.float32 \[\]"),
-        (lambda images: images.double().mean(dim=(1, 2)), r"got torch.float64 \[3\]"),
-        (lambda images: images.float().mean(dim=1), r"got torch.float32 \[3, 4\]"),
+        (
+            lambda images: images.float().mean(),
+            TypeError,
+            r"expected float32 labels \[3\] of 3 images, got torch.float32 \[\]; return one",
+        ),
+        (lambda images: images.double().mean(dim=(1, 2)), TypeError, r"got torch.float64 \[3\]"),
+        (lambda images: images.float().mean(dim=1), TypeError, r"got torch.float32 \[3, 28\]"),
+        (
+            lambda images: images[:, 0, 0] / images[:, 0, 0],
+            ValueError,
+            "expected finite labels, got NaN or infinity; mend the task",
+        ),
+        (
+            lambda images: images.float().mean(dim=(1, 2)) - images.float().mean(),
+            ValueError,
+            "expected an image to have the same label alone and among others, got 0 and -.*; mend the task",
+        ),
+        (
+            lambda images: torch.rand(len(images)),
+            ValueError,
+            "expected an image to have the same label alone and among others",
+        ),
     ],
-    ids=["one label for all", "float64", "a row each"],
+    ids=["one label for all", "float64", "a row each", "NaN", "of all images together", "drawn"],
 )
-def test_a_task_that_gives_no_float32_per_image_is_refused(
-    monkeypatch: pytest.MonkeyPatch, task: Callable[[torch.Tensor], torch.Tensor], got: str
+def test_a_task_that_gives_no_label_per_image_is_refused_by_name(
+    task: Task, error: type[Exception], message: str, raw_pixels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TASKS, "new", task)
-    with pytest.raises(TypeError, match=r"task 'new': expected float32 labels \[3\] of 3 images, " + got):
-        data.labels(torch.zeros(3, 4, 4, dtype=torch.uint8), "new")
+    with pytest.raises(error, match=f"task 'new': .*{message}"):
+        data.labels(raw_pixels, "new")
