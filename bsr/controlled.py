@@ -6,12 +6,13 @@ seeds from 200, the same ones for every batch size, so that seeds are pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bsr import rates
-from bsr.rates import Schedule, tuned_rate
+from bsr.rates import Schedule, TunedRate, tuned_rate
 from bsr.run import Run
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ SHORT_MEMORY: Final = 0.99
 """Adam's beta2, remembering 100 updates instead of 1,000."""
 RULE_SEEDS: Final = 5
 MEMORY_SEEDS: Final = 8
+NOISE_SEEDS: Final = 3
 FORTY_EPOCH_SEEDS: Final = 6
 """Of 1024 at 2,344 updates, forty epochs a Run."""
 
@@ -114,22 +116,21 @@ def equal_epochs(grid: Grid) -> Iterator[Run]:
 def equal_updates(grid: Grid) -> Iterator[Run]:
     """The same number of updates at every batch size, at tuned rates and at the study's.
 
-    Constant schedules at the study's rate are the beginnings of longer Runs, where those exist.
+    Ten epochs of a batch size are in equal_epochs. At the study's rate and a constant schedule a smaller
+    budget is the beginning of a longer Run, but for forty epochs.
     """
     for task in _tasks(grid):
-        for steps in grid.budgets:
-            for size in grid.batch_sizes:
-                if TEN_EPOCHS_AT.get(size) == steps:
-                    continue  # equal epochs has it
-                forty = (size, steps) == (LARGEST, BUDGETS[1])
-                most = FORTY_EPOCH_SEEDS if forty else None
-                if size * steps > TEN_EPOCHS_AT[LARGEST] * LARGEST and not forty:
-                    continue
-                for schedule in SCHEDULES:
-                    rate = _tuned(grid, task, size, steps, schedule)
+        for steps, size in itertools.product(grid.budgets, grid.batch_sizes):
+            forty_epochs = (size, steps) == (LARGEST, BUDGETS[1])
+            if TEN_EPOCHS_AT.get(size, steps + 1) <= steps and not forty_epochs:
+                continue
+            for schedule in SCHEDULES:
+                tried = {_tuned(grid, task, size, steps, schedule)}
+                if schedule == "linear" or forty_epochs:
+                    tried.add(_study_rate(task))
+                for rate in sorted(tried):
+                    most = FORTY_EPOCH_SEEDS if forty_epochs else None
                     yield from _reporting(grid, task, size, steps, schedule, rate, most)
-                for schedule in SCHEDULES if forty else SCHEDULES[1:]:
-                    yield from _reporting(grid, task, size, steps, schedule, _study_rate(task), most)
 
 
 def rate_rules(grid: Grid) -> Iterator[Run]:
@@ -156,6 +157,18 @@ def adam_memory(grid: Grid) -> Iterator[Run]:
                 yield from (replace(run, beta2=SHORT_MEMORY) for run in runs)
 
 
+def noise_scale(grid: Grid, task: str) -> Iterator[Run]:
+    """The trainings along which the gradient's noise is measured: ten epochs at the study's rate."""
+    for size, steps in _ten_epochs(grid):
+        if size in {SMALLEST, LARGEST}:
+            yield from _reporting(grid, task, size, steps, "constant", _study_rate(task), NOISE_SEEDS)
+
+
+def rates_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedRate, ...]:
+    """The tuned rates that these experiments may take, for the record."""
+    return _table(grid) if {"equal-epochs", "equal-updates"} & set(experiments) else ()
+
+
 def _tasks(grid: Grid) -> list[str]:
     return [task for task in LEARNABLE if task in grid.tasks]
 
@@ -169,8 +182,11 @@ def _study_rate(task: str) -> float:
 
 
 def _tuned(grid: Grid, task: str, size: int, steps: int, schedule: Schedule) -> float:
-    table = rates.shipped() if grid.rates is None else grid.rates
-    return rates.find(table, task, size, steps, schedule).learning_rate
+    return rates.find(_table(grid), task, size, steps, schedule).learning_rate
+
+
+def _table(grid: Grid) -> tuple[TunedRate, ...]:
+    return rates.shipped() if grid.rates is None else grid.rates
 
 
 def _seeds(grid: Grid, first: int) -> tuple[int, ...]:

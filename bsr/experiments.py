@@ -203,6 +203,22 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
         controlled.tune,
         _CONTROLLED,
     ),
+    "study-rate": Experiment(
+        "How large is the gap after ten epochs at the study's rate?", controlled.study_rate, _CONTROLLED
+    ),
+    "equal-epochs": Experiment(
+        "How large is it at the rate tuned for each batch size?", controlled.equal_epochs, _CONTROLLED
+    ),
+    "equal-updates": Experiment(
+        "How large is it after the same number of updates?", controlled.equal_updates, _CONTROLLED
+    ),
+    "rate-rules": Experiment(
+        "Which rule of thumb should scale the rate with the batch size?", controlled.rate_rules, _CONTROLLED
+    ),
+    "adam-memory": Experiment(
+        "Does Adam's memory matter to few updates?", controlled.adam_memory, (*_CONTROLLED, "beta2")
+    ),
+    "noise-scale": Experiment("Up to which batch size does the gradient's noise outweigh it?", None),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
 }
@@ -221,6 +237,7 @@ _STUDY: Final = (
 """The study's own."""
 
 
+_WHY: Final = ("study-rate", "equal-epochs", "equal-updates", "rate-rules", "adam-memory", "noise-scale")
 _CONTROLLED_GRID: Final = Grid(
     tasks=controlled.LEARNABLE, batch_sizes=controlled.BATCH_SIZES, train_images=controlled.IMAGES
 )
@@ -254,6 +271,16 @@ PRESETS: Final[dict[str, Preset]] = {
         "rates per batch size for equal updates, on validation images: 1,110 runs, an hour on two cores",
         replace(_CONTROLLED_GRID, runs=3),
         ("tune",),
+    ),
+    "why": Preset(
+        "updates, rate or batch size: equal epochs and equal updates at tuned rates, two hours on two cores",
+        _CONTROLLED_GRID,
+        _WHY,
+    ),
+    "why-quick": Preset(
+        "the same for two batch sizes, 586 updates and three seeds: ten minutes",
+        replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=(586,)),
+        _WHY[:3],
     ),
 }
 DEFAULT_PRESET: Final = "quick"

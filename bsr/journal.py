@@ -20,8 +20,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bsr import durable
+from bsr.rates import TunedRate
 from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run
-from bsr.schema import HarnessTiming, LabelDistribution
+from bsr.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.strict_json import plain
 
 
@@ -51,6 +52,8 @@ class Header:
     environment: dict[str, Any]
     started_at: str
     command: str = ""
+    rates: tuple[TunedRate, ...] = ()
+    """As in SessionRecord."""
 
     @property
     def place(self) -> str:
@@ -99,6 +102,21 @@ class Harness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The noise of the gradient along one training, and the seconds that it took."""
+
+    kind: Literal["noise"] = "noise"
+    schema: int = SCHEMA
+    scale: NoiseScale
+    seconds: float
+
+    @property
+    def of(self) -> tuple[str, str, int, int]:
+        """Data set, task, batch size and seed."""
+        return self.scale.dataset, self.scale.task, self.scale.batch_size, self.scale.seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """A benchmark of the user's own, as pytest-benchmark would export it; measured again when resumed."""
 
@@ -135,6 +153,8 @@ class History:
     labels: dict[tuple[str, str, str], Labels] = field(default_factory=dict)
     """By data set, task and split."""
     harness: Harness | None = None
+    noise: dict[tuple[str, str, int, int], Noise] = field(default_factory=dict)
+    """By `Noise.of`."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """A user's own, by full name."""
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -150,6 +170,7 @@ _KINDS: Final[dict[str, Any]] = {
     "result": ResultLine,
     "labels": Labels,
     "harness": Harness,
+    "noise": Noise,
     "benchmark": Benchmark,
     "environment": Environment,
     "end": End,
@@ -222,27 +243,33 @@ def _take(history: History, line: bytes) -> None:
         raise ValueError("a line of no known kind")
     if raw.get("schema") != SCHEMA:
         raise ValueError(f"schema {raw.get('schema')!r} where this version of bsr has schema {SCHEMA}")
-    entry = msgspec.convert(raw, _KINDS[raw["kind"]])
-    if isinstance(entry, Header):
-        history.header, history.ended = entry, False
-        history.environments[str(entry.environment["id"])] = entry.environment
-    elif isinstance(entry, ResultLine):
-        if entry.key != entry.result.run.key:
-            raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
-        history.results[entry.key] = entry.result
-    elif isinstance(entry, Labels):
-        history.labels[entry.labels.dataset, entry.labels.task, entry.labels.split] = entry
-    elif isinstance(entry, Harness):
-        history.harness = entry
-    elif isinstance(entry, Benchmark):
-        history.benchmarks[str(entry.benchmark.get("fullname"))] = entry.benchmark
-    elif isinstance(entry, Environment):
-        history.environments[str(entry.environment["id"])] = entry.environment
-    else:
-        history.ended = True
+    _keep(history, msgspec.convert(raw, _KINDS[raw["kind"]]))
 
 
-Entry = Header | ResultLine | Labels | Harness | Benchmark | Environment | End
+def _keep(history: History, entry: Entry) -> None:
+    match entry:
+        case Header():
+            history.header, history.ended = entry, False
+            history.environments[str(entry.environment["id"])] = entry.environment
+        case ResultLine():
+            if entry.key != entry.result.run.key:
+                raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
+            history.results[entry.key] = entry.result
+        case Labels():
+            history.labels[entry.labels.dataset, entry.labels.task, entry.labels.split] = entry
+        case Harness():
+            history.harness = entry
+        case Noise():
+            history.noise[entry.of] = entry
+        case Benchmark():
+            history.benchmarks[str(entry.benchmark.get("fullname"))] = entry.benchmark
+        case Environment():
+            history.environments[str(entry.environment["id"])] = entry.environment
+        case End():
+            history.ended = True
+
+
+Entry = Header | ResultLine | Labels | Harness | Noise | Benchmark | Environment | End
 
 
 def line_of(entry: Entry) -> bytes:

@@ -55,8 +55,8 @@ class TunedRate:
 
 @cache
 def shipped() -> tuple[TunedRate, ...]:
-    """The rates that come with the package."""
-    return read(SHIPPED)
+    """The rates that come with the package; none where it comes without."""
+    return read(SHIPPED) if SHIPPED.exists() else ()
 
 
 def find(rates: Iterable[TunedRate], task: str, batch_size: int, steps: int, schedule: Schedule) -> TunedRate:

@@ -6,11 +6,13 @@ pytest-benchmark's own document holds the cases that have a measured time; this 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from bsr.experiments import LOG_GRID
-from bsr.run import SCHEMA, Result
+from bsr.rates import TunedRate
+from bsr.run import SCHEMA, Result, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
@@ -82,6 +84,51 @@ class HarnessTiming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoisePoint:
+    """The gradient and its noise at one moment of a training, of the mean loss per image; see bsr.noise."""
+
+    step: int
+    """Updates made until then."""
+    cooled: bool
+    """Whether it was cooled from there."""
+    trace: float
+    """tr(S): the variance of one image's gradient, summed over parameters."""
+    square: float
+    """|G|^2 of the full gradient; the noise scale is `trace / square`."""
+    trace_two_batches: float
+    square_two_batches: float
+    """The same, estimated from batches of two sizes: a cross-check; the second may be below zero."""
+    trace_adam: float
+    square_adam: float
+    """The same with each parameter weighted by 1 / sqrt(v), v what Adam's second moment tends to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseScale:
+    """The noise of the gradient along one training."""
+
+    dataset: str
+    task: str
+    batch_size: int
+    seed: int
+    learning_rate: float
+    train_images: int
+    engine: str
+    points: tuple[NoisePoint, ...]
+
+    def answers(self, run: Run) -> bool:
+        """Whether it is of that Run, to its end."""
+        mine = (self.dataset, self.task, self.batch_size, self.seed, self.learning_rate, self.train_images)
+        its = (run.dataset, run.task, run.batch_size, run.seed, run.learning_rate, run.train_images)
+        return mine == its and self.points[-1].step == run.steps
+
+    @property
+    def last_cooled(self) -> float:
+        """The noise scale after the last cooling, images."""
+        return self.points[-1].trace / self.points[-1].square if self.points[-1].square else math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
     """One session."""
 
@@ -106,6 +153,9 @@ class SessionRecord:
     cases: tuple[Case, ...]
     labels: tuple[LabelDistribution, ...] = ()
     harness: tuple[HarnessTiming, ...] = ()
+    noise: tuple[NoiseScale, ...] = ()
+    rates: tuple[TunedRate, ...] = ()
+    """The tuned rates that its controlled experiments took."""
 
 
 def plain_record(record: SessionRecord) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.experiments import EXPERIMENTS, Grid, plan
-from bsr.rates import TUNED_LEARNING_RATE
+from bsr.controlled import tune
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
+from bsr.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
 from bsr.run import FINISHED, Result, Run, Status
 from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 
@@ -29,11 +30,34 @@ _FINAL_MSE: Final = {
     "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
     "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
 }
-EPOCH_BASED = tuple(name for name in EXPERIMENTS if name != "tune")
+CONTROLLED = ("tune", *PRESETS["why"].experiments)
+EPOCH_BASED = tuple(name for name in EXPERIMENTS if name not in CONTROLLED)
 """Experiments that share a recording: controlled Runs have recordings of their own."""
 _MACHINE: Final = "0123456789ab"
 _STARTED: Final = "2026-01-02T03:04:05.000+00:00"
 
+
+def _arms(grid: Grid) -> dict[tuple[str, int, int, Schedule], list[Run]]:
+    found: dict[tuple[str, int, int, Schedule], list[Run]] = {}
+    for run in tune(grid):
+        found.setdefault((run.task, run.batch_size, run.steps, run.schedule), []).append(run)
+    return found
+
+
+RATES: Final = tuple(
+    TunedRate(
+        task=task,
+        batch_size=size,
+        steps=steps,
+        schedule=schedule,
+        learning_rate=max(run.learning_rate for run in runs) / 4,
+        validation_mse=1.0,
+        seeds=3,
+        at_edge=False,
+    )
+    for (task, size, steps, schedule), runs in _arms(PRESETS["tune"].grid).items()
+)
+"""A table of tuned rates: for each arm the one in the middle of its grid."""
 Disturb = Callable[[Run], Status]
 """Says how a Run ended; the default is what its learning rate and optimiser make of it."""
 
@@ -60,7 +84,7 @@ def result(run: Run, status: Status = "ok", **circumstances: Any) -> Result:
     )
     if status in {"not_run", "failed", "out_of_memory"}:
         return replace(empty, baseline_mse=None, **circumstances)
-    epochs = run.epochs if status in {"ok", "dead"} else max(1, run.epochs // 3)
+    epochs = run.evaluations if status in {"ok", "dead"} else max(1, run.evaluations // 3)
     mse = [UNTRAINED_MSE.get(run.task, 1000.0), *_test_mse(run, status, epochs, stream)]
     seconds = (
         (4.0 + 0.0012 * run.steps_per_epoch) * run.train_images / 60_000 * stream.lognormal(0, 0.02, epochs)
@@ -78,8 +102,8 @@ def result(run: Run, status: Status = "ok", **circumstances: Any) -> Result:
         evaluation_seconds=(0.4,) * (epochs + 1),
         setup_seconds=0.05,
         wall_seconds=float(seconds.sum()) + 0.4 * (epochs + 1) + 0.05,
-        steps=epochs * run.steps_per_epoch,
-        diverged_at_step=(epochs - 1) * run.steps_per_epoch + 4 if status == "diverged" else None,
+        steps=run.evaluation_steps[epochs - 1],
+        diverged_at_step=run.evaluation_steps[epochs - 1] - 2 if status == "diverged" else None,
         prediction_spread=0.0 if status == "dead" else 11.0,
         order_digest=run.key,
         peak_memory_bytes=400_000_000,

@@ -21,6 +21,7 @@ from bsr.experiments import (
 )
 from bsr.rates import TUNED_LEARNING_RATE
 from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
+from synthetic import CONTROLLED, RATES
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)
 CHANGED: dict[str, Any] = {
@@ -208,7 +209,7 @@ def test_a_preset_has_its_cases(preset: str, count: int, epochs: int) -> None:
 
 
 def test_the_study_is_every_experiment_but_the_harness_itself() -> None:
-    assert set(PRESETS["study"].experiments) == set(EXPERIMENTS) - {"harness", "tune"}
+    assert set(PRESETS["study"].experiments) == set(EXPERIMENTS) - {"harness", *CONTROLLED}
 
 
 def test_only_the_first_images_make_a_smoke_test() -> None:
@@ -288,8 +289,9 @@ def test_every_case_of_an_experiment_has_a_name_of_its_own(experiment: str) -> N
         assert not EXPERIMENTS[experiment].trains
         assert plan([experiment], PAPER) == {experiment: {}}
     else:
-        every = list(runs(PAPER))
-        assert len(plan([experiment], PAPER)[experiment]) == len({run.key for run in every}) == len(every)
+        grid = WHY if experiment in CONTROLLED else PAPER
+        every = list(runs(grid))
+        assert len(plan([experiment], grid)[experiment]) == len({run.key for run in every}) == len(every)
 
 
 def test_names_show_what_an_experiment_varies() -> None:
@@ -306,6 +308,7 @@ def test_a_task_that_nobody_tuned_has_adams_default_rate() -> None:
 
 
 TUNE = PRESETS["tune"]
+WHY = replace(PRESETS["why"].grid, rates=RATES)
 TUNED = plan(TUNE.experiments, TUNE.grid)["tune"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.plugin.estimate import duration
 from plugin_support import ONE_CASE, REPOSITORY, SMOKE, Ended, Suite, suite
+from synthetic import CONTROLLED
 
 __all__ = ["suite"]
 
@@ -60,11 +61,12 @@ def test_every_experiment_of_the_study_is_collected_when_it_is_chosen(suite: Sui
     expected = plan(PRESETS["study"].experiments, PRESETS["study"].grid)
     names = {f"test_{name.replace('-', '_').replace('0.01', '001')}" for name in expected}
     assert {case.split("[")[0] for case in cases} == names
-    assert names == {path.stem for path in (REPOSITORY / "benchmarks").glob("test_*.py")} - {
-        "test_harness",
-        "test_tune",
-    }
-    assert set(EXPERIMENTS) - set(expected) == {"harness", "tune"}
+    assert set(EXPERIMENTS) - set(expected) == {"harness", *CONTROLLED}
+
+
+def test_every_experiment_has_a_module() -> None:
+    modules = {path.stem for path in (REPOSITORY / "benchmarks").glob("test_*.py")}
+    assert modules == {f"test_{name.replace('-', '_').replace('0.01', '001')}" for name in EXPERIMENTS}
 
 
 def test_looking_at_the_cases_leaves_nothing_behind(suite: Suite, tmp_path: Path) -> None:

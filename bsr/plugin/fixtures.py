@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from bsr.journal import Benchmark, Harness, JournalError, Labels
+from bsr import controlled
+from bsr.journal import Benchmark, Harness, JournalError, Labels, Noise
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import Session, UnplannedError
@@ -24,7 +25,7 @@ from bsr.text import printable
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from bsr.schema import HarnessTiming, LabelDistribution
+    from bsr.schema import HarnessTiming, LabelDistribution, NoiseScale
 
 
 M = TypeVar("M", Labels, Harness)
@@ -136,14 +137,7 @@ def time_harness(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[], list[HarnessTiming]]:
     """`time_harness()` times every loop of bsr.loops in turn, and records the seconds."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    capture = request.getfixturevalue("capfd")
-
-    def tell(text: str) -> None:
-        with capture.disabled():
-            reporter.write_line(f"  {text}")
-
-    session = measured_session(request.config)
+    tell, session = _teller(request), measured_session(request.config)
 
     def timed() -> Harness:
         grid, execution = session.options.grid, session.header.execution
@@ -167,6 +161,57 @@ def time_harness(
         return timings
 
     return time_it
+
+
+def _teller(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Shows a line while a case goes on."""
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    capture = request.getfixturevalue("capfd")
+
+    def tell(text: str) -> None:
+        with capture.disabled():
+            reporter.write_line(f"  {text}")
+
+    return tell
+
+
+@pytest.fixture
+def measure_noise(
+    request: pytest.FixtureRequest, benchmark: BenchmarkFixture
+) -> Callable[[str], list[NoiseScale]]:
+    """`measure_noise(task)` trains the task with pauses in which the gradient's noise is measured."""
+    tell, session = _teller(request), measured_session(request.config)
+
+    def measured(run: Run) -> Noise:
+        of = (run.dataset, run.task, run.batch_size, run.seed)
+        if (known := session.noise.get(of)) and known.scale.answers(run):
+            return known
+        from bsr.data import load_split  # noqa: PLC0415 - loads torch
+        from bsr.noise import measure as noise_of  # noqa: PLC0415
+
+        execution, began = session.header.execution, time.perf_counter()
+        scale = noise_of(run, load_split(run, execution.data), execution)
+        found = Noise(scale=scale, seconds=time.perf_counter() - began)
+        session.record_noise(found)
+        tell(f"{run.label}: noise scale {scale.last_cooled:.3g} at the end, cooled  {found.seconds:.1f} s")
+        return found
+
+    def measure_all(task: str) -> list[NoiseScale]:
+        runs = list(controlled.noise_scale(session.options.grid, task))
+
+        def advance() -> list[Noise]:
+            found = [measured(run) for run in runs]
+            CLOCK.advance(sum(one.seconds for one in found))
+            return found
+
+        CLOCK.reset()
+        with ending_without_a_journal():
+            found = benchmark.pedantic(advance, rounds=1, iterations=1)
+        scales = [one.scale for one in found]
+        benchmark.extra_info["noise"] = [asdict(scale) for scale in scales]
+        return scales
+
+    return measure_all
 
 
 def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:

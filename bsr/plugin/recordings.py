@@ -49,6 +49,8 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         yield "labels", labels["dataset"], labels["task"], labels["split"]
     for timing in part.get("harness", ()):
         yield "harness", timing["loop"], str(timing["batch_size"])
+    for scale in part.get("noise", ()):
+        yield "noise", scale["task"], str(scale["batch_size"]), str(scale["seed"])
     for entry in document.get("benchmarks", ()):
         if "key" not in (entry.get("extra_info") or {}):
             yield "benchmark", str(entry.get("name"))

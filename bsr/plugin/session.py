@@ -71,6 +71,7 @@ class Session:
         self.labels: dict[tuple[str, str, str], journal.Labels] = {}
         """By data set, task and split."""
         self.harness: journal.Harness | None = None
+        self.noise: dict[tuple[str, str, int, int], journal.Noise] = {}
         self.untrained: set[str] = set()
         """Node ids of the cases that train nothing and have not come to their end."""
         self.altered: tuple[int, ...] = ()
@@ -90,6 +91,7 @@ class Session:
         self.environments = history.environments | self.environments
         self.labels = history.labels
         self.harness = history.harness
+        self.noise = history.noise
         self.altered = tuple(history.altered)
 
     def result_of(self, run: Run) -> Result:
@@ -142,6 +144,12 @@ class Session:
         with SIGNALS.held():
             self.journal.append(measured)
             self.harness = measured
+
+    def record_noise(self, measured: journal.Noise) -> None:
+        """Journal how noisy the gradient of one training is."""
+        with SIGNALS.held():
+            self.journal.append(measured)
+            self.noise[measured.of] = measured
 
     def note(self, run: Run, status: Status, message: str) -> None:
         """Record what became of a Run where its training does not say it.
@@ -245,4 +253,6 @@ class Session:
             ),
             labels=tuple(measured.labels for measured in self.labels.values()),
             harness=self.harness.timings if self.harness is not None else (),
+            noise=tuple(measured.scale for measured in self.noise.values()),
+            rates=self.header.rates,
         )

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from bsr import durable
+from bsr import controlled, durable
 from bsr.journal import Header, JournalError, journal_path
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned
@@ -90,6 +90,7 @@ def _session(
         environment=where.environment,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
+        rates=controlled.rates_of(options.experiments, options.grid),
     )
     SIGNALS.take_over()
     try:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from bsr.experiments import EXPERIMENTS, MOST_BATCH_SIZES, MOST_TASKS
-from bsr.run import MOST_IMAGES, RUN_FIELDS, Result
-from bsr.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
+from bsr.rates import TunedRate
+from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result
+from bsr.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 
 LARGEST: Final = 1e100
 """Of any measured number, so that ratios and sums stay finite."""
@@ -31,13 +32,15 @@ Complaint = tuple[str, str, object]
 
 def check(session: SessionRecord) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
-    if not session.cases and not session.labels and not session.harness:
+    if not (session.cases or session.labels or session.harness or session.noise):
         raise FaultError(
             "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
     _each("cases", session.cases, _case_complaints)
     _each("labels", session.labels, _label_complaints)
     _each("harness", session.harness, _harness_complaints)
+    _each("noise", session.noise, _noise_complaints)
+    _each("rates", session.rates, _rate_complaints)
     _check_unique(session.cases)
     _check_one_grid(session)
 
@@ -138,6 +141,24 @@ def _harness_complaints(timing: HarnessTiming) -> Iterator[Complaint]:
         yield "seconds", "one positive number per round", timing.seconds
 
 
+def _noise_complaints(scale: NoiseScale) -> Iterator[Complaint]:
+    if not 1 <= scale.batch_size <= MOST_IMAGES:
+        yield "batch_size", f"1 to {MOST_IMAGES:,}", scale.batch_size
+    for index, point in enumerate(scale.points):
+        if not 0 < point.step <= MOST_STEPS:
+            yield f"points[{index}].step", f"1 to {MOST_STEPS:,}", point.step
+        for name in ("trace", "square", "trace_adam", "square_adam"):
+            if not 0 <= getattr(point, name) <= LARGEST:
+                yield f"points[{index}].{name}", f"0 to {LARGEST:g}", getattr(point, name)
+
+
+def _rate_complaints(rate: TunedRate) -> Iterator[Complaint]:
+    if not 0 < rate.learning_rate <= LEARNING_RATES[1]:
+        yield "learning_rate", f"above 0, at most {LEARNING_RATES[1]:g}", rate.learning_rate
+    if not 0 <= rate.validation_mse <= LARGEST:
+        yield "validation_mse", f"0 to {LARGEST:g}", rate.validation_mse
+
+
 def _check_unique(cases: Sequence[Case]) -> None:
     first: dict[str, int] = {}
     for index, case in enumerate(cases):
@@ -155,7 +176,9 @@ def _check_one_grid(session: SessionRecord) -> None:
     _check_same_baseline(session.cases)
     _check_few("tasks", {run.task for run in runs}, MOST_TASKS)
     _check_few("batch sizes", {run.batch_size for run in runs}, MOST_BATCH_SIZES)
-    _check_same(session.cases, ("dataset", "train_images", "test_images", "precision"), "a study")
+    for controlled in (False, True):
+        cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
+        _check_same(cases, ("dataset", "train_images", "test_images", "precision"), "a study")
     for name, experiment in EXPERIMENTS.items():
         free = {"task", "batch_size", "seed", *experiment.varies}
         for task in sorted({run.task for run in runs}):
@@ -187,12 +210,12 @@ def _check_few(what: str, values: set[Any], most: int) -> None:
 
 def _check_same_baseline(cases: Sequence[Case]) -> None:
     """The best constant predictor of a task is one number, to the rounding of different machines."""
-    first: dict[str, float] = {}
+    first: dict[tuple[str, str], float] = {}
     for index, case in enumerate(cases):
-        got = case.result.baseline_mse
+        run, got = case.result.run, case.result.baseline_mse
         if got is None:
             continue
-        expected = first.setdefault(case.result.run.task, got)
+        expected = first.setdefault((run.task, run.evaluate_on), got)
         if abs(got - expected) > 1e-3 * expected:
             raise FaultError(
                 f"$.bsr.cases[{index}].result.baseline_mse: expected {expected:g}, as in the first case of "

@@ -64,6 +64,10 @@ def _session(header: journal.Header, history: journal.History) -> SessionRecord:
         finished=sum(case.result.status in FINISHED for case in cases),
         environments=history.environments,
         cases=cases,
+        labels=tuple(measured.labels for measured in history.labels.values()),
+        harness=history.harness.timings if history.harness is not None else (),
+        noise=tuple(measured.scale for measured in history.noise.values()),
+        rates=header.rates,
     )
 
 

@@ -53,6 +53,8 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
         cases=cases,
         labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
         harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
+        noise=tuple(_once(sources, "noise", ("dataset", "task", "batch_size", "seed"))),
+        rates=tuple(_once(sources, "rates", ("task", "batch_size", "steps", "schedule"))),
     )
     try:
         check(session)

@@ -1,0 +1,15 @@
+"""Experiment `noise-scale`: the noise of the gradient along trainings at 16 and at 1024; see docs/why.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bsr.schema import NoiseScale
+
+
+@pytest.mark.experiment("noise-scale")
+def test_noise_scale(task: str, measure_noise: Callable[[str], list[NoiseScale]]) -> None:
+    """Train one task with pauses in which the noise is measured; the case's time is all of it."""
+    assert all(scale.points for scale in measure_noise(task))

@@ -1,0 +1,166 @@
+"""The controlled experiments: what they train, at which rates, and within which budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import synthetic
+from bsr import rates
+from bsr.controlled import BUDGETS, TEN_EPOCHS_AT
+from bsr.experiments import PRESETS, plan
+from bsr.reading import Recording
+from bsr.refinement import RefinementError, beyond_edges
+from bsr.run import Run
+from reports.cells import Cells
+from reports.chapters.tuning import CHAPTER
+
+FULL_REGISTER = 16
+"""Images that a step takes the time of, at least."""
+
+
+def planned(preset: str) -> dict[str, dict[str, Run]]:
+    return plan(PRESETS[preset].experiments, replace(PRESETS[preset].grid, rates=synthetic.RATES))
+
+
+WHY = planned("why")
+
+
+def once(experiments: dict[str, dict[str, Run]]) -> list[Run]:
+    return list({run.key: run for runs in experiments.values() for run in runs.values()}.values())
+
+
+def run_epochs(runs: Iterable[Run]) -> float:
+    return sum(run.steps * max(run.batch_size, FULL_REGISTER) / 60_000 for run in runs)
+
+
+def test_why_stays_within_its_budget() -> None:
+    noise = 540  # of the gradient's noise, which trains no Run
+    assert 7_000 < run_epochs(once(WHY)) + noise <= 9_000
+    assert 500 < run_epochs(once(planned("why-quick"))) <= 800
+
+
+def test_reporting_seeds_are_new_common_to_all_arms_and_look_at_test_images() -> None:
+    runs = once(WHY)
+    assert {run.seed for run in runs} == set(range(200, 210))
+    assert {run.evaluate_on for run in runs} == {"test"}
+    for size in PRESETS["why"].grid.batch_sizes:
+        assert {run.seed for run in runs if run.batch_size == size} == set(range(200, 210))
+
+
+def test_equal_epochs_are_ten_at_every_batch_size() -> None:
+    found = {(run.batch_size, run.steps) for run in WHY["equal-epochs"].values()}
+    assert found == set(TEN_EPOCHS_AT.items())
+    assert all(abs(size * steps - 600_000) < 1_024 for size, steps in found)
+
+
+def test_equal_updates_reach_from_batch_size_1_to_1024() -> None:
+    sizes = {
+        budget: {run.batch_size for run in once(WHY) if run.steps == budget and run.schedule == "linear"}
+        for budget in BUDGETS
+    }
+    assert sizes == {586: {1, 4, 16, 64, 256, 1024}, 2_344: {1, 4, 16, 64, 256, 1024}}
+
+
+def test_a_constant_run_at_the_study_s_rate_is_evaluated_at_every_smaller_budget() -> None:
+    (longest,) = {
+        run.evaluation_steps
+        for run in WHY["study-rate"].values()
+        if (run.batch_size, run.schedule) == (16, "constant")
+    }
+    assert {*BUDGETS, 9_375, 37_500} <= set(longest)
+
+
+def test_tuned_runs_take_the_rate_of_their_arm() -> None:
+    for run in WHY["equal-epochs"].values():
+        expected = rates.find(synthetic.RATES, run.task, run.batch_size, run.steps, run.schedule)
+        assert run.learning_rate == expected.learning_rate
+
+
+def test_an_arm_that_was_not_tuned_is_named_with_its_remedy() -> None:
+    grid = replace(PRESETS["why"].grid, rates=synthetic.RATES[1:])
+    missing = synthetic.RATES[0]
+    with pytest.raises(rates.RatesError, match=f"{missing.task} at batch size {missing.batch_size}.*tune"):
+        plan(("equal-epochs", "equal-updates"), grid)
+
+
+def test_rules_of_thumb_scale_the_study_s_rate_from_32() -> None:
+    found = {(run.batch_size, run.learning_rate) for run in WHY["rate-rules"].values() if run.task == "mean"}
+    assert found == {(256, 0.012), (256, 0.00424264), (1024, 0.048), (1024, 0.00848528)}
+
+
+def test_a_shorter_memory_is_compared_with_runs_that_differ_in_nothing_else() -> None:
+    usual = {run.key for run in WHY["study-rate"].values()}
+    for run in WHY["adam-memory"].values():
+        assert run.beta2 == 0.99
+        assert replace(run, beta2=0.999).key in usual
+
+
+def tuned(best: float) -> Cells:
+    """A tuning session in which the error grows with the distance from the rate `best`."""
+    grid = replace(PRESETS["tune"].grid, tasks=("std",), batch_sizes=(1024,), runs=2)
+    session = synthetic.session(("tune",), grid)
+    cases = tuple(
+        replace(
+            case,
+            result=replace(
+                case.result,
+                test_mse=(9.0,) * case.result.run.evaluations
+                + (max(case.result.run.learning_rate / best, best / case.result.run.learning_rate),),
+            ),
+        )
+        for case in session.cases
+    )
+    return Cells(Recording(path=Path("tune.json"), session=replace(session, cases=cases)))
+
+
+def test_what_lies_beyond_an_edge_is_planned_alone(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "tune.json", tuned(best=0.1).session)
+    beyond = beyond_edges(path)
+    assert {(task, size, rate) for task, size, _, _, rate in beyond} == {("std", 1024, 0.032)}
+    grid = replace(PRESETS["tune"].grid, beyond=beyond)
+    runs = plan(("tune",), grid)["tune"].values()
+    assert {(run.steps, run.schedule) for run in runs} == {
+        (steps, schedule) for steps in BUDGETS for schedule in ("constant", "linear")
+    }
+    assert {run.learning_rate for run in runs} == {0.032}
+    assert {run.seed for run in runs if run.steps == 586} == {100, 101, 102}
+
+
+def test_a_tuning_without_an_edge_has_nothing_to_extend(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "tune.json", tuned(best=0.004).session)
+    with pytest.raises(RefinementError, match="inside the ones that were tried; nothing to extend"):
+        beyond_edges(path)
+
+
+def test_the_table_of_a_tuning_report_is_what_why_takes(tmp_path: Path) -> None:
+    (table,) = CHAPTER.tables(tuned(best=0.004))
+    path = tmp_path / "tuned-rates.csv"
+    path.write_bytes(b"# chosen by a test\n" + table.csv())
+    found = rates.read(path)
+    assert {rate.learning_rate for rate in found} == {0.004}
+    assert {(rate.task, rate.batch_size, rate.seeds, rate.at_edge) for rate in found} == {
+        ("std", 1024, 2, False),
+        ("std", 1024, 1, False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task,updates\n", "no column batch_size"),
+        ("{header}\nmean,16,586,cosine,0.1,1,3,\n", "the schedule 'cosine'"),
+        ("{header}\nmean,16,586,linear,nan,1,3,\n", "the learning rate nan"),
+        ("{header}\nmean,0,586,linear,0.1,1,3,\n", "batch size 0"),
+        ("{header}\nmean,16\n", "expected a tuned rate"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text(text.format(header=",".join(rates.COLUMNS)))
+    with pytest.raises(rates.RatesError, match=said) as refused:
+        rates.read(path)
+    assert len(str(refused.value).splitlines()) == 1
