@@ -81,6 +81,36 @@ def test_what_was_not_chosen_is_named_when_nothing_else_was(suite: Suite) -> Non
     assert "bsr: not chosen: longer, loss; choose with --bsr-experiments" in ended.output
 
 
+def test_an_experiment_of_which_no_run_is_left_is_named_with_what_left_none(suite: Suite) -> None:
+    ended = suite.run("--bsr-preset=smoke", "--bsr-experiments=longer", "--bsr-tasks=mean")
+    assert ended.code == 5
+    assert (
+        "bsr: longer: expected runs with tasks mean and batch sizes 32, 256, got none; choose others with "
+        "--bsr-tasks or --bsr-batch-sizes"
+    ) in ended.output.splitlines()
+
+
+def test_an_experiment_without_a_module_is_named(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text("def test_mine(): ...\n")
+    ended = suite.run("test_own.py", "--bsr-experiments=loss")
+    assert (
+        "bsr: loss: expected a test marked pytest.mark.experiment('loss'), got none among those read; "
+        "see docs/adding.md"
+    ) in ended.output.splitlines()
+
+
+def test_nothing_is_said_of_what_a_preset_names_where_a_part_of_it_was_asked_for(suite: Suite) -> None:
+    part = f"{REPOSITORY}/benchmarks/test_label_distribution.py"
+    ended = suite.run("--collect-only", part, "--bsr-preset=study", "--bsr-tasks=mean")
+    assert "got none" not in ended.output
+
+
+def test_a_case_that_was_deselected_is_no_module_that_is_missing(suite: Suite) -> None:
+    ended = suite.run("--bsr-experiments=loss", "-k", "none_of_that_name")
+    assert ended.code == 5
+    assert "expected a test marked" not in ended.output
+
+
 def test_a_marker_with_an_unknown_experiment_is_refused(suite: Suite, tmp_path: Path) -> None:
     module = "import pytest\n@pytest.mark.experiment('bach-size')\ndef test_it(measure): ...\n"
     (tmp_path / "test_it.py").write_text(module)

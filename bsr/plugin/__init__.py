@@ -62,6 +62,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """
     collected = yield
     if not session.testsfailed or session.config.option.continue_on_collection_errors:
+        session_start.say_what_has_no_case(session.config, session.items)
         session_start.start(session.config, session.items)
     return collected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
     name = experiment_of(metafunc.definition)
     if name is None:
         return
+    state(metafunc.config).collected.add(name)
     options = state(metafunc.config).options
     if EXPERIMENTS[name].trains:
         axes, runs = _axes(name), options.plan[name]
@@ -52,6 +54,28 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(axes, [_values(run, axes) for run in runs.values()], ids=list(runs))
     elif "task" in metafunc.fixturenames:
         metafunc.parametrize("task", options.grid.tasks)
+
+
+def without_cases(config: pytest.Config, items: list[pytest.Item]) -> Iterator[str]:
+    """Why experiments that were asked for have no case, a line each.
+
+    Of those that only a preset names, where a part of the modules was asked for, nothing is said.
+    """
+    known = state(config)
+    options, grid = known.options, known.options.grid
+    by_name = "bsr_experiments" in options.given
+    for name in options.experiments if by_name or ("bsr_preset" in options.given and not items) else ():
+        if EXPERIMENTS[name].trains and not options.plan[name]:
+            tasks, sizes = (", ".join(map(str, axis)) for axis in (grid.tasks, grid.batch_sizes))
+            yield (
+                f"{name}: expected runs with tasks {tasks} and batch sizes {sizes}, got none; choose others "
+                "with --bsr-tasks or --bsr-batch-sizes"
+            )
+        elif name not in known.collected:
+            yield (
+                f"{name}: expected a test marked pytest.mark.experiment({name!r}), got none among those "
+                "read; see docs/adding.md"
+            )
 
 
 def _axes(experiment: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import pytest
 from bsr import controlled, durable
 from bsr.journal import Header, JournalError, journal_path
 from bsr.plugin import backend, checks, json_output, resume
-from bsr.plugin.collection import experiment_of, planned
+from bsr.plugin.collection import experiment_of, planned, without_cases
 from bsr.plugin.options import Options, without_meaning
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
@@ -49,6 +49,13 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     known.own_table &= all(experiment_of(item) for item in items if "benchmark" in _fixtures(item))
     known.session.untrained = {item.nodeid for item in cases if RUN not in item.stash}
     _show(config, known, known.session)
+
+
+def say_what_has_no_case(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A line for each experiment that was asked for and has none."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    for line in without_cases(config, items) if reporter is not None else ():
+        reporter.write_line(f"bsr: {line}", yellow=True)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

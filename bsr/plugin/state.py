@@ -27,6 +27,8 @@ class State:
     display: Display | None = None
     unselected: set[str] = field(default_factory=set)
     """Experiments whose modules were read and whose cases were not asked for."""
+    collected: set[str] = field(default_factory=set)
+    """Experiments of which a test was read, whether or not it was then deselected."""
     compared: list[dict[str, Any]] = field(default_factory=list)
     """Fingerprints in the files that --benchmark-compare read."""
     shown: set[str] = field(default_factory=set)
