@@ -99,7 +99,7 @@ class EagerLearner:
         self.images = split.train_images.unsqueeze(1).to(device)
         self.labels = split.train_labels.to(device)
         self.test_images = split.test_images.unsqueeze(1).to(device)
-        self.test_labels = split.test_labels.to(device)
+        self.test_labels = split.test_labels
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(run, self.model, fused=True)
         self.loss = LOSSES[run.loss]
@@ -153,7 +153,7 @@ class EagerLearner:
         self.model.eval()
         with torch.inference_mode(), self.autocast:
             predictions = [self.model(images.float()).float() for images in self.test_images.split(500)]
-        return evaluation(torch.cat(predictions).cpu(), self.test_labels.cpu())
+        return evaluation(torch.cat(predictions).cpu(), self.test_labels)
 
     def weights(self) -> dict[str, Tensor]:
         """See Learner."""

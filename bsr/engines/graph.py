@@ -41,7 +41,7 @@ class GraphLearner:
         began = time.perf_counter()
         device = torch.device(execution.device)
         self.run = run
-        self.captures = device.type == "cuda"
+        self.captures = device.type != "cpu"
         self.images = split.train_images.unsqueeze(1).to(device)
         self.labels = split.train_labels.to(device)
         self.test_images = split.test_images.unsqueeze(1).to(device)
