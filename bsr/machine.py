@@ -120,19 +120,25 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def reset_peak_memory(device: str) -> None:
-    """Let the peak of a CUDA device count from here; a process's own counts from its start."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+def reset_peak_memory(device: str) -> int:
+    """Let the peak of a CUDA device count from here; returns the bytes that lie there already.
+
+    A process's own memory counts from its start, and 0 is returned.
+    """
+    if torch.device(device).type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return int(torch.cuda.memory_allocated(device))
 
 
-def peak_memory_bytes(device: str) -> int | None:
-    """Peak allocated on a CUDA device since `reset_peak_memory`, else resident since this process began.
+def peak_memory_bytes(device: str, before: int = 0) -> int | None:
+    """A Run's own: peak allocated on a CUDA device since `reset_peak_memory`, less what that returned.
 
-    None where the system does not tell.
+    Elsewhere the most that was resident since this process began; None where the system does not tell. What
+    libraries keep for good, cuBLAS's 32 MiB say, counts for the first Run of a process that needs it.
     """
     if torch.device(device).type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return int(torch.cuda.max_memory_allocated(device)) - before
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415 - POSIX only

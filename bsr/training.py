@@ -26,6 +26,7 @@ from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
 from bsr.strict_json import one_line
 from bsr.training_log import Evaluation, TrainingLog, evaluation
+from bsr.warm_up import undone
 
 __all__ = [
     "LOSSES",
@@ -88,7 +89,6 @@ class EagerLearner:
     batches converted ahead, one flat parameter, in-place ReLUs, losses in a list.
     """
 
-    warmup_seconds = 0.0
     honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
@@ -105,6 +105,25 @@ class EagerLearner:
         self.loss = LOSSES[run.loss]
         self.piece = PIECE if device.type == "cpu" else run.batch_size
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bfloat16")
+        self.warmup_seconds = 0.0 if device.type == "cpu" else self._warm_up()
+
+    def _warm_up(self) -> float:
+        """Seconds of a full batch, the rest of an epoch and an evaluation, undone.
+
+        The first of each shape loads, plans and allocates, which is no part of an epoch.
+        """
+        size, images, endless = self.run.batch_size, self.run.train_images, bool(self.run.steps)
+        full, rest = size if endless or size <= images else 0, 0 if endless else images % size
+        order = torch.arange(full + rest) % images
+        wait = partial(machine.synchronise, str(self.device))
+        wait()
+        began = time.perf_counter()
+        with undone(self.model, self.optimiser, wait):
+            self.train_epoch(order, math.inf)
+            self.evaluate()
+        self.taken = 0
+        wait()
+        return time.perf_counter() - began
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See Learner."""
@@ -257,9 +276,10 @@ def train(
     record = TrainingLog()
     baseline = baseline_mse(split)
     notes: tuple[str, ...] = ()
+    memory = 0
     try:
         with machine.configured(run.precision, execution):
-            machine.reset_peak_memory(execution.device)
+            memory = machine.reset_peak_memory(execution.device)
             model, generator = initial_model(run.seed)
             worker = learner(model, run, split, execution)
             machine.synchronise(execution.device)
@@ -284,7 +304,7 @@ def train(
         threads=execution.threads or torch.get_num_threads(),
         baseline_mse=baseline,
         wall_seconds=time.perf_counter() - began,
-        peak_memory_bytes=machine.peak_memory_bytes(execution.device),
+        peak_memory_bytes=machine.peak_memory_bytes(execution.device, memory),
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         **record.arguments(),
     )

@@ -241,6 +241,7 @@ def pretended() -> Iterator[Gpu]:
     with contextlib.ExitStack() as stack:
         for name, value in _cuda(gpu).items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        graph._stream_of.cache_clear()
         stack.enter_context(mock.patch.object(machine, "synchronise", gpu.synchronise))
         stack.enter_context(mock.patch.object(RegressionCNN, "to", _moved))
         stack.enter_context(mock.patch.object(graph, "STEPS_PER_GRAPH", STEPS_PER_GRAPH))

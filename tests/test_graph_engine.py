@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from bsr import engines
 from bsr.data import Split
+from bsr.engines import graph
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
 from bsr.run import Execution, Run
 from bsr.training import EagerLearner, TimeLimitReached, data_order, initial_model, train
+from bsr.warm_up import undone
 
 RUN = Run(
     task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64
@@ -90,6 +92,15 @@ def test_on_a_gpu_replays_take_the_steps_of_the_reference() -> None:
     )
 
 
+def test_all_runs_of_a_process_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _device: object())
+    graph._stream_of.cache_clear()
+    first, second = (graph._stream_of(torch.device("cuda:0")) for _ in range(2))
+    assert first is second
+    assert graph._stream_of(torch.device("cuda:1")) is not first
+    graph._stream_of.cache_clear()
+
+
 class Waiting(GraphLearner):
     """Notes how its weights are whenever it waits for its stream."""
 
@@ -109,7 +120,7 @@ def waiting() -> Waiting:
 def test_warm_up_is_waited_for_before_it_is_undone() -> None:
     worker = waiting()
     before = float(next(worker.model.parameters()).detach().sum())
-    with worker._restored(), torch.no_grad():
+    with undone(worker.model, worker.optimiser, worker._wait), torch.no_grad():
         for parameter in worker.model.parameters():
             parameter.add_(1.0)
     assert worker.seen[0] > before + 1  # not restored yet

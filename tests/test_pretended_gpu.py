@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 import pytest
 from torch import Tensor
 
+from bsr.engines import graph
 from bsr.engines.graph import GraphLearner
 from bsr.training import EagerLearner, Learner
+from bsr.warm_up import undone
 from pretended_gpu import RUN, PretendedGpuError, in_a_process_of_its_own
 
 pytestmark = pytest.mark.slow  # a process each, since the pretended device cannot be taken back
@@ -30,6 +34,7 @@ def test_an_epoch_is_one_upload_and_one_download_and_an_evaluation_one_download(
             assert training.counts == {"reads": 0, "uploads": 1, "downloads": 1, "races": 0}, training
             assert evaluation.counts == {"reads": 0, "uploads": 0, "downloads": 1, "races": 0}, evaluation
         assert found["set-up"].races == []
+        assert len(found["set-up"].downloads) >= 1, "nothing was warmed up"
 
 
 class EagerIndexOnTheCpu(EagerLearner):
@@ -70,12 +75,12 @@ def test_a_planted_read_of_each_loss_is_found() -> None:
 
 
 class GraphRestoredTooSoon(GraphLearner):
-    @contextlib.contextmanager
-    def _restored(self) -> Iterator[None]:
-        wait, self._wait = self._wait, lambda: None  # type: ignore[method-assign]
-        with super()._restored():
-            yield
-        self._wait = wait  # type: ignore[method-assign]
+    def _captured(self) -> list[Callable[[], None]]:
+        def too_soon(model: Any, optimiser: Any, _wait: object) -> contextlib.AbstractContextManager[None]:
+            return undone(model, optimiser, lambda: None)
+
+        with mock.patch.object(graph, "undone", too_soon):
+            return super()._captured()
 
 
 def test_a_missing_wait_before_warm_up_is_undone_is_found() -> None:

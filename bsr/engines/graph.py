@@ -14,23 +14,32 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from bsr import machine
 from bsr.data import Split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
 from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
+from bsr.warm_up import undone
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
 
 
+@cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """One for all Runs of a process: cuBLAS keeps 32 MiB for every stream that it has met."""
+    return torch.cuda.Stream(device)
+
+
 class GraphLearner:
-    """A Learner whose steps are captured; each has a stream and a memory pool of its own.
+    """A Learner whose steps are captured, on a stream of the engine's own and in a memory pool each.
 
     On the CPU, where nothing can be captured, the same steps run one by one: that is how they are tested.
     """
@@ -38,7 +47,6 @@ class GraphLearner:
     honours = ("evaluate_on", "order_seed", "beta1", "beta2", "eps")
 
     def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
-        began = time.perf_counter()
         device = torch.device(execution.device)
         self.run = run
         self.captures = device.type != "cpu"
@@ -59,7 +67,9 @@ class GraphLearner:
         )
         self.device_seconds: list[float] = []
         """[epochs], by events on the device."""
-        self._stream = torch.cuda.Stream(device) if self.captures else None
+        self._stream = _stream_of(device) if self.captures else None
+        machine.synchronise(execution.device)
+        began = time.perf_counter()
         self._stretches = self._captured() if self.captures else self._uncaptured()
         self.warmup_seconds = time.perf_counter() - began if self.captures else 0.0
 
@@ -106,7 +116,8 @@ class GraphLearner:
     def _captured(self) -> list[Callable[[], None]]:
         """One graph per kind of stretch, in one memory pool: they are only ever replayed in turn."""
         pool = torch.cuda.graph_pool_handle()
-        with self._restored(), self._on_stream():
+        with undone(self.model, self.optimiser, self._wait), self._on_stream():
+            self.evaluate()
             for sizes, _ in self.stretches():
                 for size in {sizes[0], sizes[-1]}:
                     for _ in range(WARMUP_STEPS):
@@ -122,20 +133,6 @@ class GraphLearner:
                     self._take_step(size)
             plays += [graph.replay] * times
         return plays
-
-    @contextlib.contextmanager
-    def _restored(self) -> Iterator[None]:
-        """Afterwards, in place: the weights as before, the optimiser's moments and step zero."""
-        weights = [parameter.detach().clone() for parameter in self.model.parameters()]
-        yield
-        self._wait()  # the copies run on another stream, and must not be overtaken by what is undone
-        with torch.no_grad():
-            for parameter, before in zip(self.model.parameters(), weights, strict=True):
-                parameter.copy_(before)
-            for state in self.optimiser.state.values():
-                for value in state.values():
-                    if isinstance(value, Tensor):
-                        value.zero_()
 
     def _on_stream(self) -> contextlib.AbstractContextManager[object]:
         if self._stream is None:
