@@ -65,6 +65,8 @@ class Chapter:
     findings: Callable[[Cells], Sequence[Finding]] = _none
     tables: Callable[[Cells], Sequence[Table]] = _none
     """Some may have no rows."""
+    experiments: tuple[str, ...] = ()
+    """Those that it draws over the batch size, or as they should be; all others are in chapters.others."""
 
 
 def measure_command(data: Cells, options: str) -> str:

@@ -80,12 +80,17 @@ def whole() -> Cells:
 
 def test_a_whole_study_gives_every_figure(whole: Cells) -> None:
     lacking = [figure.name for figure in figures() if figure.draw(whole) is None]
-    assert lacking == ["tuning-linear", "tuning-constant"]  # controlled runs have recordings of their own
+    assert lacking == [
+        "tuning-linear",
+        "tuning-constant",
+        "others-error",
+        "others-time",
+    ]  # of other recordings
 
 
 def of_epochs() -> list[Figure]:
-    """Figures of epoch-based runs."""
-    return [figure for figure in figures() if not figure.name.startswith("tuning-")]
+    """Figures of the study's experiments."""
+    return [figure for figure in figures() if not figure.name.startswith(("tuning-", "others-"))]
 
 
 def test_no_panel_is_empty(whole: Cells) -> None:

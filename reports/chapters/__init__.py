@@ -21,6 +21,7 @@ from reports.chapters import (
     loops,
     loss,
     optimiser,
+    others,
     time,
     tuning,
     updates,
@@ -28,7 +29,7 @@ from reports.chapters import (
 from reports.table import Table
 from reports.verdicts import Finding, Findings
 
-CHAPTERS: Final[tuple[Chapter, ...]] = (
+_OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
     updates.CHAPTER,
     error.CHAPTER,
@@ -44,6 +45,10 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
     collapse.CHAPTER,
     labels.CHAPTER,
     loops.CHAPTER,
+)
+CHAPTERS: Final = (
+    *_OWN,
+    others.chapter(owned={name for chapter in _OWN for name in chapter.experiments}),
     every_run.CHAPTER,
 )
 """In the order of the page, within its parts."""

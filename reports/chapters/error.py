@@ -386,4 +386,5 @@ CHAPTER: Final = Chapter(
     ),
     findings=findings,
     tables=lambda data: [_errors_table(data)],
+    experiments=("batch-size",),
 )

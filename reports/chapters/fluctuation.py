@@ -147,4 +147,5 @@ CHAPTER: Final = Chapter(
         ),
     ),
     findings=findings,
+    experiments=("std-at-0.01",),
 )

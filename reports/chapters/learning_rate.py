@@ -144,4 +144,5 @@ CHAPTER: Final = Chapter(
         ),
     ),
     tables=lambda data: [_rates_table(data)],
+    experiments=("learning-rate",),
 )

@@ -109,4 +109,5 @@ def _losses(cell: Cell, usual: int) -> Callable[[Axes], None]:
 CHAPTER: Final = Chapter(
     figures=(Figure("Convergence", "longer", "Training for longer", longer, "--bsr-experiments longer"),),
     findings=lambda data: [overfitting(data) or missing(data, "overfitting", "longer")],
+    experiments=("longer",),
 )

@@ -158,4 +158,5 @@ CHAPTER: Final = Chapter(
     ),
     findings=lambda data: [mse_loss(data) or missing(data, "mse-loss", "loss")],
     tables=lambda data: [_losses_table(data)],
+    experiments=("loss",),
 )

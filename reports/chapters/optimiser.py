@@ -106,4 +106,5 @@ CHAPTER: Final = Chapter(
         ),
     ),
     findings=lambda data: [adam(data) or missing(data, "adam", "optimiser")],
+    experiments=("optimiser",),
 )

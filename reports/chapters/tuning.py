@@ -117,4 +117,5 @@ CHAPTER: Final = Chapter(
     ),
     findings=findings,
     tables=lambda data: [_table(data)],
+    experiments=(EXPERIMENT,),
 )
