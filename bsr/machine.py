@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from bsr import nvml
 from bsr.run import Execution
 
 
@@ -90,6 +91,24 @@ def configured(precision: str, execution: Execution) -> Iterator[None]:
         for setting, value in zip(settings, before, strict=True):
             setting.fp32_precision = value
         torch.backends.cudnn.deterministic = deterministic
+
+
+@contextlib.contextmanager
+def timed_by_events(device: torch.device, seconds: list[float]) -> Iterator[None]:
+    """On a CUDA device, append the seconds from when it began what is asked of it here until it was done.
+
+    By events on the current stream; elsewhere, and where it raises, nothing is appended.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.current_stream(device)
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record(stream)
+    yield
+    ended.record(stream)
+    ended.synchronize()
+    seconds.append(began.elapsed_time(ended) / 1000)
 
 
 # what allocators say that raise a plain RuntimeError: of the CPU, of the CPU on Windows, of MPS, of cuBLAS
@@ -174,7 +193,7 @@ def fingerprint(execution: Execution) -> dict[str, Any]:
             "device_name": properties.name,
             "memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
-            "driver": _nvidia_driver(),
+            "driver": nvml.driver_version(),
         }
     text = json.dumps(about, sort_keys=True)
     return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **about}
@@ -193,16 +212,6 @@ def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _nvidia_driver() -> str | None:
-    try:
-        import pynvml  # noqa: PLC0415 - the optional extra `gpu`
-
-        pynvml.nvmlInit()
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # noqa: BLE001 - a missing driver must not stop a measurement
         return None
 
 

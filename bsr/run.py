@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
+from bsr.gpu_record import GpuRecord
+
 SCHEMA: Final = 1
 """Version of every record that holds a Run or a Result; raised when a field changes its meaning."""
 
@@ -263,6 +265,8 @@ class Result:
     """[evaluations], the mean over the images since the one before of the loss that was trained on."""
     training_seconds: tuple[float, ...] = ()
     """[evaluations], the devices synchronised before and after; no loading, evaluation or compilation."""
+    device_seconds: tuple[float, ...] = ()
+    """[evaluations], the same stretches by events on a CUDA device; empty where the engine has none."""
     evaluation_seconds: tuple[float, ...] = ()
     """[evaluations + 1]."""
     setup_seconds: float = 0.0
@@ -280,6 +284,8 @@ class Result:
     order_digest: str = ""
     """SHA-256 over the order of every training batch, 16 hexadecimal digits."""
     peak_memory_bytes: int | None = None
+    gpu: GpuRecord | None = None
+    """Its clocks, throttling and sharing; None on another device, and where NVML told nothing."""
     finished_at: str = ""
     """UTC, ISO 8601."""
 
@@ -329,6 +335,12 @@ class Result:
             return f"amortised over {self.cohort}"
         others = "1 other run" if self.beside == 1 else f"{self.beside} other runs"
         return f"in parallel with {others}" if self.beside else "alone"
+
+    @property
+    def disturbed(self) -> str:
+        """How its GPU was throttled or shared: its times say less of the device. Empty as far as is known."""
+        seconds = sum(self.training_seconds) + sum(self.evaluation_seconds)
+        return self.gpu.disturbed(seconds) if self.gpu is not None else ""
 
 
 def _check_name(what: str, value: object) -> None:

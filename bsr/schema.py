@@ -191,6 +191,7 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
         "degenerate": result.degenerate,
         "engine": result.engine,
         "timing": result.timing,
+        "disturbed": result.disturbed,
         "resumed": resumed,
         "result": asdict(result),
     }
@@ -198,4 +199,5 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
 
 def group(result: Result) -> str:
     """pytest-benchmark's group: times of other tasks, engines or circumstances never share a table."""
-    return f"{result.run.task}, {result.engine}, timed {result.timing}"
+    disturbed = ", while its GPU was throttled or shared" if result.disturbed else ""
+    return f"{result.run.task}, {result.engine}, timed {result.timing}{disturbed}"

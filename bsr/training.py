@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bsr import machine
+from bsr import machine, nvml
 from bsr.data import Split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
@@ -47,7 +47,10 @@ T = TypeVar("T")
 
 
 class Learner(Protocol):
-    """What an engine is made of. Construction moves weights and images to the device."""
+    """What an engine is made of. Construction moves weights and images to the device.
+
+    One that times its epochs by events on a device has the seconds in a list, `device_seconds`, too.
+    """
 
     warmup_seconds: float
     """Spent on compilation, capture and warm-up steps during construction."""
@@ -96,6 +99,7 @@ class EagerLearner:
         self.run = run
         self.taken = 0
         self.device = device
+        self.device_seconds: list[float] = []
         self.images = split.train_images.unsqueeze(1).to(device)
         self.labels = split.train_labels.to(device)
         self.test_images = split.test_images.unsqueeze(1).to(device)
@@ -127,6 +131,10 @@ class EagerLearner:
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See Learner."""
+        with machine.timed_by_events(self.device, self.device_seconds):
+            return self._train_epoch(order, deadline)
+
+    def _train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         batches = order.to(self.device).split(self.run.batch_size)
         losses = torch.zeros(len(batches), device=self.device)
         rates = self.run.rates(self.taken, len(batches))
@@ -277,6 +285,7 @@ def train(
     baseline = baseline_mse(split)
     notes: tuple[str, ...] = ()
     memory = 0
+    gpu = nvml.Watch(execution.device)
     try:
         with machine.configured(run.precision, execution):
             memory = machine.reset_peak_memory(execution.device)
@@ -285,6 +294,7 @@ def train(
             machine.synchronise(execution.device)
             record.warmup_seconds = worker.warmup_seconds
             record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
+            gpu.begin()
             _epochs(run, worker, generator, execution, record, on_epoch)
             notes = () if on_weights is None else _handed_over(worker, on_weights)
         status, message = record.verdict(baseline)
@@ -295,11 +305,13 @@ def train(
             raise
         said = (str(error).splitlines() or [type(error).__name__])[0]
         status, message = "out_of_memory", f"batch size {run.batch_size}: {said}"
+    seen = gpu.end()
     return Result(
         run=run,
         status=status,
         message=message,
-        notes=notes,
+        notes=(*notes, *gpu.notes),
+        gpu=seen,
         device=execution.device,
         threads=execution.threads or torch.get_num_threads(),
         baseline_mse=baseline,
@@ -337,6 +349,7 @@ def _epochs(
         record.order_digest = digest.hexdigest()[:16]
         losses, seconds = _timed(partial(learner.train_epoch, order, deadline), execution.device)
         record.trained(losses, len(order), run.batch_size, seconds)
+        record.device_seconds += getattr(learner, "device_seconds", ())[-1:]
         record.evaluated(*_timed(learner.evaluate, execution.device))
         on_epoch(epoch)
         if not record.finite:

@@ -42,6 +42,7 @@ class TrainingLog:
     test_mae: list[float | None] = field(default_factory=list)
     training_loss: list[float | None] = field(default_factory=list)
     training_seconds: list[float] = field(default_factory=list)
+    device_seconds: list[float] = field(default_factory=list)
     evaluation_seconds: list[float] = field(default_factory=list)
     setup_seconds: float = 0.0
     warmup_seconds: float = 0.0

@@ -53,7 +53,8 @@ class Display:
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
         self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}", **colour)
-        for note in result.notes:
+        disturbed = (f"the GPU was {result.disturbed}: in no statement on speed",) if result.disturbed else ()
+        for note in (*result.notes, *disturbed):
             if note not in self._noted:
                 self._noted.add(note)
                 self._reporter.write_line(f"    {printable(note)}", yellow=True)

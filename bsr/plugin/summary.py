@@ -152,11 +152,15 @@ def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:
 
 
 def _figures(results: Sequence[Result]) -> list[str]:
-    """Over the seeds that have a final MSE, the number of the others beside theirs."""
+    """Over the seeds that have a final MSE, the number of the others beside theirs.
+
+    Times only of Runs whose GPU was neither throttled nor shared.
+    """
     trained = [result for result in results if result.final_mse is not None]
     errors = [result.final_mse for result in trained if result.final_mse is not None]
     relative = [result.normalised_mse for result in trained if result.normalised_mse is not None]
-    rates = [result.images_per_second for result in trained if result.images_per_second]
+    timed = [result for result in trained if not result.disturbed]
+    rates = [result.images_per_second for result in timed if result.images_per_second]
     without = len(results) - len(trained)
     dead = sum(result.status == "dead" and not result.degenerate for result in trained)
     return [
@@ -165,6 +169,6 @@ def _figures(results: Sequence[Result]) -> list[str]:
         + (f" (+{without} without)" if without else ""),
         *(f"{of(errors):.4g}" if errors else "-" for of in (fmean, median, min, max)),
         f"{fmean(relative):.4g}" if relative else "degenerate" if results[0].degenerate else "-",
-        f"{fmean(result.total_training_seconds for result in trained):.2f}" if trained else "-",
+        f"{fmean(result.total_training_seconds for result in timed):.2f}" if timed else "-",
         f"{fmean(rates):,.0f}" if rates else "-",
     ]

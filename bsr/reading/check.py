@@ -7,9 +7,11 @@ digest, and within an experiment runs differ only by task, batch size, seed and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from bsr.experiments import EXPERIMENTS, MOST_BATCH_SIZES, MOST_TASKS
+from bsr.gpu_record import GpuRecord, GpuState
 from bsr.rates import TunedRate
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result
 from bsr.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
@@ -71,6 +73,7 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         ("test_mae", expected + 1),
         ("training_loss", expected),
         ("training_seconds", expected),
+        ("device_seconds", trained),
         ("evaluation_seconds", expected + 1),
     ):
         if (length := len(getattr(result, name))) > most:
@@ -95,8 +98,18 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         )
 
 
+_MEASURED: Final = (
+    "test_mse",
+    "test_mae",
+    "training_loss",
+    "training_seconds",
+    "device_seconds",
+    "evaluation_seconds",
+)
+
+
 def _value_complaints(result: Result) -> Iterator[Complaint]:
-    for name in ("test_mse", "test_mae", "training_loss", "training_seconds", "evaluation_seconds"):
+    for name in _MEASURED:
         for index, value in enumerate(getattr(result, name)):
             if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
@@ -110,6 +123,16 @@ def _value_complaints(result: Result) -> Iterator[Complaint]:
     for name, least in (("threads", 0), ("beside", 0), ("cohort", 1), ("steps", 0)):
         if not least <= getattr(result, name) <= 2**63:
             yield f"result.{name}", f"{least} or more", getattr(result, name)
+    yield from _gpu_complaints(result.gpu)
+
+
+def _gpu_complaints(gpu: GpuRecord | None) -> Iterator[Complaint]:
+    for moment in ("before", "after"):
+        state = getattr(gpu, moment, None)
+        for field in fields(GpuState) if state is not None else ():
+            value = getattr(state, field.name)
+            if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+                yield f"result.gpu.{moment}.{field.name}", f"at most {LARGEST:g}", "more"
 
 
 def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:

@@ -32,13 +32,21 @@ OF_A_RUN: Final = (
     "device",
     "threads",
     "timing",
+    "disturbed",
     "environment",
     "finished_at",
 )
 """Of Result, the columns of `Recording.runs` behind those of its Run."""
-OF_AN_EPOCH: Final = ("test_mse", "test_mae", "training_loss", "training_seconds", "evaluation_seconds")
+OF_AN_EPOCH: Final = (
+    "test_mse",
+    "test_mae",
+    "training_loss",
+    "training_seconds",
+    "device_seconds",
+    "evaluation_seconds",
+)
 """Of Result, the columns of `Recording.epochs`."""
-FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds"})
+FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds", "device_seconds"})
 """The others also have a value before training, at epoch 0."""
 
 

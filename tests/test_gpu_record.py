@@ -1,0 +1,301 @@
+"""What a record says of the GPU that trained, on a pretended one: nothing here ran on a GPU."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bsr import journal, machine
+from bsr.gpu_record import GpuRecord, GpuState
+from bsr.run import Execution, Result
+from bsr.training import train
+from fake_nvml import CONSTANTS, FakeNvml, Gpu, home_gpu, pretend, processes, server_gpu
+from test_training import RUN, Puppet, made_split, puppet
+
+ON_CUDA = Execution(device="cuda:0", threads=1)
+
+
+def trained(nvml: FakeNvml, during: dict[tuple[Any, ...], Any] | None = None, **behaviour: Any) -> Result:
+    """A Run on the first CUDA device; `during` is what its GPU answers from the first epoch on."""
+
+    def train_epoch(self: Puppet, order: Tensor, deadline: float) -> Tensor:
+        nvml.gpus[0].answers.update(during or {})
+        return Puppet.train_epoch(self, order, deadline)
+
+    learner: Any = puppet(train_epoch=train_epoch, **behaviour)
+    return train(RUN, made_split(RUN), ON_CUDA, learner)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    nvml = FakeNvml([Gpu("GPU-aaaa", server_gpu())])
+    pretend(monkeypatch, nvml)
+    return nvml
+
+
+def test_a_run_records_its_gpu_before_and_after(server: FakeNvml) -> None:
+    result = trained(server, {("nvmlDeviceGetTotalEnergyConsumption",): 5_900_500})
+    assert result.gpu == GpuRecord(
+        uuid="GPU-aaaa",
+        before=GpuState(
+            sm_clock_mhz=1_755,
+            memory_clock_mhz=2_619,
+            max_sm_clock_mhz=1_980,
+            max_memory_clock_mhz=2_619,
+            throttle_reasons=("gpu_idle",),
+            power_throttled_seconds=3.0,
+            thermal_throttled_seconds=0.0,
+            temperature_celsius=41,
+            power_watts=123.4,
+            power_limit_watts=700.0,
+            energy_joules=5_000.5,
+            ecc=True,
+            ecc_errors=0,
+            mig=False,
+            persistence=True,
+            other_processes=0,
+        ),
+        after=replace(result.gpu.before, energy_joules=5_900.5) if result.gpu and result.gpu.before else None,
+    )
+    assert result.gpu.energy_joules == 900.0
+    assert (result.status, result.disturbed, result.notes) == ("ok", "", ())
+
+
+def test_what_a_device_does_not_support_is_null_and_the_rest_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nvml = FakeNvml([Gpu("GPU-aaaa", home_gpu())])
+    pretend(monkeypatch, nvml)
+    result = trained(nvml)
+    expected = GpuState(
+        sm_clock_mhz=1_905, max_sm_clock_mhz=2_100, throttle_reasons=("reliability",), temperature_celsius=63
+    )
+    assert result.gpu == GpuRecord(uuid="GPU-aaaa", before=expected, after=expected)
+    assert (result.status, result.disturbed, result.notes) == ("ok", "", ())
+
+
+@pytest.mark.parametrize(
+    ("nvml", "note"),
+    [
+        (None, r"ModuleNotFoundError: .*pynvml.*; pip install 'bsr\[gpu\]'"),
+        (FakeNvml([Gpu("GPU-aaaa", {})], broken="NVML Shared Library Not Found"), "Library Not Found"),
+    ],
+    ids=["no package", "no driver"],
+)
+def test_without_nvml_a_run_trains_and_notes_why_nothing_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml | None, note: str
+) -> None:
+    pretend(monkeypatch, nvml)
+    learner: Any = Puppet
+    result = train(RUN, made_split(RUN), ON_CUDA, learner)
+    assert (result.status, result.gpu) == ("ok", None)
+    (said,) = result.notes
+    assert re.search(note, said)
+    assert machine.fingerprint(ON_CUDA)["driver"] == (None if nvml is None or nvml.broken else "580.65.06")
+
+
+def test_a_gpu_that_is_lost_on_the_way_ends_no_run(server: FakeNvml) -> None:
+    def lose(self: Puppet, order: Tensor, deadline: float) -> Tensor:
+        server.gpus.clear()
+        return Puppet.train_epoch(self, order, deadline)
+
+    learner: Any = puppet(train_epoch=lose)
+    result = train(RUN, made_split(RUN), ON_CUDA, learner)
+    assert result.status == "ok"
+    assert result.gpu is not None
+    assert result.gpu.before is not None
+    assert result.gpu.after is None
+    assert "Not Found" in result.notes[0]
+
+
+@pytest.mark.parametrize(("visible", "temperature"), [("0,1,2", 20), ("2,0", 22), ("1", 21)])
+def test_nvml_is_asked_about_the_device_that_cuda_means(
+    monkeypatch: pytest.MonkeyPatch, visible: str, temperature: int
+) -> None:
+    gpus = [Gpu(f"GPU-{n}", {("nvmlDeviceGetTemperatureV", 0): 20 + n}, bus=16 + n) for n in range(3)]
+    pretend(monkeypatch, FakeNvml(gpus))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    learner: Any = Puppet
+    result = train(RUN, made_split(RUN), ON_CUDA, learner)
+    assert result.gpu is not None
+    assert result.gpu.after is not None
+    assert result.gpu.after.temperature_celsius == temperature
+
+
+def test_a_device_whose_uuid_nvml_does_not_know_is_found_by_its_place_on_the_bus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nvml = FakeNvml([Gpu("GPU-other", server_gpu(), bus=1), Gpu("GPU-aaaa", home_gpu(), bus=0xC1)])
+    pretend(monkeypatch, nvml)
+    about = SimpleNamespace(uuid="unknown", pci_domain_id=0, pci_bus_id=0xC1, pci_device_id=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: about)
+    result = trained(nvml)
+    assert result.gpu is not None
+    assert result.gpu.uuid == "GPU-aaaa"
+
+
+def test_a_mig_instance_has_its_own_processes_and_the_clocks_of_its_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = server_gpu() | {("nvmlDeviceGetMigMode",): [1, 1]}
+    whole["nvmlDeviceGetComputeRunningProcesses",] = processes(os.getpid(), 11, 12)
+    own = {("nvmlDeviceGetComputeRunningProcesses",): processes(os.getpid())}
+    nvml = FakeNvml([Gpu("GPU-aaaa", whole, instances={"MIG-bbbb": own})])
+    pretend(monkeypatch, nvml)
+    result = trained(nvml)
+    assert result.gpu is not None
+    assert result.gpu.uuid == "MIG-bbbb"
+    state = result.gpu.after
+    assert state is not None
+    assert (state.mig, state.sm_clock_mhz, state.other_processes) == (True, 1_755, 0)
+    assert result.disturbed == ""
+
+
+@pytest.mark.parametrize(
+    ("ids", "others"),
+    [
+        ((), None),  # it lists nobody, not even this process
+        ((os.getpid(),), 0),
+        ((os.getpid(), os.getppid()), 0),  # the session that started a worker has tried the device
+        ((os.getpid(), 7), 1),
+        ((7,), 0),  # in a container: this process under another number
+        ((7, 8, 9), 2),
+    ],
+)
+def test_the_processes_of_others_are_counted(
+    server: FakeNvml, ids: tuple[int, ...], others: int | None
+) -> None:
+    result = trained(server, {("nvmlDeviceGetComputeRunningProcesses",): processes(*ids)})
+    assert result.gpu is not None
+    assert result.gpu.after is not None
+    assert result.gpu.after.other_processes == others
+    shared = {1: "shared with 1 other process", 2: "shared with 2 other processes"}
+    assert result.disturbed == shared.get(others or 0, "")
+
+
+@pytest.mark.parametrize(
+    ("bits", "disturbed"),
+    [
+        (0x000, ""),
+        (0x001, ""),  # idle
+        (0x002, ""),  # clocks that the owner set
+        (0x400, ""),  # the voltage that ends every boost
+        (0x004, "throttled (sw power cap)"),
+        (0x061, "throttled (sw thermal slowdown, hw thermal slowdown)"),
+        (1 << 40, ""),
+    ],
+)
+def test_only_heat_power_and_other_gpus_count_as_throttling(
+    server: FakeNvml, bits: int, disturbed: str
+) -> None:
+    result = trained(server, {("nvmlDeviceGetCurrentClocksEventReasons",): bits})
+    assert result.disturbed == disturbed
+    assert result.gpu is not None
+    assert result.gpu.after is not None
+    assert ("unknown_0x10000000000" in (result.gpu.after.throttle_reasons or ())) == (bits == 1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "disturbed"),
+    [(3_000_000_000, ""), (5_000_000_000, "throttled (power for 2 s)"), (1, "")],
+    ids=["not since", "two seconds", "counted anew"],
+)
+def test_throttling_between_both_moments_is_told_by_the_drivers_counters(
+    server: FakeNvml, nanoseconds: int, disturbed: str
+) -> None:
+    counter = SimpleNamespace(violationTime=nanoseconds)
+    assert trained(server, {("nvmlDeviceGetViolationStatus", 0): counter}).disturbed == disturbed
+
+
+def test_throttling_for_less_than_a_hundredth_of_the_time_is_none() -> None:
+    states = [GpuState(thermal_throttled_seconds=seconds) for seconds in (10.0, 10.9)]
+    gpu = GpuRecord(before=states[0], after=states[1])
+    assert gpu.disturbed(100.0) == ""
+    assert gpu.disturbed(80.0) == "throttled (thermal for 0.9 s)"
+
+
+def test_a_run_that_ends_early_keeps_what_was_seen(server: FakeNvml) -> None:
+    def exhausted(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    result = trained(server, __init__=exhausted)
+    assert result.status == "out_of_memory"
+    assert result.gpu is not None
+    assert result.gpu.before is None
+    assert result.gpu.after is not None
+
+
+def test_on_the_cpu_nvml_is_not_asked(server: FakeNvml) -> None:
+    learner: Any = Puppet
+    result = train(RUN, made_split(RUN), Execution(device="cpu", threads=1), learner)
+    assert (result.gpu, result.notes, server.asked) == (None, (), set())
+
+
+def test_the_record_survives_its_journal(server: FakeNvml, tmp_path: Path) -> None:
+    result = replace(trained(server), device_seconds=(0.5, 0.25))
+    line = journal.line_of(journal.ResultLine(key=result.run.key, result=result))
+    header = journal.Header(
+        planned=(result.run,), execution=ON_CUDA, dataset_digest="", environment={"id": ""}, started_at=""
+    )
+    path = tmp_path / "run.journal.jsonl"
+    path.write_bytes(journal.line_of(header) + line)
+    assert journal.read(path).results[result.run.key] == result
+
+
+def test_seconds_by_events_stand_beside_the_hosts(server: FakeNvml) -> None:
+    by_events = [9.0]  # of a warm-up, which is no epoch
+
+    def train_epoch(self: Puppet, order: Tensor, deadline: float) -> Tensor:
+        by_events.append(0.5 + len(by_events))
+        return Puppet.train_epoch(self, order, deadline)
+
+    learner: Any = puppet(train_epoch=train_epoch, device_seconds=by_events)
+    result = train(RUN, made_split(RUN), ON_CUDA, learner)
+    assert result.device_seconds == tuple(1.5 + epoch for epoch in range(RUN.epochs))
+    assert len(result.training_seconds) == RUN.epochs
+
+
+def test_events_are_recorded_round_the_work_and_read_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: str) -> None:
+            told.append(f"recorded on {stream}")
+
+        def synchronize(self) -> None:
+            told.append("waited")
+
+        def elapsed_time(self, _end: Event) -> float:
+            return 1_500.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"{device}'s")
+    seconds: list[float] = []
+    with machine.timed_by_events(torch.device("cuda:1"), seconds):
+        told.append("worked")
+    assert (told, seconds) == (
+        ["recorded on cuda:1's", "worked", "recorded on cuda:1's", "waited"],
+        [1.5],
+    )
+    with machine.timed_by_events(torch.device("cpu"), seconds):
+        pass
+    assert seconds == [1.5]
+
+
+def test_nvidias_own_package_has_what_is_asked_for(server: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(server)
+    monkeypatch.undo()
+    pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    assert server.asked <= set(dir(pynvml))
+    assert {name: getattr(pynvml, name) for name in CONSTANTS} == CONSTANTS
