@@ -60,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
+        "--include-disturbed",
+        action="store_true",
+        help="let runs whose GPU was throttled or shared into statements on speed, labelled",
+    )
+    parser.add_argument(
         "--margin",
         metavar="N%",
         help="how far apart errors may be and count as the same (default: 20%%)",
@@ -103,7 +108,8 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     for note in (note for recording in recordings for note in recording.notes):
         print(f"note: {printable(note)}", file=sys.stderr)
     first = recordings[0].path
-    page = build(recordings[0], options.output or first.with_name(f"{first.stem}-report"), comparison)
+    folder = options.output or first.with_name(f"{first.stem}-report")
+    page = build(recordings[0], folder, comparison, include_disturbed=options.include_disturbed)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
 
@@ -123,7 +129,13 @@ def _comparison(
         read = {recording.path for recording in recordings}
         labels = [name for name, path in zip(labels, options.recordings, strict=True) if path in read]
     margin = gate.percentage("--margin", options.margin) if options.margin else MARGIN
-    return compare(recordings, labels, same_engine=options.same_engine, margin=margin)
+    return compare(
+        recordings,
+        labels,
+        same_engine=options.same_engine,
+        margin=margin,
+        include_disturbed=options.include_disturbed,
+    )
 
 
 if __name__ == "__main__":

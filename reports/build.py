@@ -73,12 +73,18 @@ class Output:
             )
 
 
-def build(recording: Recording, folder: Path, comparison: Comparison | None = None) -> Path:
+def build(
+    recording: Recording,
+    folder: Path,
+    comparison: Comparison | None = None,
+    *,
+    include_disturbed: bool = False,
+) -> Path:
     """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
 
-    `comparison` stands before what the recording says alone.
+    `comparison` stands before what the recording says alone; `include_disturbed` is that of Cells.
     """
-    data = Cells(recording)
+    data = Cells(recording, include_disturbed)
     output = Output(folder)
     output.check_ours("index.html", page.TITLE)
     drawn, missing = [], []

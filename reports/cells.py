@@ -95,6 +95,8 @@ class Cells:
     """One recording, asked by experiment."""
 
     recording: Recording
+    include_disturbed: bool = False
+    """Whether runs whose GPU was throttled or shared enter statements on speed."""
 
     @property
     def session(self) -> SessionRecord:
@@ -158,15 +160,19 @@ class Cells:
         return tuple(sorted({r.run.batch_size for r in self.results(experiment) if r.final_mse is not None}))
 
     def timings(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
-        """Results that trained to an end of their own, by the circumstances under which they were timed."""
+        """Results that trained to an end of their own, by the circumstances under which they were timed.
+
+        Without those that speak of no speed.
+        """
         timed = [result for result in results if result.training_seconds and result.status in FINISHED]
+        timed = [result for result in timed if self.speaks_of_speed(result)]
         return dict(sorted(group(timed, timing_of).items()))
 
     def timed(self, timing: Timing) -> dict[str, list[Cell]]:
         """Task -> cells of the batch-size experiment with only the runs timed under these circumstances."""
         rows = {
             task: [
-                Cell(task, cell.batch_size, tuple(r for r in cell.finished if timing_of(r) == timing))
+                Cell(task, cell.batch_size, tuple(self.timings(cell.finished).get(timing, ())))
                 for cell in self.cells(task)
             ]
             for task in self.tasks_of()
@@ -174,6 +180,20 @@ class Cells:
         return {
             task: found for task, row in rows.items() if (found := [cell for cell in row if cell.results])
         }
+
+    def speaks_of_speed(self, result: Result) -> bool:
+        """Whether its time may enter a statement: its GPU was not disturbed, or that was asked for."""
+        return self.include_disturbed or not result.disturbed
+
+    def disturbed_text(self) -> str:
+        """How many runs were timed on a throttled or shared GPU, and what became of them; empty of none."""
+        count = sum(bool(result.training_seconds and result.disturbed) for result in self.all_results)
+        if not count:
+            return ""
+        said = f"{counted(count, 'run was', 'runs were')} timed while the GPU was throttled or shared"
+        if self.include_disturbed:
+            return f"{said}, included in statements on speed as asked for (--include-disturbed)."
+        return f"{said}, and left out of every statement on speed; --include-disturbed lets them in."
 
     def timing_label(self, timing: Timing) -> str:
         """The series' name; with the machine where the study saw several."""
@@ -198,6 +218,11 @@ class Cells:
     def epochs(self) -> int:
         """Epochs of the batch-size experiment; 0 without one."""
         return max((result.run.epochs for result in self.results()), default=0)
+
+
+def circumstances(result: Result) -> str:
+    """`alone`, or `alone; throttled (sw power cap)`: how it was timed, and what disturbed that."""
+    return "; ".join(filter(None, (result.timing, result.disturbed)))
 
 
 def timing_of(result: Result) -> Timing:

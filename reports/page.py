@@ -73,6 +73,7 @@ def render(
         unjudged=unjudged,
         summary=summary(data),
         unfinished=unfinished(data),
+        disturbed=data.disturbed_text(),
         comparison=comparison and _comparison(comparison, drawn),
         hero=[_figure(entry) for entry in drawn if entry.figure.section == SECTIONS[0]],
         sections=_sections(drawn),

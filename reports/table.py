@@ -21,6 +21,7 @@ COLUMNS: Final = {
     "against MSE": "against_final_mse",
     "against s": "against_seconds_per_epoch",
     "best images per s": "best_images_per_second",
+    "device s": "device_seconds",
     "epoch": "epoch",
     "evaluation s": "evaluation_seconds",
     "GFLOP/s": "gflop_per_second",

@@ -41,7 +41,9 @@ def slower(result: Result) -> Result:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the drawing, which takes seconds: what is said and returned."""
-    monkeypatch.setattr("reports.build.build", lambda _recording, folder, _comparison: folder / "index.html")
+    monkeypatch.setattr(
+        "reports.build.build", lambda _recording, folder, _comparison, **_: folder / "index.html"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bsr.run import Result
-from reports.cells import Cells
+from reports.cells import Cells, circumstances
 from reports.chapter import Chapter
 from reports.table import Row, Table
 
@@ -62,7 +62,7 @@ def _runs_table(data: Cells) -> Table:
     rows: list[Row] = [
         (*_identity(result), result.status.replace("_", " "), result.final_mse, result.normalised_mse,
          result.total_training_seconds or None, result.images_per_second, result.engine, result.threads,
-         result.timing, "yes" if case.resumed else "no", ", ".join(case.cases), case.key)
+         circumstances(result), "yes" if case.resumed else "no", ", ".join(case.cases), case.key)
         for case in data.session.cases
         for result in [case.result]
     ]  # fmt: skip
@@ -82,6 +82,7 @@ def _epochs_table(data: Cells) -> Table:
         "evaluated MAE",
         "training loss",
         "training s",
+        "device s",
         "evaluation s",
     )
     return Table("epochs", "Every epoch", header, list(_epochs(data)), on_page=False)
@@ -98,6 +99,7 @@ def _epochs(data: Cells) -> Iterator[Row]:
                 _at(result.test_mae, epoch),
                 _at(result.training_loss, trained),
                 _at(result.training_seconds, trained),
+                _at(result.device_seconds, trained),
                 _at(result.evaluation_seconds, epoch),
             )
 

@@ -34,7 +34,8 @@ def less_time(data: Cells) -> Finding:
         "not shown": f"Less time with a larger batch is not shown{where(parts)}: {spans}.",
         "cannot tell": "Too few timed runs to say.",
     }[verdict]
-    return Finding("less-time", paper.CLAIMS["less-time"], verdict, sentence, lines(parts), "speed")
+    said = (*lines(parts), *filter(None, [data.disturbed_text()]))
+    return Finding("less-time", paper.CLAIMS["less-time"], verdict, sentence, said, "speed")
 
 
 def _time(label: str, results: Sequence[Result]) -> Part:
@@ -160,8 +161,9 @@ def _times_table(data: Cells) -> Table:
         "images per s", "evaluation s", "set-up s",
     )  # fmt: skip
     note = (
-        "Training alone: no loading, evaluation or compilation. Median over epochs and runs; otherwise means."
-    )
+        "Training alone: no loading, evaluation or compilation. Median over epochs and runs; else means. "
+        + data.disturbed_text()
+    ).rstrip()
     return Table("times", "Time per task and batch size", header, rows, note)
 
 

@@ -46,16 +46,17 @@ def compare(
     *,
     same_engine: bool = False,
     margin: float = stats.MARGIN,
+    include_disturbed: bool = False,
 ) -> Comparison:
     """Compare the first recording with every other.
 
     `labels` names the recordings (empty: after their machines); `same_engine` keeps only series of the first
-    one's engine; `margin` is how far apart two errors may be and still count as the same (0.2 is 20%). Raises
-    RefusedError, in one line, where there is nothing comparable.
+    one's engine; `margin` is how far apart two errors may be and still count as the same (0.2 is 20%);
+    `include_disturbed` is that of Cells. Raises RefusedError, in one line, where there is nothing comparable.
     """
     if len(recordings) < 2:
         raise RefusedError(f"expected two or more recordings to compare, got {len(recordings)}")
-    files = [Cells(recording) for recording in recordings]
+    files = [Cells(recording, include_disturbed) for recording in recordings]
     for other in files[1:]:
         check_comparable(files[0], other)
     found = [series for data in files for series in series_of(data)]
@@ -70,7 +71,7 @@ def compare(
         series=tuple(series),
         pairs=tuple(pairs[shared[0]]),
         others=tuple(pair for name in shared[1:] for pair in pairs[name]),
-        notes=(*notes, *_alone(series, pairs[shared[0]]), *_commits(series)),
+        notes=(*notes, *_alone(series, pairs[shared[0]]), *_disturbed(files), *_commits(series)),
     )
 
 
@@ -105,6 +106,12 @@ def _alone(series: Sequence[Series], pairs: Sequence[Pair]) -> list[str]:
     first = series[0].data.recording.path.name
     said = f"Not compared, having no finished case of {pairs[0].experiment} in common with {first}"
     return [f"{said}: {listed(alone)}."] if alone else []
+
+
+def _disturbed(files: Sequence[Cells]) -> list[str]:
+    """A note on each file with runs that were timed on a throttled or shared GPU."""
+    said = {data.recording.path.name: data.disturbed_text() for data in files}
+    return [f"{name}: {text}" for name, text in said.items() if text]
 
 
 def _commits(series: Sequence[Series]) -> list[str]:

@@ -8,13 +8,12 @@ from matplotlib.axes import Axes
 
 from reports.chapter import FigureContent
 from reports.compare import Comparison, Pair
-from reports.compare.pairs import final_mse
 from reports.compare.side_by_side import (
     ASIDE,
     ONE,
+    finals_of,
     lines,
     reach,
-    rows_of,
     runs_of,
     series_of,
     tasks_of,
@@ -30,7 +29,7 @@ from reports.drawing.panel import Panel
 def errors(comparison: Comparison) -> FigureContent | None:
     """Ratios of final MSE with intervals and the margin, then the final MSE itself side by side."""
     pairs = [pair for pair in comparison.pairs if pair.error.ratio is not None]
-    rows = {task: rows_of(comparison, final_mse, task) for task in tasks_of(comparison)}
+    rows = {task: finals_of(comparison, task) for task in tasks_of(comparison)}
     rows = {task: row for task, row in rows.items() if row}
     if not rows:
         return None

@@ -14,6 +14,7 @@ from typing import Final, Literal, cast
 
 from bsr import stats
 from bsr.reading import RefusedError
+from reports.cells import Cells
 from reports.compare import Comparison, Pair
 from reports.compare.words import bounds, cells
 from reports.text import listed, number, printable
@@ -74,16 +75,28 @@ def judge(comparison: Comparison, limits: Sequence[Limit]) -> list[Judgement]:
         judged = {id(pair.second.data) for pair, compared in pairs if compared.ratio}
         for data in comparison.files[1:]:
             if id(data) not in judged:
-                name = printable(str(data.recording.path))
-                raise RefusedError(
-                    f"--fail-on {limit}: expected cases of {name} and of the first file to compare, got none"
-                )
+                mine = [pair for pair, _ in pairs if pair.second.data is data]
+                left_out = [words for pair in mine for words in _unjudged(pair, limit)]
+                raise _nothing_to_judge(limit, data, left_out)
         made += [_judged(limit, pair, compared) for pair, compared in pairs]
     return made
 
 
 def _measured(pair: Pair, limit: Limit) -> stats.Comparison:
     return pair.error if limit.measure == "mse" else pair.time
+
+
+def _nothing_to_judge(limit: Limit, data: Cells, left_out: Sequence[str]) -> RefusedError:
+    name = printable(str(data.recording.path))
+    why = f" ({'; '.join(left_out)}: --include-disturbed lets them in)" if left_out else ""
+    return RefusedError(
+        f"--fail-on {limit}: expected cases of {name} and of the first file to compare, got none{why}"
+    )
+
+
+def _unjudged(pair: Pair, limit: Limit) -> list[str]:
+    """Which runs a limit does not judge although they trained."""
+    return pair.disturbed if limit.measure == "time" else []
 
 
 def _judged(limit: Limit, pair: Pair, compared: stats.Comparison) -> Judgement:
@@ -97,7 +110,7 @@ def _judged(limit: Limit, pair: Pair, compared: stats.Comparison) -> Judgement:
         )
     said = _change(limit, compared) if compared.ratio is not None else f"cannot be told: {compared.p.reason}"
     across = f"; across {listed(pair.across)}" if pair.across else ""
-    unfinished = "".join(f"; {words}" for words in pair.unfinished)
+    unfinished = "".join(f"; {words}" for words in (*pair.unfinished, *_unjudged(pair, limit)))
     return Judgement(
         outcome,
         f"{outcome} {limit}: {_NAMES[limit.measure]} of {pair.second.label} against "

@@ -10,9 +10,10 @@ from typing import Final
 
 from bsr import stats
 from bsr.run import Result, Run
-from reports.compare.series import RunsByCell, Series, epoch_seconds
+from reports.compare.series import RunsByCell, Series, epoch_seconds, speaking_of_speed
 from reports.text import counted, listed
 
+Sides = tuple[RunsByCell, RunsByCell]
 MOST_EPOCHS: Final = 200
 """Epochs of a run that a bootstrap resamples; of a longer run, as many evenly chosen."""
 
@@ -27,10 +28,18 @@ class Pair:
     margin: float
 
     @cached_property
-    def _sides(self) -> tuple[RunsByCell, RunsByCell]:
+    def _sides(self) -> Sides:
         """Without what both hold bit for bit: a copy of a measurement is no second one."""
         sides = self.first.cells(self.experiment), self.second.cells(self.experiment)
         return tuple(_without(side, self.copies) for side in sides)  # type: ignore[return-value]
+
+    @cached_property
+    def _timed(self) -> Sides:
+        """The same cells with the runs that speak of speed; some may have none."""
+        series = (self.first, self.second)
+        return tuple(  # type: ignore[return-value]
+            speaking_of_speed(one.data, side) for one, side in zip(series, self._sides, strict=True)
+        )
 
     @cached_property
     def copies(self) -> frozenset[str]:
@@ -76,32 +85,34 @@ class Pair:
     @cached_property
     def time(self) -> stats.Comparison:
         """Training seconds per epoch, pooled over every cell; one value per run, the median of its epochs."""
-        return self._compared(self.cells, epoch_seconds)
+        return self._compared(self._timed, self.cells, epoch_seconds)
 
     def errors(self, cells: Iterable[Run]) -> stats.Comparison:
         """The final MSE, pooled over some cells."""
-        return self._compared(cells, final_mse)
+        return self._compared(self._sides, cells, final_mse)
 
-    def _compared(self, cells: Iterable[Run], measure: Callable[[Result], list[float]]) -> stats.Comparison:
+    def _compared(
+        self, sides: Sides, cells: Iterable[Run], measure: Callable[[Result], list[float]]
+    ) -> stats.Comparison:
         chosen = list(cells)
-        first, second = (_measured(side, chosen, measure) for side in self._sides)
+        first, second = (_measured(side, chosen, measure) for side in sides)
         return stats.compare(first, second, self.margin)
 
     def finals(self, cells: Iterable[Run]) -> tuple[list[float], list[float]]:
         """Final MSE per run of either side."""
-        return self._values(cells, final_mse)
+        return self._values(self._sides, cells, final_mse)
 
     def seconds(self, cells: Iterable[Run]) -> tuple[list[float], list[float]]:
         """Training seconds per epoch of either side, the median of each run."""
-        return self._values(cells, epoch_seconds)
+        return self._values(self._timed, cells, epoch_seconds)
 
     def _values(
-        self, cells: Iterable[Run], measure: Callable[[Result], list[float]]
+        self, sides: Sides, cells: Iterable[Run], measure: Callable[[Result], list[float]]
     ) -> tuple[list[float], list[float]]:
         chosen = list(cells)
         first, second = (
             [value for cell in chosen for result in side[cell].values() for value in measure(result)]
-            for side in self._sides
+            for side in sides
         )
         return first, second
 
@@ -109,7 +120,7 @@ class Pair:
         """How many times as fast the second trains, with a bootstrap interval over runs and epochs."""
         chosen = list(cells)
         first, second = (
-            [_epochs(result) for cell in chosen for result in side[cell].values()] for side in self._sides
+            [_epochs(result) for cell in chosen for result in side[cell].values()] for side in self._timed
         )
         return stats.speed_up(first, second)
 
@@ -173,6 +184,16 @@ class Pair:
                 counts[1] += len(keys[1] - keys[0])
         said = zip((self.first, self.second), counts, strict=True)
         return [f"{counted(n, 'run')} whose seeds only {one.label} has" for one, n in said if n]
+
+    @property
+    def disturbed(self) -> list[str]:
+        """Runs whose times are left out."""
+        said = []
+        for one, side, timed in zip((self.first, self.second), self._sides, self._timed, strict=True):
+            if count := sum(len(side[cell]) - len(timed[cell]) for cell in self.cells):
+                runs = counted(count, "run")
+                said.append(f"{runs} of {one.label} left out, timed while the GPU was throttled or shared")
+        return said
 
     @property
     def unfinished(self) -> list[str]:

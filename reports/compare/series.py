@@ -42,6 +42,10 @@ class Series:
         """The cells of an experiment."""
         return self._cells.get(experiment, {})
 
+    def timed(self, experiment: str) -> RunsByCell:
+        """Likewise, of each cell only the runs that speak of speed."""
+        return speaking_of_speed(self.data, self.cells(experiment))
+
     @cached_property
     def _cells(self) -> dict[str, RunsByCell]:
         found: dict[str, RunsByCell] = {}
@@ -54,7 +58,7 @@ class Series:
     def throughput(self, experiment: str) -> dict[int, float]:
         """Batch size -> training images per second, the median over runs, rising batch sizes."""
         sizes: dict[int, list[float]] = {}
-        for cell, results in self.cells(experiment).items():
+        for cell, results in self.timed(experiment).items():
             seconds = [value for result in results.values() for value in epoch_seconds(result)]
             sizes.setdefault(cell.batch_size, []).extend(cell.train_images / value for value in seconds)
         return {size: median(speeds) for size, speeds in sorted(sizes.items()) if speeds}
@@ -71,6 +75,14 @@ class Series:
         below = [size for size in sizes if speeds[size] < FLAT * best]
         start = sizes[sizes.index(below[-1]) + 1 :] if below else sizes
         return start[0] if len(start) > 1 else None
+
+
+def speaking_of_speed(data: Cells, cells: RunsByCell) -> RunsByCell:
+    """The cells with the runs whose times may enter statements; some may have none."""
+    return {
+        cell: {key: result for key, result in runs.items() if data.speaks_of_speed(result)}
+        for cell, runs in cells.items()
+    }
 
 
 def epoch_seconds(result: Result) -> list[float]:

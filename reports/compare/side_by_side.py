@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.run import Result
 from reports.cells import span
-from reports.compare import Comparison, Series
+from reports.compare import Comparison
+from reports.compare.pairs import final_mse
+from reports.compare.series import RunsByCell, epoch_seconds
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.text import listed, number
@@ -30,19 +32,25 @@ def tasks_of(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(task for pair in comparison.pairs for task in pair.tasks))
 
 
-def rows_of(
-    comparison: Comparison, measure: Callable[[Result], list[float]], task: str | None = None
-) -> Rows:
-    """Values of one task, or of all, of every series that has some."""
-    found = {one.label: _by_size(one, comparison.experiment, measure, task) for one in comparison.series}
+def finals_of(comparison: Comparison, task: str) -> Rows:
+    """Final MSE of one task, of every series that has some."""
+    cells = {one.label: one.cells(comparison.experiment) for one in comparison.series}
+    found = {label: _by_size(runs, final_mse, task) for label, runs in cells.items()}
+    return {label: row for label, row in found.items() if row}
+
+
+def seconds_of(comparison: Comparison, task: str | None = None) -> Rows:
+    """Seconds per epoch of one task, or of all, of every series that has some."""
+    cells = {one.label: one.timed(comparison.experiment) for one in comparison.series}
+    found = {label: _by_size(runs, epoch_seconds, task) for label, runs in cells.items()}
     return {label: row for label, row in found.items() if row}
 
 
 def _by_size(
-    one: Series, experiment: str, measure: Callable[[Result], list[float]], task: str | None
+    cells: RunsByCell, measure: Callable[[Result], list[float]], task: str | None
 ) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
-    for cell, results in one.cells(experiment).items():
+    for cell, results in cells.items():
         if task in {None, cell.task}:
             for value in (value for result in results.values() for value in measure(result)):
                 found.setdefault(cell.batch_size, []).append(value)

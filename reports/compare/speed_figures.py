@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from bsr import stats
 from reports.chapter import FigureContent
 from reports.compare import Comparison
-from reports.compare.series import FLAT, epoch_seconds
+from reports.compare.series import FLAT
 from reports.compare.side_by_side import (
     ONE,
     ends_of,
     line,
     lines,
     reach,
-    rows_of,
     runs_of,
+    seconds_of,
     series_of,
     tasks_of,
     with_intervals,
@@ -34,7 +34,7 @@ _RING: Final[dict[str, Any]] = {"markersize": 14, "markerfacecolor": "none", "ma
 
 def speed(comparison: Comparison) -> FigureContent | None:
     """Times as fast with intervals, and images per second with the place where each curve flattens."""
-    seconds = rows_of(comparison, epoch_seconds)
+    seconds = seconds_of(comparison)
     if not seconds:
         return None
     speeds = {one.label: one.throughput(comparison.experiment) for one in comparison.series}
@@ -64,7 +64,7 @@ def speed(comparison: Comparison) -> FigureContent | None:
 
 def times(comparison: Comparison) -> FigureContent | None:
     """Training seconds per epoch against the batch size, a panel per task and a line per series."""
-    rows = {task: rows_of(comparison, epoch_seconds, task) for task in tasks_of(comparison)}
+    rows = {task: seconds_of(comparison, task) for task in tasks_of(comparison)}
     panels = [
         Panel(task, lines(row, aside=1.0), "training s per epoch (log)") for task, row in rows.items() if row
     ]
@@ -75,7 +75,7 @@ def times(comparison: Comparison) -> FigureContent | None:
         "Each dot is a run's median epoch, training alone; the line is the median over runs. "
         f"{runs_of(rows)}. {series_of(comparison)}",
         "Training seconds per epoch against batch size, a panel per task and a line per series. "
-        + ends_of(rows_of(comparison, epoch_seconds), "s"),
+        + ends_of(seconds_of(comparison), "s"),
     )
 
 

@@ -18,12 +18,14 @@ from reports.text import listed, printable
 _OF_THE_SESSION: Final = frozenset(
     (
         "training_seconds",
+        "device_seconds",
         "evaluation_seconds",
         "setup_seconds",
         "warmup_seconds",
         "wall_seconds",
         "finished_at",
         "peak_memory_bytes",
+        "gpu",
     )
 )
 """What differs between two results of one Run that was trained twice to the same end."""
