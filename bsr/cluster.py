@@ -7,7 +7,9 @@ Here its workers are checked before they are trusted, and each trains one Run at
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 import threading
 import uuid
 from collections import Counter
@@ -21,7 +23,7 @@ import bsr
 from bsr import engines, machine
 from bsr.capacity import usable_cores
 from bsr.data import DataError, load_images
-from bsr.executors import Computed, compute
+from bsr.executors import Computed, compute, spent_reason
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
@@ -242,10 +244,20 @@ def compute_on_worker(
             raise AbandonedError
 
     with _ONE_AT_A_TIME:
+        _leave_if(spent_reason(execution))
         mine = identify(execution, run.dataset, (run,))
         if mine.problem or (mine.version, mine.digest) != expected:
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
             raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")
         computed = compute(run, execution, on_epoch)
+        if computed.result.status == "failed":
+            _leave_if(computed.spent)
     beside = max(0, hosts.get(socket.gethostname(), 1) - 1)
     return Computed(replace(computed.result, beside=beside), computed.environment)
+
+
+def _leave_if(spent: str) -> None:
+    """End a process that can train no more; the scheduler hands its Run on, and a nanny starts another."""
+    if spent:
+        print(f"bsr: {spent}", file=sys.stderr, flush=True)
+        os._exit(1)

@@ -31,6 +31,8 @@ class Computed(NamedTuple):
 
     result: Result
     environment: dict[str, Any]
+    spent: str = ""
+    """Why the process that trained it can train no more, in one line; empty where it can."""
 
 
 def compute(
@@ -54,10 +56,17 @@ def compute(
             engine=execution.engine,
             device=execution.device,
         )
+    spent = ""
     if result.status in {"failed", "out_of_memory"}:
         machine.release_memory()
+        spent = spent_reason(execution)
     notes = (*result.notes, *warned)
-    return Computed(replace(result, notes=notes, environment=environment["id"]), environment)
+    return Computed(replace(result, notes=notes, environment=environment["id"]), environment, spent)
+
+
+def spent_reason(execution: Execution) -> str:
+    """Why this process can train no more Runs so, in one line; empty where it can."""
+    return machine.lost_reason(execution.device) or engines.spent_reason(execution.engine)
 
 
 @contextmanager

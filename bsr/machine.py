@@ -17,6 +17,7 @@ import torch
 
 from bsr import nvml
 from bsr.run import Execution
+from bsr.strict_json import one_line
 
 
 class DeviceError(Exception):
@@ -43,7 +44,7 @@ def resolve_device(name: str) -> str:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("expected an MPS device on this machine, got none; use auto or cpu")
     try:
-        torch.ones(2, device=name).sum().item()
+        _try(name)
     except RuntimeError as error:
         raise DeviceError(
             f"expected a working device, got {str(error).splitlines()[0]!r} on {name}; use cpu"
@@ -125,18 +126,45 @@ _ALLOCATOR_PHRASES: Final = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator, of a device or of the CPU, raised it."""
+    """Whether an allocator, of a device or of the CPU, raised it.
+
+    Or what was raised in its place: a capture that ends for want of memory says only that it is invalid.
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES)
+    if isinstance(error, RuntimeError) and any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES):
+        return True
+    return (
+        isinstance(error, RuntimeError)
+        and error.__context__ is not None
+        and is_out_of_memory(error.__context__)
+    )
 
 
 def release_memory() -> None:
     """Give back what a failed Run left behind, so that the next one can have it."""
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # a device that is lost gives nothing back
+            torch.cuda.empty_cache()
+
+
+def lost_reason(device: str) -> str:
+    """Why this process can no longer use a device that worked, in one line; empty where it can.
+
+    After an illegal address or an uncorrectable memory error every call of the process fails; another process
+    has the device as new.
+    """
+    try:
+        _try(device)
+    except RuntimeError as error:
+        return "" if is_out_of_memory(error) else f"{device} is lost to this process: {one_line(error)}"
+    return ""
+
+
+def _try(device: str) -> None:
+    torch.ones(2, device=device).sum().item()
 
 
 def reset_peak_memory(device: str) -> int:

@@ -2,8 +2,8 @@
 
 A thread of the session attends to each process: it hands over one Run, hears of its epochs and its end, and
 where the process dies, starts another for the same Run. A Run whose process died twice is given up by name;
-the others never notice. (Python's own process pool fails every pending Run when one process dies, and cannot
-say which of them was to blame.)
+the others never notice. A process that lost its device is ended, and replaced likewise. (Python's own process
+pool fails every pending Run when one process dies, and cannot say which of them was to blame.)
 """
 
 from __future__ import annotations
@@ -157,15 +157,21 @@ class _WorkerThread(threading.Thread):
         self._let_go()
 
     def _answer(self, task: _Task) -> Any:
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             if self._worker is None or not self._worker.process.is_alive():
                 self._let_go()
                 self._worker = self._starter.start()
             process = self._worker.process
             try:
-                return self._worker.ask(task.call, self._told.append)
+                answer = self._worker.ask(task.call, self._told.append)
             except (EOFError, OSError):  # what the pipe of a dead process gives
                 self._let_go()
+                continue
+            if not getattr(answer, "spent", ""):
+                return answer
+            self._let_go()
+            if answer.result.status != "failed" or attempt == ATTEMPTS:
+                return answer._replace(spent="")  # it was the process's, which is gone
         if self._starter.closed:
             raise WorkerLostError("the session ended")
         raise WorkerLostError(f"its process died {ATTEMPTS} times, at last with exit code {process.exitcode}")

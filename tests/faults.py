@@ -1,7 +1,7 @@
 """A pytest plugin for the tests of the suite: makes writing fail, and training go every way it can.
 
 `--fault write:3` lets the third os.write of bsr.durable fail as on a full disk; so `fsync` and `replace`.
-`--bsr-engine faulty` trains each smoke case to another end.
+`--bsr-engine faulty` trains each smoke case to another end, `lost-device` loses its device once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     estimate.PROBE_SECONDS = 0  # type: ignore[misc] # one probe is enough for tests
     ENGINES["faulty"] = "faulty_engine:FaultyLearner"
+    ENGINES["lost-device"] = "faulty_engine:LostDeviceLearner"
     if fault := config.getoption("--fault"):
         name, number = fault.split(":")
         setattr(durable, "os", FailingOs(name, int(number), MARK))  # noqa: B010 - as the type checker wants it

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -53,3 +55,21 @@ class FaultyLearner(EagerLearner):
         if self._fate == "constant":
             return replace(measured, prediction_spread=0.0)
         return measured
+
+
+class LostDeviceLearner(EagerLearner):
+    """Loses its device in a Run of the task std, once for a folder; what comes after fails too."""
+
+    MARK = Path("device-was-lost")
+    said: ClassVar[list[str]] = []
+
+    def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
+        if self.said or (self.run.task == "std" and not self.MARK.exists()):
+            self.MARK.touch()
+            self.said.append("cuda:0 is lost to this process: CUDA error: an illegal memory access")
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nand more")
+        return super().train_epoch(order, deadline)
+
+    @classmethod
+    def spent_reason(cls) -> str:
+        return "".join(cls.said[:1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -99,6 +101,37 @@ def test_all_runs_of_a_process_share_one_stream(monkeypatch: pytest.MonkeyPatch)
     assert first is second
     assert graph._stream_of(torch.device("cuda:1")) is not first
     graph._stream_of.cache_clear()
+
+
+class NoMemoryWhileCapturing(GraphLearner):
+    """Captures on a CPU, as a GPU whose memory runs out meanwhile."""
+
+    def _uncaptured(self) -> list[Callable[[], None]]:
+        self._take_step = self._run_out  # type: ignore[method-assign]
+        return self._captured()
+
+    def _run_out(self, size: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def test_memory_that_runs_out_while_capturing_is_told_and_the_process_captures_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextlib.contextmanager
+    def capturing(*_arguments: object, **_options: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    monkeypatch.setattr(graph, "WARMUP_STEPS", 0)
+    monkeypatch.setattr(graph, "_FAILED_CAPTURES", [])
+    assert GraphLearner.spent_reason() == ""
+    assert train(RUN, made_split(RUN), CPU, NoMemoryWhileCapturing).status == "out_of_memory"
+    assert engines.spent_reason("graph").startswith("this process must not capture again: RuntimeError: CUDA")
 
 
 class Waiting(GraphLearner):

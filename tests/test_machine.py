@@ -143,6 +143,47 @@ def test_only_what_an_allocator_says_is_out_of_memory(error: Exception, expected
     assert machine.is_out_of_memory(error) == expected
 
 
+def test_a_capture_that_memory_made_invalid_is_out_of_memory() -> None:
+    invalid = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    assert not machine.is_out_of_memory(invalid)
+    invalid.__context__ = torch.OutOfMemoryError("CUDA out of memory")
+    assert machine.is_out_of_memory(invalid)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "CUDA error: an illegal memory access was encountered\nmore",
+            "an illegal memory access was encountered",
+        ),
+        ("CUDA error: uncorrectable ECC error encountered", "uncorrectable ECC error"),
+        ("CUDA error: out of memory", ""),
+    ],
+)
+def test_a_device_that_fails_at_anything_is_lost_to_the_process(
+    monkeypatch: pytest.MonkeyPatch, said: str, reason: str
+) -> None:
+    assert machine.lost_reason("cpu") == ""
+
+    def lost(*_arguments: object, **_options: object) -> None:
+        raise torch.AcceleratorError(said)
+
+    monkeypatch.setattr(torch, "ones", lost)
+    found = machine.lost_reason("cuda:0")
+    assert reason in found
+    assert found.startswith("cuda:0 is lost to this process: AcceleratorError: CUDA error") == bool(reason)
+
+
+def test_a_lost_device_gives_no_memory_back_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lost)
+    machine.release_memory()
+
+
 def test_memory_is_counted_in_bytes_and_can_be_released() -> None:
     machine.reset_peak_memory("cpu")
     machine.release_memory()

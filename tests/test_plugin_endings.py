@@ -93,6 +93,18 @@ def test_a_case_that_ends_the_session_loses_nothing(suite: Suite, tmp_path: Path
     assert len(suite.json()["benchmarks"]) == 1
 
 
+def test_a_lost_device_ends_the_session_with_everything_written(suite: Suite) -> None:
+    line = ("--bsr-preset", "smoke", "--bsr-engine", "lost-device", "--bsr-epochs=1", "-k", "bs256", JSON)
+    ended = suite.run(*line)
+    assert ended.code == 2, ended.output
+    assert "cuda:0 is lost to this process: CUDA error: an illegal memory access; what was" in ended.output
+    assert list(suite.statuses().values()) == ["ok", "failed", "not_run", "not_run"]
+    assert suite.journalled() == {"mean-bs256-seed256": "ok", "std-bs256-seed256": "failed"}
+    ended = suite.run(*line, "--bsr-resume")
+    assert ended.code == 0, ended.output
+    assert list(suite.statuses().values()) == ["ok"] * 4
+
+
 @pytest.mark.slow
 def test_a_session_whose_output_nobody_reads_any_more_writes_its_json(suite: Suite) -> None:
     session = subprocess.Popen(

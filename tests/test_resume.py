@@ -42,6 +42,7 @@ MACHINE = {"id": "0123", "device": "cpu", "threads": 1}
 class Computed(NamedTuple):
     result: Result
     environment: dict[str, Any]
+    spent: str = ""
 
 
 class Canned:

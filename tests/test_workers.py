@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -48,6 +50,22 @@ def tell_of_many_epochs(count: int) -> str:
     for epoch in range(count):
         workers._SESSION[0].send(("epoch", "key", epoch))
     return "told"
+
+
+class Answer(NamedTuple):
+    """As executors.Computed is, without torch."""
+
+    result: Any
+    spent: str
+
+
+def lose_the_device(marker: str, status: str, times: int) -> Answer:
+    """The first so many times."""
+    with Path(marker).open("a+") as file:
+        file.write("x")
+        file.seek(0)
+        spent = "cuda:0 is lost" if len(file.read()) <= times else ""
+    return Answer(SimpleNamespace(status=status if spent else "ok", process=os.getpid()), spent)
 
 
 def leave() -> None:
@@ -105,6 +123,27 @@ def test_a_call_that_kills_its_process_twice_is_given_up_and_the_others_never_no
     with pytest.raises(WorkerLostError, match="its process died 2 times, at last with exit code -9"):
         answer(deadly)
     assert all(answer(other) for other in others)
+
+
+@pytest.mark.parametrize(("status", "again"), [("failed", True), ("out_of_memory", False)])
+def test_a_process_that_can_train_no_more_is_replaced_and_a_run_that_failed_of_it_tried_again(
+    tmp_path: Path, status: str, again: bool
+) -> None:
+    pool, marker = Workers(1), str(tmp_path / "lost")
+    first = pool.submit(lose_the_device, marker, status, 1).result(timeout=PATIENCE)
+    then = pool.submit(lose_the_device, marker, status, 1).result(timeout=PATIENCE)
+    pool.shutdown()
+    assert first.result.status == ("ok" if again else status)
+    assert (first.result.process == then.result.process) == again
+    assert (first.spent, then.result.status) == ("", "ok")
+
+
+def test_a_run_that_costs_two_processes_their_device_has_failed_and_says_of_what(tmp_path: Path) -> None:
+    pool, marker = Workers(1), str(tmp_path / "lost")
+    found = pool.submit(lose_the_device, marker, "failed", 2).result(timeout=PATIENCE)
+    pool.shutdown()
+    assert (found.result.status, found.spent) == ("failed", "")
+    assert Path(marker).read_text() == "xx"
 
 
 def test_any_number_of_messages_blocks_nobody(pool: Workers) -> None:

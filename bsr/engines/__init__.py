@@ -3,7 +3,8 @@
 An entry names the module and class, imported when first used. A class may name by `honours` the fields of Run
 that it trains by beside those of schema 1 (a Run with a field that an engine does not honour is refused), and
 say by `unsupported_reason(run, execution)` what else it is not for, by `unavailable_reason()` why this
-machine cannot have it, by `source_digest()` which kernel of its own it is.
+machine cannot have it, by `spent_reason()` why this process can train no more Runs with it, by
+`source_digest()` which kernel of its own it is.
 """
 
 from __future__ import annotations
@@ -113,6 +114,12 @@ def unsupported_reason(engine: str, run: Run, execution: Execution) -> str:
 def unavailable_reason(engine: str) -> str:
     """Why this machine cannot have an engine, in one line; empty where it can. May compile it."""
     reason = getattr(learner(engine), "unavailable_reason", None)
+    return str(reason()) if reason is not None else ""
+
+
+def spent_reason(engine: str) -> str:
+    """Why this process can train no more Runs with an engine, in one line; empty where it can."""
+    reason = getattr(learner(engine), "spent_reason", None)
     return str(reason()) if reason is not None else ""
 
 

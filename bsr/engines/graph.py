@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -25,11 +25,14 @@ from bsr import machine
 from bsr.data import Split
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
+from bsr.strict_json import one_line
 from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
 from bsr.warm_up import undone
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
+_FAILED_CAPTURES: Final[list[str]] = []
+"""Of this process: what was said."""
 
 
 @cache
@@ -127,12 +130,25 @@ class GraphLearner:
         plays: list[Callable[[], None]] = []
         for sizes, times in self.stretches():
             self.optimiser.zero_grad(set_to_none=True)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=self._stream):
+            plays += [self._capture(sizes, pool).replay] * times
+        return plays
+
+    def _capture(self, sizes: list[int], pool: Any) -> torch.cuda.CUDAGraph:
+        """These steps as a graph."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with self._on_stream(), torch.cuda.graph(graph, pool=pool, stream=self._stream):
                 for size in sizes:
                     self._take_step(size)
-            plays += [graph.replay] * times
-        return plays
+        except Exception as error:
+            _FAILED_CAPTURES.append(one_line(error))
+            raise
+        return graph
+
+    @staticmethod
+    def spent_reason() -> str:
+        """See bsr.engines: after a capture that failed, stream and allocator may be left in its midst."""
+        return "".join(f"this process must not capture again: {said}" for said in _FAILED_CAPTURES[:1])
 
     def _on_stream(self) -> contextlib.AbstractContextManager[object]:
         if self._stream is None:

@@ -15,7 +15,7 @@ from bsr import controlled
 from bsr.journal import Benchmark, Harness, JournalError, Labels, Noise
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
-from bsr.plugin.session import Session, UnplannedError
+from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
 from bsr.run import FINISHED, Result, Run
 from bsr.schema import extra_info, group
@@ -68,7 +68,7 @@ def _measure(request: pytest.FixtureRequest, benchmark: BenchmarkFixture, run: R
 
     CLOCK.reset()
     try:
-        with suppress(RunUnfinished), ending_without_a_journal():
+        with suppress(RunUnfinished), ending_the_session():
             benchmark.pedantic(trained, rounds=1, iterations=1)
     except UnplannedError as error:
         pytest.fail(str(error), pytrace=False)
@@ -83,11 +83,11 @@ def _measure(request: pytest.FixtureRequest, benchmark: BenchmarkFixture, run: R
 
 
 @contextmanager
-def ending_without_a_journal() -> Iterator[None]:
-    """What cannot be recorded is not worth training: the session ends, and says why."""
+def ending_the_session() -> Iterator[None]:
+    """The session ends, and says why, where nothing more can be recorded or trained."""
     try:
         yield
-    except JournalError as error:
+    except (JournalError, ProcessSpentError) as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.INTERRUPTED)
 
 
@@ -127,7 +127,7 @@ def _timed_by_the_clock(benchmark: BenchmarkFixture, measured: Callable[[], M]) 
         return found
 
     CLOCK.reset()
-    with ending_without_a_journal():
+    with ending_the_session():
         found: M = benchmark.pedantic(advance, rounds=1, iterations=1)
     return found
 
@@ -205,7 +205,7 @@ def measure_noise(
             return found
 
         CLOCK.reset()
-        with ending_without_a_journal():
+        with ending_the_session():
             found = benchmark.pedantic(advance, rounds=1, iterations=1)
         scales = [one.scale for one in found]
         benchmark.extra_info["noise"] = [asdict(scale) for scale in scales]
@@ -221,12 +221,12 @@ def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     if session is None:
         return
     if RUN not in item.stash:
-        with ending_without_a_journal():
+        with ending_the_session():
             _settle_untrained(session, item, call, report)
         return
     run = item.stash[RUN]
     if call.excinfo is not None:
-        with ending_without_a_journal():
+        with ending_the_session():
             _account(session, run, call.excinfo.value)
         fixture = getattr(item, "funcargs", {}).get("benchmark")
         if fixture is not None and report.failed:

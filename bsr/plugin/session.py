@@ -38,6 +38,10 @@ class UnplannedError(Exception):
     """A Run that no case of the session is for; the message says expected, got, remedy."""
 
 
+class ProcessSpentError(Exception):
+    """The session's own process can train no more; the message says why, and the remedy."""
+
+
 class RunExecutor(Protocol):
     """What a session needs of an executor; see bsr.executors."""
 
@@ -81,6 +85,7 @@ class Session:
         self._computed: set[str] = set()
         self._begun: set[str] = set()
         self._pending: dict[Future[Computed], Run] = {}
+        self._spent = ""
         self._began = time.perf_counter()
 
     def resume(self, results: dict[str, Result], history: journal.History) -> None:
@@ -95,7 +100,10 @@ class Session:
         self.altered = tuple(history.altered)
 
     def result_of(self, run: Run) -> Result:
-        """The Result of a planned Run, computed now if it must be. Raises JournalError, UnplannedError."""
+        """The Result of a planned Run, computed now if it must be.
+
+        Raises JournalError, UnplannedError, and once it is recorded ProcessSpentError.
+        """
         assert self.executor is not None
         if run.key not in self.runs:
             raise UnplannedError(
@@ -110,6 +118,11 @@ class Session:
             for key, epoch in self.executor.epochs():
                 if key not in self._computed:
                     self.epoch(self.runs[key], epoch)
+        if self._spent:
+            raise ProcessSpentError(
+                f"{self._spent}; what was measured is in the journal: run the same command with --bsr-resume "
+                "(a session begun with --bsr-workers 1 replaces such a process itself)"
+            )
         return self.results[run.key]
 
     def wait_for_pending(self) -> None:
@@ -186,7 +199,7 @@ class Session:
 
     def _outcome(self, future: Future[Computed], run: Run) -> Result:
         try:
-            result, environment = future.result()
+            result, environment, spent = future.result()
         except Exception as error:  # noqa: BLE001 - the worker is gone, not the session
             execution = self.header.execution
             return Result(
@@ -196,6 +209,7 @@ class Session:
                 engine=execution.engine,
                 device=execution.device,
             )
+        self._spent = self._spent or spent
         if environment["id"] not in self.environments:
             self.journal.append(journal.Environment(environment=environment))
             self.environments[environment["id"]] = environment
