@@ -160,12 +160,12 @@ class Cells:
         return tuple(sorted({r.run.batch_size for r in self.results(experiment) if r.final_mse is not None}))
 
     def timings(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
-        """Results that trained to an end of their own, by the circumstances under which they were timed.
+        """Results whose times may enter statements, by the circumstances under which they were timed."""
+        return self.by_timing(filter(self.speaks_of_speed, results))
 
-        Without those that speak of no speed.
-        """
+    def by_timing(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
+        """Results that trained to an end of their own, by the circumstances under which they were timed."""
         timed = [result for result in results if result.training_seconds and result.status in FINISHED]
-        timed = [result for result in timed if self.speaks_of_speed(result)]
         return dict(sorted(group(timed, timing_of).items()))
 
     def timed(self, timing: Timing) -> dict[str, list[Cell]]:

@@ -13,14 +13,21 @@ import pytest
 import torch
 from torch import Tensor
 
+import synthetic
 from bsr import journal, machine
+from bsr.experiments import Grid
 from bsr.gpu_record import GpuRecord, GpuState
+from bsr.plugin import summary
+from bsr.plugin.progress import Display
+from bsr.reading import RefusedError, read
 from bsr.run import Execution, Result
+from bsr.schema import extra_info, group
 from bsr.training import train
 from fake_nvml import CONSTANTS, FakeNvml, Gpu, home_gpu, pretend, processes, server_gpu
 from test_training import RUN, Puppet, made_split, puppet
 
 ON_CUDA = Execution(device="cuda:0", threads=1)
+ONE_RUN = Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)
 
 
 def trained(nvml: FakeNvml, during: dict[tuple[Any, ...], Any] | None = None, **behaviour: Any) -> Result:
@@ -248,6 +255,63 @@ def test_the_record_survives_its_journal(server: FakeNvml, tmp_path: Path) -> No
     path = tmp_path / "run.journal.jsonl"
     path.write_bytes(journal.line_of(header) + line)
     assert journal.read(path).results[result.run.key] == result
+
+
+def test_a_disturbed_run_has_a_group_and_a_line_of_its_own(server: FakeNvml) -> None:
+    calm = trained(server)
+    shared = trained(server, {("nvmlDeviceGetComputeRunningProcesses",): processes(os.getpid(), 7)})
+    assert group(shared) == f"{group(calm)}, while its GPU was throttled or shared"
+    info = extra_info(shared, "batch-size", resumed=False)
+    assert info["disturbed"] == "shared with 1 other process"
+    assert info["result"]["gpu"]["after"]["other_processes"] == 1
+
+
+def test_the_terminal_says_it_of_the_case_and_keeps_its_time_out_of_the_table() -> None:
+    run = synthetic.session(grid=ONE_RUN).cases[0].result.run
+    results = [
+        synthetic.result(run, gpu=GpuRecord(after=GpuState(other_processes=1)), training_seconds=(777.0,)),
+        synthetic.result(replace(run, seed=run.seed + 1), training_seconds=(5.0,)),
+    ]
+    session: Any = SimpleNamespace(
+        runs={one.run.key: one.run for one in results},
+        results={one.run.key: one for one in results},
+        header=SimpleNamespace(cases={one.run.key: {"batch-size": one.run.label} for one in results}),
+    )
+    lines: list[str] = []
+    reporter: Any = SimpleNamespace(
+        ensure_newline=lambda: None, write_line=lambda line, **_colour: lines.append(line)
+    )
+    estimate: Any = SimpleNamespace(total=lambda *_runs: None)
+    Display(reporter, session, estimate).case(run.label, results[0], resumed=False)
+    assert lines[1].strip() == "the GPU was shared with 1 other process: in no statement on speed"
+    (row,) = (line.split() for line in summary.tables(session, 120).splitlines() if "mean   " in line)
+    assert (row[2], row[-2]) == ("2", "5.00")
+
+
+def test_a_table_of_ones_own_has_what_disturbed_a_run_and_the_devices_seconds(tmp_path: Path) -> None:
+    shared = GpuRecord(after=GpuState(other_processes=1))
+    made = synthetic.session(grid=ONE_RUN, circumstances={"gpu": shared, "device_seconds": (1.5,)})
+    recording = read(synthetic.write(tmp_path / "run.json", made))
+    assert recording.results[0].gpu == shared
+    assert list(recording.runs.disturbed) == ["shared with 1 other process"]
+    assert list(recording.epochs.device_seconds)[1:] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("about", "where"),
+    [
+        ({"device_seconds": (1.0, 1.0)}, "result.device_seconds: expected at most 1 values"),
+        ({"device_seconds": (1e200,)}, r"result.device_seconds\[0\]: expected 0, or"),
+        ({"gpu": GpuRecord(after=GpuState(power_watts=-1e200))}, "result.gpu.after.power_watts: expected"),
+        ({"gpu": GpuRecord(before=GpuState(ecc_errors=10**101))}, "result.gpu.before.ecc_errors: expected"),
+    ],
+)
+def test_what_no_gpu_can_say_is_refused_by_the_path_of_the_field(
+    tmp_path: Path, about: dict[str, Any], where: str
+) -> None:
+    made = synthetic.session(grid=ONE_RUN, circumstances=about)
+    with pytest.raises(RefusedError, match=where):
+        read(synthetic.write(tmp_path / "run.json", made))
 
 
 def test_seconds_by_events_stand_beside_the_hosts(server: FakeNvml) -> None:

@@ -99,6 +99,25 @@ def test_its_error_counts_all_the_same() -> None:
     assert [cell.finals for cell in disturbed.cells("std")] == [cell.finals for cell in calm.cells("std")]
 
 
+def test_it_counts_where_epochs_and_errors_stand_beside_times_in_one_table() -> None:
+    calm, disturbed = cells(session(slow(1, CALM))), cells(session(slow(1)))
+    for name in ("runs", "never", "epochs", "steps"):
+        assert column(disturbed, "convergence", name) == column(calm, "convergence", name)
+    assert column(disturbed, "convergence", "training s") != column(calm, "convergence", "training s")
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_so_it_does_in_an_experiment_without_a_chapter(seeds: int) -> None:
+    made = session(slow(seeds))
+    cases = tuple(replace(case, cases={"unknown": "a case"}) for case in made.cases)
+    data = cells(replace(made, cases=cases, experiments=("unknown",)))
+    assert set(column(data, "other-experiments", "seeds")) == {4}
+    seconds = column(data, "other-experiments", "training s")
+    assert all(value < 50 for value in seconds) if seeds == 1 else set(seconds) == {None}
+    drawn = {figure.name for figure in figures() if figure.draw(data) is not None}
+    assert ("others-error" in drawn, "others-time" in drawn) == (True, seeds == 1)
+
+
 def test_when_asked_its_time_is_in_and_said_to_be() -> None:
     data = cells(session(slow(4, SHARED)), include=True)
     assert set(column(data, "times", "runs")) == {4}

@@ -131,8 +131,8 @@ def _gpu_complaints(gpu: GpuRecord | None) -> Iterator[Complaint]:
         state = getattr(gpu, moment, None)
         for field in fields(GpuState) if state is not None else ():
             value = getattr(state, field.name)
-            if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
-                yield f"result.gpu.{moment}.{field.name}", f"at most {LARGEST:g}", "more"
+            if isinstance(value, int | float) and not abs(value) <= LARGEST:
+                yield f"result.gpu.{moment}.{field.name}", f"at most {LARGEST:g} either way", value
 
 
 def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:

@@ -245,16 +245,15 @@ def _never(axes: Axes, place: float, height: float, count: int, colour: str, mar
 def _convergence_table(data: Cells) -> Table:
     """Epochs, steps and seconds to the stated normalised MSE."""
     rows: list[Row] = []
-    for timing in data.timings(data.results()):
-        for task, cells in data.timed(timing).items():
-            for cell in cells if task not in data.degenerate else ():
-                in_epochs, missed = target_times(cell.finished, "epochs")
-                in_steps, _ = target_times(cell.finished, "steps")
-                seconds, _ = target_times(cell.finished, "seconds")
-                middles = [middle(moments, missed) for moments in (in_epochs, in_steps, seconds)]
-                rows.append(
-                    (task, cell.batch_size, data.timing_label(timing), len(cell.finished), missed, *middles)
-                )
+    cells = [cell for task in data.learnable() for cell in data.cells(task)]
+    for timing in data.by_timing(data.results()):
+        for cell in cells:
+            if results := data.by_timing(cell.finished).get(timing):
+                timed = [result for result in results if data.speaks_of_speed(result)]
+                found = [target_times(results, "epochs"), target_times(results, "steps")]
+                middles = [middle(*moments) for moments in (*found, target_times(timed, "seconds"))]
+                label = data.timing_label(timing)
+                rows.append((cell.task, cell.batch_size, label, len(results), found[0][1], *middles))
     header = ("task", "batch size", "timed", "runs", "never", "epochs", "steps", "training s")
     note = f"Until the test MSE is at most {TARGET:g} of the best constant's: median, where half got there."
     return Table("convergence", "Time to converge", header, rows, note)

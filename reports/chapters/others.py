@@ -80,7 +80,7 @@ def error(data: Cells, owned: Collection[str]) -> FigureContent | None:
 
 def time(data: Cells, owned: Collection[str]) -> FigureContent | None:
     """Training time of a run against batch size, likewise; ways of timing are lines of their own."""
-    found = parts(data, owned)
+    found = [part for part in parts(data, owned) if _times(data, part)]
     rows = [_times(data, part) for part in found]
     caption = "Training time of a whole run, without loading and evaluation: median over seeds, and each."
     return _content(data, found, rows, ["training s of a run (log)"] * len(found), "time", caption, median)
@@ -227,10 +227,10 @@ def _rows(data: Cells, experiment: str) -> Iterator[Row]:
         cells = data.cells(task, experiment)
         varied = [name for name in _RATE_LAST if len({getattr(c.results[0].run, name) for c in cells}) > 1]
         for cell in cells:
-            for timing, results in data.timings(cell.finished).items():
+            for timing, results in data.by_timing(cell.finished).items():
                 setting = _setting(results[0].run, varied)
                 timed = data.timing_label(timing)
-                yield experiment, task, cell.batch_size, setting, timed, *_figures(Cell.of(results))
+                yield experiment, task, cell.batch_size, setting, timed, *_figures(data, Cell.of(results))
 
 
 def _setting(run: Run, varied: Sequence[str]) -> str:
@@ -238,9 +238,10 @@ def _setting(run: Run, varied: Sequence[str]) -> str:
     return ", ".join([_word(name, run) for name in varied] + images)
 
 
-def _figures(cell: Cell) -> Row:
+def _figures(data: Cells, cell: Cell) -> Row:
     interval = stats.mean_interval(cell.finals)
-    speeds = [speed for result in cell.results if (speed := result.images_per_second)]
+    timed = [result for result in cell.results if data.speaks_of_speed(result)]
+    speeds = [speed for result in timed if (speed := result.images_per_second)]
     return (
         len(cell.finals),
         fmean(cell.finals),
@@ -250,7 +251,7 @@ def _figures(cell: Cell) -> Row:
         min(cell.finals),
         max(cell.finals),
         fmean(cell.normalised) if cell.normalised else None,
-        median(result.total_training_seconds for result in cell.results),
+        median(result.total_training_seconds for result in timed) if timed else None,
         median(speeds) if speeds else None,
         ended(cell.results),
     )
