@@ -341,7 +341,8 @@ def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
         "trained in": (before.place, now.place),
     }
     if not elsewhere:
-        for name in ("device", "device_name", "driver", "torch"):
+        moved = ("device",) if _kind_of_device(before) != _kind_of_device(now) else ()
+        for name in (*moved, "device_name", "driver", "torch", "tf32_override", "cublas_tf32_override"):
             pairs[name] = (before.environment.get(name), now.environment.get(name))
     found = [_difference(name, old, new) for name, (old, new) in pairs.items() if old != new]
     for name in RUN_FIELDS:
@@ -351,6 +352,11 @@ def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
     if not found and {run.key for run in before.planned} != {run.key for run in now.planned}:
         found.append(_difference("planned cases", *_unlike(before.planned, now.planned)))
     return found
+
+
+def _kind_of_device(header: Header) -> str:
+    """`cuda` for `cuda:1`: two GPUs of one model are one kind."""
+    return str(header.environment.get("device")).partition(":")[0]
 
 
 def _difference(name: str, old: object, new: object) -> str:

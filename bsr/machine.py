@@ -19,6 +19,21 @@ from bsr import nvml
 from bsr.run import Execution
 from bsr.strict_json import one_line
 
+AMPERE: Final = (8, 0)
+"""Compute capability of the first GPUs that have TF32."""
+CUDA_VARIABLES: Final = {
+    "cublas_workspace": ("CUBLAS_WORKSPACE_CONFIG",),
+    "cublaslt_workspace": ("CUBLASLT_WORKSPACE_SIZE",),
+    "tf32_override": ("NVIDIA_TF32_OVERRIDE",),
+    "cublas_tf32_override": ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",),
+    "allocator": ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"),
+    "mps_threads_percent": ("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",),
+}
+"""Environment variables that change times, memory or numbers on a CUDA device, under their name in a record.
+
+The first that is set counts, as in PyTorch.
+"""
+
 
 class DeviceError(Exception):
     """The device is not there or does not work; the message says expected, got, remedy."""
@@ -54,8 +69,16 @@ def resolve_device(name: str) -> str:
 
 def check_precision(precision: str, device: str) -> None:
     """Raises DeviceError where a device cannot compute in a precision."""
-    if precision == "tf32" and not device.startswith("cuda"):
+    if precision != "tf32":
+        return
+    if not device.startswith("cuda"):
         raise DeviceError(f"expected a CUDA device for tf32, got {device}; use float32")
+    capability = torch.cuda.get_device_capability(device)
+    if capability < AMPERE:
+        raise DeviceError(
+            f"expected compute capability 8.0 or above for tf32, got {capability[0]}.{capability[1]} on "
+            f"{device}, which would compute in float32 and call it tf32; use float32"
+        )
 
 
 def synchronise(device: str) -> None:
@@ -222,9 +245,21 @@ def fingerprint(execution: Execution) -> dict[str, Any]:
             "memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "driver": nvml.driver_version(),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "mps_service": _mps_service_runs(),
+            **{name: _first_set(variables) for name, variables in CUDA_VARIABLES.items()},
         }
     text = json.dumps(about, sort_keys=True)
     return {"id": hashlib.sha256(text.encode()).hexdigest()[:12], **about}
+
+
+def _first_set(variables: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in variables if name in os.environ), None)
+
+
+def _mps_service_runs() -> bool:
+    """Whether NVIDIA's Multi-Process Service, through which processes share a GPU, has its pipe here."""
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")) / "control").exists()  # noqa: S108 - its own default
 
 
 def cpu_name() -> str:

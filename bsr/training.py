@@ -123,7 +123,7 @@ class EagerLearner:
         wait()
         began = time.perf_counter()
         with undone(self.model, self.optimiser, wait):
-            self.train_epoch(order, math.inf)
+            self._train_epoch(order, math.inf)
             self.evaluate()
         self.taken = 0
         wait()

@@ -332,6 +332,20 @@ def test_another_machine_is_a_difference_unless_it_was_allowed(name: str, value:
     assert differences(header(), moved, elsewhere=True) == []
 
 
+def test_two_gpus_of_one_model_are_one_kind_of_device() -> None:
+    def on(device: str, **about: str) -> Header:
+        environment = {**MACHINE, "device": device, "device_name": "H200", **about}
+        return header(environment=environment)
+
+    assert differences(on("cuda:0"), on("cuda:1"), elsewhere=False) == []
+    assert differences(on("cuda:0"), on("cuda:1", device_name="A100"), elsewhere=False) == [
+        "device_name: the journal has H200, this session A100"
+    ]
+    assert differences(on("cuda:0"), on("cuda:0", tf32_override="1"), elsewhere=False) == [
+        "tf32_override: the journal has None, this session 1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [

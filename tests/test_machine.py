@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +85,21 @@ def test_float32_is_float32_unless_something_else_is_asked_for(precision: str, e
     with machine.configured(precision, CPU):
         assert switches() == [expected] * 4
     assert switches() == before
+
+
+@pytest.mark.parametrize(("capability", "allowed"), [((7, 5), False), ((8, 0), True), ((12, 0), True)])
+def test_tf32_is_refused_before_ampere(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], allowed: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    machine.check_precision("float32", "cuda:0")
+    if allowed:
+        machine.check_precision("tf32", "cuda:0")
+        return
+    with pytest.raises(
+        machine.DeviceError, match=r"expected compute capability 8.0 or above for tf32, got 7.5 on cuda:0"
+    ):
+        machine.check_precision("tf32", "cuda:0")
 
 
 def test_what_the_user_had_set_before_is_overruled_and_comes_back() -> None:
@@ -203,6 +220,30 @@ def test_the_fingerprint_is_plain_json_without_addresses() -> None:
     assert about["torch"] == torch.__version__
     assert about["device_name"]
     assert about["threads"] == 1
+
+
+def test_what_is_set_for_cuda_is_recorded_on_a_cuda_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpu = SimpleNamespace(name="H200", total_memory=141 * 10**9, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: gpu)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    for name, value in {
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "NVIDIA_TF32_OVERRIDE": "1",
+        "PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync",
+        "CUDA_MPS_PIPE_DIRECTORY": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "control").touch()
+    about = machine.fingerprint(Execution(device="cuda:0"))
+    assert (about["cudnn_benchmark"], about["mps_service"]) == (True, True)
+    assert (about["cublas_workspace"], about["tf32_override"]) == (":4096:8", "1")
+    assert (about["allocator"], about["cublaslt_workspace"]) == ("backend:cudaMallocAsync", None)
+    (tmp_path / "control").unlink()
+    assert machine.fingerprint(Execution(device="cuda:0"))["id"] != about["id"]
+    assert not {*machine.CUDA_VARIABLES, "mps_service"} & machine.fingerprint(CPU).keys()
 
 
 def test_the_same_machine_has_the_same_fingerprint() -> None:
