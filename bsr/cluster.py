@@ -23,7 +23,14 @@ import bsr
 from bsr import engines, machine
 from bsr.capacity import usable_cores
 from bsr.data import DataError, load_images
-from bsr.executors import Computed, compute, spent_reason
+from bsr.executors import (
+    Computed,
+    UntrainableError,
+    check_trainable,
+    compute,
+    identities,
+    spent_reason,
+)
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
@@ -48,6 +55,8 @@ class Identity(NamedTuple):
     host: str
     environment: dict[str, Any]
     problem: str = ""
+    trained: tuple[tuple[str, str], ...] = ()
+    """Its labels and networks, see bsr.executors.identities."""
 
 
 class Cluster(Executor):
@@ -69,6 +78,7 @@ class Cluster(Executor):
         self.execution = replace(execution, device=first.environment["device"])
         self.environment = first.environment
         self.digest = first.digest
+        self.trained = dict(first.trained)
         self.capacity = IN_FLIGHT_PER_WORKER * len(self.identities)
         self._hosts = Counter(identity.host for identity in self.identities.values())
         gpu = self.execution.device.startswith("cuda")
@@ -96,7 +106,7 @@ class Cluster(Executor):
 
     def compute(self, run: Run, execution: Execution) -> Future[Computed]:
         """Queue a Run on whichever worker is free."""
-        expected = (bsr.__version__, self.digest)
+        expected = (bsr.__version__, self.digest, self.trained)
         return self.submit(compute_on_worker, run, execution, expected, dict(self._hosts), self._ended)
 
     def epochs(self) -> Iterable[tuple[str, int]]:
@@ -176,8 +186,15 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Ident
         if reason := engines.unavailable_reason(execution.engine):
             return Identity(bsr.__version__, "", host, {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
-        return Identity(bsr.__version__, digest, host, machine.fingerprint(replace(execution, device=device)))
-    except (machine.DeviceError, engines.EngineError, DataError) as error:
+        check_trainable(runs, execution.data)
+        return Identity(
+            bsr.__version__,
+            digest,
+            host,
+            machine.fingerprint(replace(execution, device=device)),
+            trained=tuple(identities(runs, execution.data).items()),
+        )
+    except (machine.DeviceError, engines.EngineError, DataError, UntrainableError) as error:
         return Identity(bsr.__version__, "", host, {}, str(error))
 
 
@@ -201,7 +218,21 @@ def check(identities: dict[str, Identity]) -> Identity:
                 f"worker {address}: expected data with digest {first.digest}, got {identity.digest}; "
                 "give every worker the same files"
             )
+        if unlike := _unlike(dict(first.trained), identity.trained):
+            raise ClusterError(f"worker {address}: {unlike}; give every worker the same code")
     return first
+
+
+def _unlike(expected: dict[str, str], got: Iterable[tuple[str, str]]) -> str:
+    """The first of the labels and networks of `got` that is another than expected; empty where all agree."""
+    return next(
+        (
+            f"expected {name} {expected[name]}, got {value}"
+            for name, value in got
+            if expected.get(name, value) != value
+        ),
+        "",
+    )
 
 
 def check_resources(workers: dict[str, dict[str, Any]]) -> None:
@@ -228,12 +259,16 @@ _ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process
 
 
 def compute_on_worker(
-    run: Run, execution: Execution, expected: tuple[str, str], hosts: dict[str, int], ended: str
+    run: Run,
+    execution: Execution,
+    expected: tuple[str, str, dict[str, str]],
+    hosts: dict[str, int],
+    ended: str,
 ) -> Computed:
     """`compute` on a worker that is checked again, stopped after an epoch once the session has ended.
 
-    `expected` is the session's version and data digest, `hosts` the number of workers by host, `ended` the
-    name of the event that tells of the end. Raises UnlikeWorkerError.
+    `expected` are the session's version, data digest, labels and networks, `hosts` the number of workers by
+    host, `ended` the name of the event that tells of the end. Raises UnlikeWorkerError.
     """
     from distributed import Event, get_client  # noqa: PLC0415
 
@@ -246,9 +281,12 @@ def compute_on_worker(
     with _ONE_AT_A_TIME:
         _leave_if(spent_reason(execution))
         mine = identify(execution, run.dataset, (run,))
-        if mine.problem or (mine.version, mine.digest) != expected:
+        version, digest, trained = expected
+        if mine.problem or (mine.version, mine.digest) != (version, digest):
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
-            raise UnlikeWorkerError(f"expected bsr {expected[0]} and data {expected[1]}, got {found}")
+            raise UnlikeWorkerError(f"expected bsr {version} and data {digest}, got {found}")
+        if unlike := _unlike(trained, mine.trained):
+            raise UnlikeWorkerError(f"on {mine.host}: {unlike}; give it the same code")
         computed = compute(run, execution, on_epoch)
         if computed.result.status == "failed":
             _leave_if(computed.spent)

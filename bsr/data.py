@@ -20,6 +20,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from bsr.named import IMPORT_PATH, NamedError, is_import_path, look_up
 from bsr.raw_files import (
     MD5,
     RAW_BYTES,
@@ -53,7 +54,7 @@ LABELS_AT_ONCE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A data set's images, uint8 [N, 28, 28], raw pixels 0..255, on the CPU; verified."""
+    """A data set's images, uint8 [N, H, W], raw pixels 0..255, on the CPU; verified where bsr knows it."""
 
     train: Tensor
     test: Tensor
@@ -63,7 +64,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one Run trains and is tested on, on the CPU: images uint8 [N, 28, 28], labels float32 [N]."""
+    """What one Run trains and is tested on, on the CPU: images uint8 [N, H, W], labels float32 [N]."""
 
     train_images: Tensor
     train_labels: Tensor
@@ -73,6 +74,13 @@ class Split:
     """The data set's, see Images."""
     task: str
     """Whose labels they are."""
+
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 over the labels of both parts, 16 hexadecimal digits."""
+        digest = hashlib.sha256(self.train_labels.cpu().numpy().data)
+        digest.update(self.test_labels.cpu().numpy().data)
+        return digest.hexdigest()[:16]
 
     def check(self, run: Run) -> None:
         """Raises ValueError, one line, where this is not what `run` trains and is tested on."""
@@ -103,7 +111,7 @@ def load_split(run: Run, folder: str | None = None) -> Split:
 
     `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
     which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
-    KeyError for an unknown task.
+    NamedError, a LookupError, for an unknown task.
     """
     images = load_images(run.dataset, folder)
     if run.train_images > len(images.train) or run.test_images > len(images.test):
@@ -133,6 +141,9 @@ def load_split(run: Run, folder: str | None = None) -> Split:
 def load_images(dataset: str, folder: str | None = None) -> Images:
     """All images of a data set, verified; read once per process. Raises DataError.
 
+    An import path, `package.module:attribute`, names a function without arguments that returns the training
+    and the test images, uint8 [N, H, W], as tensors or NumPy arrays.
+
     `folder` as in load_split. What the cache lacks, or holds damaged, is made again there; in a named folder
     archives are unpacked and, but for MNIST, what is missing is downloaded.
     """
@@ -141,8 +152,10 @@ def load_images(dataset: str, folder: str | None = None) -> Images:
 
 @cache
 def _images(dataset: str, folder: str | None) -> Images:
+    if is_import_path(dataset):
+        return _made(dataset)
     if dataset not in MD5:
-        raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}")
+        raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}, or {IMPORT_PATH}")
     place = DatasetFolder(
         dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None
     )
@@ -157,6 +170,33 @@ def _images(dataset: str, folder: str | None) -> Images:
             return _read(place, reader)  # another process supplied it in the meantime
         supply(place, reader)
         return _read(place, reader)
+
+
+def _made(dataset: str) -> Images:
+    """What a user's own function returns. Raises DataError."""
+    try:
+        parts = [torch.as_tensor(part).cpu().contiguous() for part in look_up("data set", dataset, {})()]
+    except NamedError as error:
+        raise DataError(str(error)) from error
+    except Exception as error:
+        raise DataError(
+            f"data set {dataset!r}: expected a function without arguments that returns train and "
+            f"test images, got {type(error).__name__}: {reason(error)}"
+        ) from error
+    got = [f"{part.dtype} {list(part.shape)}" for part in parts]
+    alike = len(parts) == 2 and all(
+        part.dtype == torch.uint8 and part.ndim == 3 and part.numel() and part.shape[1:] == parts[0].shape[1:]
+        for part in parts
+    )
+    if not alike:
+        raise DataError(
+            f"data set {dataset!r}: expected train and test images, uint8 [N, H, W] of one size, got "
+            f"{' and '.join(got) or 'nothing'}; return those"
+        )
+    digest = hashlib.sha256(str(got).encode())
+    for part in parts:
+        digest.update(part.numpy().data)
+    return Images(parts[0], parts[1], digest.hexdigest()[:16])
 
 
 def _reader(place: DatasetFolder) -> Any:
@@ -180,8 +220,8 @@ def _labels(dataset: str, folder: str | None, task: str) -> tuple[Tensor, Tensor
 def labels(images: Tensor, task: str) -> Tensor:
     """A task's labels, float32 [N], of images uint8 [N, H, W]; some at a time to keep the memory small.
 
-    Raises KeyError for an unknown task, TypeError or ValueError for what is no batch of images, and where the
-    task gives something else than a finite float32 per image that is its own, whatever lies beside it.
+    Raises NamedError for an unknown task, TypeError or ValueError for what is no batch of images, and where
+    the task gives something else than a finite float32 per image that is its own, whatever lies beside it.
     """
     check_images(images)
     found = torch.empty(len(images))
@@ -198,7 +238,9 @@ def labels(images: Tensor, task: str) -> Tensor:
 
 
 def _labels_of(images: Tensor, task: str) -> Tensor:
-    found, count = TASKS[task](images), len(images)
+    found, count = look_up("task", task, TASKS)(images), len(images)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"task {task!r}: expected a torch.Tensor of labels, got {type(found).__name__}")
     if found.shape != (count,) or found.dtype != torch.float32:
         raise TypeError(
             f"task {task!r}: expected float32 labels [{count}] of {count} images, "

@@ -14,16 +14,51 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from bsr import engines, machine
-from bsr.data import load_split
+from bsr import engines, machine, training
+from bsr.data import DataError, labels, load_images, load_split
+from bsr.model import ModelError
+from bsr.model import check as check_network
+from bsr.named import NamedError
 from bsr.run import Execution, Result, Run
 from bsr.strict_json import LONGEST_LINE, one_line
 from bsr.text import printable, shortened
+from bsr.training import initial_model
 
 P = ParamSpec("P")
 T = TypeVar("T")
 MOST_NOTES: Final = 5
 """Different warnings of one Run that are kept."""
+
+
+FEW: Final = 8
+"""Images on which tasks and networks are tried before the first Run."""
+
+
+class UntrainableError(Exception):
+    """A task, network or data set with which this machine can train nothing; the message is one line."""
+
+
+def check_trainable(runs: Iterable[Run], folder: str | None = None) -> None:
+    """Try every task and network of `runs` on a few images of their data set. Raises UntrainableError."""
+    for dataset, task, model in dict.fromkeys((run.dataset, run.task, run.model) for run in runs):
+        try:
+            images = load_images(dataset, folder).train[:FEW]
+            labels(images, task)
+            check_network(model, images)
+        except (DataError, NamedError, ModelError) as error:
+            raise UntrainableError(str(error)) from error
+        except Exception as error:
+            said = str(error) if str(error).startswith("task ") else f"task {task!r}: {one_line(error)}"
+            raise UntrainableError(said) from error
+
+
+def identities(runs: Iterable[Run], folder: str | None = None) -> dict[str, str]:
+    """What results of `runs` would say of their labels and networks if they were trained here and now."""
+    found: dict[str, str] = {}
+    for run in {replace(run.cell, batch_size=1, learning_rate=1.0): run for run in runs}.values():
+        about = training.identity(run, load_split(run, folder), initial_model(run.seed, run.model)[0])
+        found |= Result(run=run, status="not_run", **about).identity
+    return found
 
 
 class Computed(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from bsr import controlled
-from bsr.rates import DEFAULT_LEARNING_RATE, Schedule, TunedRate, tuned_rate
-from bsr.run import MOST_STEPS, Run
+from bsr.rates import DEFAULT_LEARNING_RATE, TUNED_LEARNING_RATE, Schedule, TunedRate, tuned_rate
+from bsr.run import MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
@@ -65,6 +65,10 @@ class Grid:
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[str, int, int, Schedule, float], ...] = ()
     """Task, batch size, steps, schedule, rate beyond an edge of a tuning; non-empty collects only these."""
+    models: tuple[str, ...] = (STUDY_MODEL,)
+    """The networks with which every Run of an experiment is trained."""
+    learning_rates: tuple[tuple[str, float], ...] = ()
+    """(task, rate) of a user's own tuning, instead of the study's."""
 
     def seeds_at(self, batch_size: int) -> tuple[int, ...]:
         """The seeds of one cell."""
@@ -73,7 +77,11 @@ class Grid:
     @property
     def example(self) -> Run:
         """A Run of this grid, where one is asked before any is planned."""
-        return next(self.cell(self.tasks[0], self.batch_sizes[0]))
+        return replace(next(self.cell(self.tasks[0], self.batch_sizes[0])), model=self.models[0])
+
+    def rate(self, task: str, batch_size: int) -> float:
+        """The learning rate of a Run whose experiment does not vary it."""
+        return dict(self.learning_rates).get(task) or tuned_rate(task, batch_size, self.epochs)
 
     def cell(self, task: str, batch_size: int) -> Iterator[Run]:
         """One Run per seed at the task's tuned learning rate, Adam, MSE."""
@@ -82,7 +90,7 @@ class Grid:
                 task=task,
                 batch_size=batch_size,
                 seed=seed,
-                learning_rate=tuned_rate(task, batch_size, self.epochs),
+                learning_rate=self.rate(task, batch_size),
                 epochs=self.epochs,
                 dataset=self.dataset,
                 train_images=self.train_images,
@@ -167,9 +175,25 @@ class Experiment:
     varies: tuple[str, ...] = ()
 
     @property
+    def tries_rates(self) -> bool:
+        """Whether it has learning rates of its own, so that none is looked up for it."""
+        return "learning_rate" in self.varies
+
+    @property
     def trains(self) -> bool:
         """Whether its cases are Runs."""
         return self.runs is not None
+
+    def planned(self, grid: Grid) -> Iterator[Run]:
+        """Its Runs over a grid, with every network of it."""
+        for model in grid.models if self.runs is not None else ():
+            for run in self.runs(grid) if self.runs is not None else ():
+                yield run if run.model == model else replace(run, model=model)
+
+    def axes(self, runs: Iterable[Run]) -> tuple[str, ...]:
+        """The fields by which its cases are told apart; the network where one is not the study's."""
+        networks = ("model",) if any(run.model != STUDY_MODEL for run in runs) else ()
+        return ("task", "batch_size", "seed", *networks, *self.varies)
 
     def case_id(self, run: Run) -> str:
         """The pytest id of a Run in this experiment: `mean-bs32-seed32-sgd-lr1e-05`."""
@@ -286,6 +310,13 @@ PRESETS: Final[dict[str, Preset]] = {
 DEFAULT_PRESET: Final = "quick"
 
 
+def untuned(run: Run) -> str:
+    """For what the study's rate of this Run was never tuned: `std on FashionMNIST`; empty where it was."""
+    on = f" on {run.dataset}" if run.dataset != "MNIST" else ""
+    network = f" with the network {run.model}" if run.model != STUDY_MODEL else ""
+    return f"{run.task}{on}{network}" if on or network or run.task not in TUNED_LEARNING_RATE else ""
+
+
 def follows_the_study(run: Run) -> bool:
     """Whether a Run is one of the study's but for what the study itself varied."""
     return all(
@@ -309,7 +340,7 @@ def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
     for name in experiments:
         experiment = EXPERIMENTS[name]
         found[name] = {}
-        for run in experiment.runs(grid) if experiment.runs is not None else ():
+        for run in experiment.planned(grid):
             size += _bytes_of(run)
             if size > MOST_BYTES:
                 raise PlanTooLargeError(

@@ -1,13 +1,29 @@
-"""The network of the study."""
+"""The networks: the study's, two beside it, and a user's own by import path.
+
+Adding one is an entry in MODELS, or no edit at all: `package.module:attribute` names a class without
+arguments. Input: floating [N, 1, H, W], raw pixels 0..255. Output: [N], label units.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import ast
+import hashlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from bsr.named import look_up
+from bsr.run import STUDY_MODEL
 
 IMAGE_SIZE: Final = 28
 PARAMETERS: Final = 21_381
+LONGEST_SHAPES: Final = 300
+"""Characters that a record spends on the shapes of a network's parameters."""
 
 
 class RegressionCNN(nn.Module):
@@ -21,11 +37,14 @@ class RegressionCNN(nn.Module):
     of another shape.
     """
 
+    channels: tuple[int, int] = (10, 20)
+
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
-        self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
-        self.fc1 = nn.Linear(320, 50)
+        first, second = self.channels
+        self.conv1 = nn.Conv2d(1, first, kernel_size=5)
+        self.conv2 = nn.Conv2d(first, second, kernel_size=5)
+        self.fc1 = nn.Linear(16 * second, 50)
         self.fc2 = nn.Linear(50, 1)
         self.pool = nn.MaxPool2d(2)
         self.relu = nn.ReLU()
@@ -36,8 +55,130 @@ class RegressionCNN(nn.Module):
             raise ValueError(
                 f"images: expected shape [N, 1, 28, 28], got {list(images.shape)}; resize or reshape them"
             )
-        hidden = self.relu(self.pool(self.conv1(images)))
-        hidden = self.relu(self.pool(self.conv2(hidden)))
-        hidden = self.relu(self.fc1(hidden.flatten(1)))
+        hidden = self.relu(self.fc1(self.convolved(images).flatten(1)))
         prediction: Tensor = self.fc2(hidden)
         return prediction.squeeze(1)
+
+    def convolved(self, images: Tensor) -> Tensor:
+        """What the linear layers see, [N, C, 4, 4]."""
+        hidden = self.relu(self.pool(self.conv1(images)))
+        found: Tensor = self.relu(self.pool(self.conv2(hidden)))
+        return found
+
+
+class WideCNN(RegressionCNN):
+    """The study's network with twice the channels, 20 and 40; 52,661 parameters."""
+
+    channels = (20, 40)
+
+
+class DeepCNN(RegressionCNN):
+    """The study's network with one convolution more, Conv2d(20,20,3) - ReLU on its 4x4; 25,001 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv3 = nn.Conv2d(self.channels[1], self.channels[1], kernel_size=3, padding=1)
+
+    def convolved(self, images: Tensor) -> Tensor:
+        """What the linear layers see, [N, 20, 4, 4]."""
+        hidden: Tensor = self.relu(self.conv3(super().convolved(images)))
+        return hidden
+
+
+MODELS: Final[dict[str, Callable[[], nn.Module]]] = {
+    STUDY_MODEL: RegressionCNN,
+    "wide": WideCNN,
+    "deep": DeepCNN,
+}
+"""Every network by name, made without arguments."""
+
+
+class ModelError(Exception):
+    """A network that cannot be trained on these images; one line: which, expected, got, remedy."""
+
+
+class Identity(NamedTuple):
+    """What must agree where results of a network are mixed; see Result for what it says."""
+
+    parameter_shapes: str
+    network_digest: str
+
+
+def network(name: str) -> nn.Module:
+    """A new network of that name, its weights drawn from the global generator.
+
+    Raises NamedError for an unknown name, ModelError where it is no network.
+    """
+    made = look_up("network", name, MODELS)()
+    if not isinstance(made, nn.Module) or next(made.parameters(), None) is None:
+        raise ModelError(
+            f"network {name!r}: expected a class of torch.nn.Module with parameters, got "
+            f"{type(made).__name__}; name another"
+        )
+    return made
+
+
+def check_predictions(name: str, predictions: object, images: int) -> None:
+    """Raises ModelError for anything but one number per image: [N, 1] would broadcast to another loss."""
+    if not isinstance(predictions, Tensor) or predictions.shape != (images,):
+        got = list(predictions.shape) if isinstance(predictions, Tensor) else type(predictions).__name__
+        raise ModelError(
+            f"network {name!r}: expected predictions [{images}] for {images} images, got {got}; "
+            "end it with .squeeze(1)"
+        )
+
+
+def check(name: str, images: Tensor) -> None:
+    """Try a network on some `images`, uint8 [N, H, W]. Raises NamedError, ModelError, one line."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            predictions = network(name).eval()(images.unsqueeze(1).float())
+    except (LookupError, ModelError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"network {name!r}: expected one for images of {images.shape[1]}x{images.shape[2]}, got {said}"
+        ) from error
+    check_predictions(name, predictions, len(images))
+
+
+def identity(name: str, made: nn.Module) -> Identity:
+    """Of a network made by that name: the shapes of its parameters, a digest of the source of its classes.
+
+    Comments, docstrings and blank lines do not count, nor what comes with torch or Python.
+    """
+    shapes = ", ".join("x".join(map(str, value.shape)) or "1" for value in made.parameters())
+    digest = hashlib.sha256(shapes.encode()).hexdigest()[:12]
+    if len(shapes) > LONGEST_SHAPES:
+        numbers = [value.numel() for value in made.parameters()]
+        shapes = f"{len(numbers)} tensors, {sum(numbers):,} numbers, {digest}"
+    kinds = {look_up("network", name, MODELS), *(k for part in made.modules() for k in type(part).__mro__)}
+    others = {"torch", *sys.stdlib_module_names}
+    sources = sorted(_code(kind) for kind in kinds if _package(kind) not in others)
+    return Identity(shapes, hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12])
+
+
+def _package(kind: Callable[..., object]) -> str:
+    return str(getattr(kind, "__module__", "")).partition(".")[0]
+
+
+def _code(kind: Callable[..., object]) -> str:
+    """Its source, less what says nothing to Python; its name where there is no source."""
+    try:
+        source = textwrap.dedent(inspect.getsource(kind))
+        silent = {line for start, end in _docstrings(source) for line in range(start, end + 1)}
+    except (OSError, TypeError, SyntaxError):
+        return str(getattr(kind, "__qualname__", type(kind).__qualname__))
+    lines = enumerate(source.splitlines(), start=1)
+    kept = (line.rstrip() for number, line in lines if number not in silent)
+    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
+
+
+def _docstrings(source: str) -> Iterator[tuple[int, int]]:
+    """The first and last line of each."""
+    documented = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            said = node.body[0]
+            yield said.lineno, said.end_lineno or said.lineno

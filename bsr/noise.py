@@ -48,7 +48,7 @@ def measure(run: Run, split: Split, execution: Execution) -> NoiseScale:
     execution = engines.placed(execution, [run])
     kind = _kind(execution)
     with machine.configured(run.precision, execution):
-        model, generator = initial_model(run.seed)
+        model, generator = initial_model(run.seed, run.model)
         learner = kind(model, run, split, execution)
         stream = torch.cat(list(orders(run, generator)))
         points: list[NoisePoint] = []
@@ -84,7 +84,7 @@ def _kind(execution: Execution) -> type[GradientLearner]:
 def _cooled(learner: Learner, run: Run, split: Split, execution: Execution) -> GradientLearner:
     """A learner with these weights after COOLING, its moments begun anew; the other one is left as it was."""
     cooling = replace(run, **COOLING)  # type: ignore[arg-type]
-    model, generator = initial_model(run.seed)
+    model, generator = initial_model(run.seed, run.model)
     model.load_state_dict(learner.weights())
     cold = _kind(execution)(model, cooling, split, execution)
     cold.train_epoch(torch.cat(list(orders(cooling, generator))), math.inf)

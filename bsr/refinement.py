@@ -113,4 +113,9 @@ def _results(path: Path, experiment: str) -> list[Result]:
         session = read(path).session
     except RefusedError as refusal:
         raise RefinementError(str(refusal)) from refusal
-    return [case.result for case in session.cases if experiment in case.cases]
+    found = [case.result for case in session.cases if experiment in case.cases]
+    if len(networks := {result.run.model for result in found}) > 1:
+        raise RefinementError(
+            f"{path}: expected rates of one network, got {', '.join(sorted(networks))}; record each apart"
+        )
+    return found

@@ -44,6 +44,8 @@ DEVICE: Final = r"auto|cpu|mps|cuda(:[0-9]{1,3})?"
 MOST_IMAGES: Final = 2**31
 MOST_EPOCHS: Final = 100_000
 MOST_STEPS: Final = 10_000_000
+STUDY_MODEL: Final = "study"
+"""The network of a Run that names none."""
 TEN_EPOCHS: Final = (586, 2_344, 9_375)
 """Steps of ten epochs, 600,000 images, at batch sizes 1024, 256 and 64, without partial batches."""
 LARGEST_SEED: Final = 2**63 - 1
@@ -86,14 +88,17 @@ class Run:
     beta2: float = 0.999
     eps: float = 1e-8
     """Adam's."""
+    model: str = STUDY_MODEL
+    """The network: a name in bsr.model.MODELS. Task, network and data set may also be an import path of a
+    user's own, `package.module:attribute`; see docs/your-own.md."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line, for a value that no Run can have.
 
-        Whether task and data set exist is asked where they are looked up: a recording of a user's own is
-        readable where they are not.
+        Whether task, data set and network exist is asked where they are looked up: a recording of a user's
+        own is readable where they are not.
         """
-        for name in ("task", "dataset"):
+        for name in ("task", "dataset", "model"):
             _check_name(f"Run.{name}", getattr(self, name))
         for name in ("batch_size", "train_images", "test_images"):
             _check_whole(f"Run.{name}", getattr(self, name), 1, MOST_IMAGES)
@@ -139,8 +144,9 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The Run's name for people: `mean-bs16-seed16`."""
-        return f"{self.task}-bs{self.batch_size}-seed{self.seed}"
+        """The Run's name for people: `mean-bs16-seed16`, and the network where it is not the study's."""
+        network = "" if self.model == STUDY_MODEL else f"-{self.model}"
+        return f"{self.task}-bs{self.batch_size}-seed{self.seed}{network}"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -281,6 +287,12 @@ class Result:
     """MSE of the best constant predictor: the population variance of the test labels."""
     prediction_spread: float | None = None
     """Standard deviation of the last predictions on the test set, label units."""
+    labels_digest: str = ""
+    """SHA-256 over the labels that it trained and was evaluated on, 16 hexadecimal digits."""
+    parameter_shapes: str = ""
+    """Of the network, in their order: `10x1x5x5, 10, ...`."""
+    network_digest: str = ""
+    """Of the network's source, see bsr.model; as the two before it empty where none was recorded."""
     order_digest: str = ""
     """SHA-256 over the order of every training batch, 16 hexadecimal digits."""
     peak_memory_bytes: int | None = None
@@ -327,6 +339,21 @@ class Result:
         if not self.total_training_seconds:
             return None
         return self.run.images_until(len(self.training_seconds)) / self.total_training_seconds
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Digests, by what they are of, that every result mixed with this one must share.
+
+        Of labels and network; what was not recorded is left out.
+        """
+        run = self.run
+        images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
+        network = f"{self.parameter_shapes}, source {self.network_digest}"
+        said = {
+            f"labels of {run.task} ({images})": self.labels_digest,
+            f"network {run.model}": network if self.network_digest else "",
+        }
+        return {name: value for name, value in said.items() if value}
 
     @property
     def timing(self) -> str:

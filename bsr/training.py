@@ -7,6 +7,7 @@ order of every batch, the clock, the statuses.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import math
@@ -14,16 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bsr import machine, nvml
 from bsr.data import Split
-from bsr.model import RegressionCNN
-from bsr.run import Execution, Result, Run
+from bsr.model import MODELS, RegressionCNN, check_predictions, network
+from bsr.model import identity as network_identity
+from bsr.run import STUDY_MODEL, Execution, Result, Run
 from bsr.strict_json import one_line
 from bsr.training_log import Evaluation, TrainingLog, evaluation
 from bsr.warm_up import undone
@@ -37,6 +39,7 @@ __all__ = [
     "baseline_mse",
     "data_order",
     "evaluation",
+    "identity",
     "initial_model",
     "make_optimiser",
     "orders",
@@ -55,7 +58,7 @@ class Learner(Protocol):
     warmup_seconds: float
     """Spent on compilation, capture and warm-up steps during construction."""
 
-    def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None: ...
+    def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None: ...
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """Train until the next evaluation, an epoch where epochs decide.
@@ -71,7 +74,7 @@ class Learner(Protocol):
         """Errors of the weights as they are."""
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights on the CPU, named as in RegressionCNN.state_dict()."""
+        """A copy of the weights on the CPU, named as in the network's state_dict()."""
 
 
 class TimeLimitReached(Exception):  # noqa: N818 - it is a limit that was reached, not an error of the program
@@ -88,13 +91,15 @@ class EagerLearner:
     Any device. On two AVX-512 cores channels_last is 1.2, 1.5, 1.5 and 1.8 times as fast as the contiguous
     format at batch sizes 16, 64, 256 and 1024, and the fused Adam at most a fifth faster than foreach. A
     large batch goes through in pieces that stay in the CPU's caches, their gradients added up: 1.1 and 1.5
-    times as fast at batch sizes 256 and 1024. Within a few percent, and so not worth a line: float images,
-    batches converted ahead, one flat parameter, in-place ReLUs, losses in a list.
+    times as fast at batch sizes 256 and 1024; only for the study's network, since batch normalisation would
+    see the pieces. A user's own network keeps the contiguous format, which its `view` may need. Within a few
+    percent, and so not worth a line: float images, batches converted ahead, one flat parameter, in-place
+    ReLUs, losses in a list.
     """
 
-    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
+    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "model")
 
-    def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
+    def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)
         self.run = run
         self.taken = 0
@@ -104,10 +109,12 @@ class EagerLearner:
         self.labels = split.train_labels.to(device)
         self.test_images = split.test_images.unsqueeze(1).to(device)
         self.test_labels = split.test_labels
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(device)
+        if run.model in MODELS:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = make_optimiser(run, self.model, fused=True)
         self.loss = LOSSES[run.loss]
-        self.piece = PIECE if device.type == "cpu" else run.batch_size
+        self.piece = PIECE if device.type == "cpu" and run.model == STUDY_MODEL else run.batch_size
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bfloat16")
         self.warmup_seconds = 0.0 if device.type == "cpu" else self._warm_up()
 
@@ -179,8 +186,13 @@ class EagerLearner:
         """See Learner."""
         self.model.eval()
         with torch.inference_mode(), self.autocast:
-            predictions = [self.model(images.float()).float() for images in self.test_images.split(500)]
+            predictions = [self._predicted(images) for images in self.test_images.split(500)]
         return evaluation(torch.cat(predictions).cpu(), self.test_labels)
+
+    def _predicted(self, images: Tensor) -> Tensor:
+        predictions = self.model(images.float())
+        check_predictions(self.run.model, predictions, len(images))
+        return predictions.float()  # type: ignore[no-any-return]
 
     def weights(self) -> dict[str, Tensor]:
         """See Learner."""
@@ -199,23 +211,51 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def make_optimiser(run: Run, model: RegressionCNN, **how: Any) -> torch.optim.Optimizer:
+def make_optimiser(run: Run, model: nn.Module, **how: Any) -> torch.optim.Optimizer:
     """The Run's optimiser, else as PyTorch makes it; `how` are PyTorch's arguments of speed (`fused`)."""
     adam = {"betas": (run.beta1, run.beta2), "eps": run.eps} if run.optimiser == "adam" else {}
     return OPTIMISERS[run.optimiser](model.parameters(), **{"lr": run.learning_rate, **adam, **how})
 
 
-def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]:
-    """The model that `torch.manual_seed(seed); RegressionCNN()` builds, and the random stream after it.
+@overload
+def initial_model(seed: int) -> tuple[RegressionCNN, torch.Generator]: ...
+@overload
+def initial_model(seed: int, name: str) -> tuple[nn.Module, torch.Generator]: ...
+def initial_model(seed: int, name: str = STUDY_MODEL) -> tuple[nn.Module, torch.Generator]:
+    """The network that `torch.manual_seed(seed); Network()` builds, and the random stream after it.
 
-    The caller's global random state is left as it was.
+    The caller's global random state is left as it was. Raises as bsr.model.network does.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = RegressionCNN()
+        made = network(name)
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
-    return model, generator
+    return made, generator
+
+
+@contextlib.contextmanager
+def _drawing_from(generator: torch.Generator, run: Run, device: str) -> Iterator[None]:
+    """What a network draws as it trains, for dropout, is the Run's own, whatever was drawn before.
+
+    On the CPU it is the stream of the initial weights as they left it; on a GPU that of the seed. It is a
+    copy: the order of the images is as without dropout. The caller's global state is left as it was.
+    """
+    kind = torch.device(device)
+    on_cuda = kind.type == "cuda"
+    with torch.random.fork_rng(devices=[kind] if on_cuda else []):
+        torch.set_rng_state(generator.get_state())
+        if on_cuda:
+            with torch.cuda.device(kind):
+                torch.cuda.manual_seed(run.seed)
+        elif kind.type == "mps":
+            torch.mps.manual_seed(run.seed)
+        yield
+
+
+def identity(run: Run, split: Split, made: nn.Module) -> dict[str, Any]:
+    """The fields of Result by which labels and network are told from others of that name."""
+    return {"labels_digest": split.labels_digest, **network_identity(run.model, made)._asdict()}
 
 
 def orders(run: Run, generator: torch.Generator) -> Iterator[Tensor]:
@@ -225,7 +265,7 @@ def orders(run: Run, generator: torch.Generator) -> Iterator[Tensor]:
     a batch of 1024 is 64 consecutive batches of 16.
     """
     if run.order_seed is not None:
-        generator = initial_model(run.order_seed)[1]
+        generator = initial_model(run.order_seed, run.model)[1]
     passes = data_order(generator, run.train_images)
     if not run.steps:
         yield from itertools.islice(passes, run.epochs)
@@ -270,7 +310,7 @@ def train(
 ) -> Result:
     """Train one Run from scratch and say what came out.
 
-    `split` holds uint8 images [N, 28, 28] and float32 labels [N] of the Run's task (bsr.load_split).
+    `split` holds uint8 images [N, H, W] and float32 labels [N] of the Run's task (bsr.load_split).
     `on_epoch` is called with the number of finished epochs; `on_weights` with the final weights. Seconds are
     wall time with the device synchronised before and after.
 
@@ -286,16 +326,20 @@ def train(
     notes: tuple[str, ...] = ()
     memory = 0
     gpu = nvml.Watch(execution.device)
+    trained: dict[str, Any] = {}
     try:
         with machine.configured(run.precision, execution):
             memory = machine.reset_peak_memory(execution.device)
-            model, generator = initial_model(run.seed)
-            worker = learner(model, run, split, execution)
+            made, generator = initial_model(run.seed, run.model)
+            trained = identity(run, split, made)
+            with _drawing_from(generator, run, execution.device):  # warming up draws too
+                worker = learner(made, run, split, execution)
             machine.synchronise(execution.device)
             record.warmup_seconds = worker.warmup_seconds
             record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
             gpu.begin()
-            _epochs(run, worker, generator, execution, record, on_epoch)
+            with _drawing_from(generator, run, execution.device):
+                _epochs(run, worker, generator, execution, record, on_epoch)
             notes = () if on_weights is None else _handed_over(worker, on_weights)
         status, message = record.verdict(baseline)
     except TimeLimitReached:
@@ -318,6 +362,7 @@ def train(
         wall_seconds=time.perf_counter() - began,
         peak_memory_bytes=machine.peak_memory_bytes(execution.device, memory),
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **trained,
         **record.arguments(),
     )
 

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 @contextmanager
 def undone(model: nn.Module, optimiser: torch.optim.Optimizer, wait: Callable[[], None]) -> Iterator[None]:
-    """Afterwards, in place: the weights as before, the optimiser's moments and step zero.
+    """Afterwards, in place: the weights and buffers as before, the optimiser's moments and step zero.
 
     `wait` is for all that was asked of the device: what is undone must not overtake it on another stream.
     """
-    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    state = [*model.parameters(), *model.buffers()]
+    weights = [value.detach().clone() for value in state]
     yield
     wait()
     with torch.no_grad():
-        for parameter, before in zip(model.parameters(), weights, strict=True):
-            parameter.copy_(before)
-        for state in optimiser.state.values():
-            for value in state.values():
+        for value, before in zip(state, weights, strict=True):
+            value.copy_(before)
+        for moments in optimiser.state.values():
+            for value in moments.values():
                 if isinstance(value, Tensor):
                     value.zero_()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, median
 from typing import Final, TypeVar
 
 from bsr.experiments import REFINED, STUDY_TASKS
 from bsr.reading import Recording
-from bsr.run import FINISHED, Result
+from bsr.run import FINISHED, STUDY_MODEL, Result
 from bsr.schema import SessionRecord
 from reports.text import counted, listed, number, shortened
 
@@ -97,6 +97,23 @@ class Cells:
     recording: Recording
     include_disturbed: bool = False
     """Whether runs whose GPU was throttled or shared enter statements on speed."""
+    network: str = ""
+    """The one whose results are given; empty: the study's, where there is one, else the first."""
+
+    @cached_property
+    def networks(self) -> tuple[str, ...]:
+        """Every network that was trained, the study's first."""
+        named = dict.fromkeys(result.run.model for result in self.all_results)
+        return tuple(sorted(named, key=lambda name: name != STUDY_MODEL))
+
+    @property
+    def shown(self) -> str:
+        """The network whose results are given."""
+        return self.network or (self.networks or (STUDY_MODEL,))[0]
+
+    def of_network(self, name: str) -> Cells:
+        """The same recording, asked of another network."""
+        return replace(self, network=name)
 
     @property
     def session(self) -> SessionRecord:
@@ -134,12 +151,16 @@ class Cells:
         return tuple(task for task in self.tasks if task in found)
 
     def results(self, experiment: str = "batch-size", task: str | None = None) -> tuple[Result, ...]:
-        """Results of the cases that an experiment names, of one task if given."""
+        """Results of the cases that an experiment names, of the network asked of, of one task if given."""
         return tuple(
-            case.result
-            for case in self.session.cases
-            if experiment in case.cases and task in {None, case.result.run.task}
+            result
+            for result in self.of_every_network(experiment)
+            if result.run.model == self.shown and task in {None, result.run.task}
         )
+
+    def of_every_network(self, experiment: str) -> tuple[Result, ...]:
+        """Results of the cases that an experiment names, whatever network they trained."""
+        return tuple(case.result for case in self.session.cases if experiment in case.cases)
 
     def cells(self, task: str, experiment: str = "batch-size") -> list[Cell]:
         """One cell per batch size in rising order, those with at least one final MSE."""
@@ -152,7 +173,8 @@ class Cells:
         return frozenset(
             case.result.run.learning_rate
             for case in self.session.cases
-            if REFINED in case.cases and case.result.run.task == task and case.is_second_look
+            if REFINED in case.cases and case.is_second_look
+            if (case.result.run.task, case.result.run.model) == (task, self.shown)
         )
 
     def batch_sizes(self, experiment: str = "batch-size") -> tuple[int, ...]:

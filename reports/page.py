@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import paper
-from bsr.run import FINISHED
+from bsr.run import FINISHED, STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
 from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
@@ -122,6 +122,10 @@ def summary(data: Cells) -> str:
     if runs:
         images = f"{runs[0].train_images:,} training and {runs[0].test_images:,} test images"
         parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
+        if data.networks != (STUDY_MODEL,):
+            others = [name for name in data.networks if name != data.shown]
+            beside = f"; beside it, in the tables and in Networks: {listed(others)}" if others else ""
+            parts.append(f"network {data.shown}{beside}")
         epochs = sorted({run.epochs for run in runs})
         parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
     machines = {data.machine_name(result.environment) for result in data.all_results if result.environment}

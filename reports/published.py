@@ -41,7 +41,7 @@ def provenance(source: paper.Source) -> str:
 
 def comparable(data: Cells) -> bool:
     """Whether the study trained on what the published numbers were trained on."""
-    runs = [result.run for result in data.all_results]
+    runs = [result.run for result in data.all_results if result.run.model == data.shown]
     return bool(runs) and all(map(follows_the_study, runs))
 
 

@@ -134,7 +134,7 @@ def test_a_worker_that_came_later_and_differs_does_not_train() -> None:
         ) as started,
         distributed.Client(started, set_as_default=False) as client,
     ):
-        future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest"), {}, "ended")
+        future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest", {}), {}, "ended")
         with pytest.raises(UnlikeWorkerError, match=r"expected bsr 0\.0\.1 and data digest, got version"):
             future.result(timeout=60)
 

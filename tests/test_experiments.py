@@ -45,6 +45,7 @@ LATER: dict[str, dict[str, Any]] = {
     "beta1": {"beta1": 0.8},
     "beta2": {"beta2": 0.99},
     "eps": {"eps": 1e-7},
+    "model": {"model": "wide"},
 }
 PAPER = PRESETS["paper"].grid
 ONE_SEED = replace(PAPER, runs=1)

@@ -32,6 +32,8 @@ def configured(pytester: pytest.Pytester, *arguments: str) -> options.Options:
         ("--bsr-preset=paperr", "one of smoke, quick, paper, extended, study"),
         ("--bsr-experiments=batch-sizes", "one or more of batch-size, std-at-0.01"),
         ("--bsr-tasks=mean,men", "one or more of mean, std, var, median"),
+        ("--bsr-models=wide,wider", "one or more of study, wide, deep, or package.module:attribute"),
+        ("--bsr-learning-rates=fast", "rates from 1e-30 to 1e+09, such as 0.001, or mean=0.001,std=0.002"),
         ("--bsr-tasks=", "a value, or the option left out"),
         ("--bsr-dask=", "a value, or the option left out"),
         ("--bsr-save-models= ", "a value, or the option left out"),
@@ -96,6 +98,26 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
         (
             ["--bsr-refine=none.json"],
             "--bsr-refine: none.json: expected a benchmark JSON file, got no such file",
+        ),
+        (
+            ["--bsr-tasks=nowhere_own:task"],
+            "--bsr-tasks: task 'nowhere_own:task': expected to import it on",
+        ),
+        (["--bsr-models=bsr.model:Net"], "--bsr-models: network 'bsr.model:Net': expected to import it on"),
+        (["--bsr-dataset=nowhere:images"], "--bsr-dataset: data set 'nowhere:images': expected to import it"),
+        (["--bsr-dataset=torch:rand"], "--bsr-dataset: data set 'torch:rand': expected a function without"),
+        (
+            ["--bsr-dataset=bsr.tasks:mean", "--bsr-data=."],
+            "--bsr-data: expected it left out, since --bsr-da",
+        ),
+        (
+            ["--bsr-learning-rates=men=1"],
+            "expected a rate for some of the tasks mean, std, var, median, not for",
+        ),
+        (["--bsr-learning-rates=1,2"], "expected one rate, or TASK=RATE for each task, separated by commas"),
+        (
+            ["--bsr-learning-rates=1", "--bsr-experiments=optimiser"],
+            "--bsr-learning-rates: expected an experiment beside it that does not try rates of its own",
         ),
         (["--bsr-batch-sizes=8,16,8"], "--bsr-batch-sizes: expected each value once, got '8 twice'"),
         (["--bsr-tasks=mean,std, mean"], "--bsr-tasks: expected each value once, got 'mean twice'"),

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,32 @@ OTHER_VALUES: dict[str, Any] = {
 
 
 def test_every_field_of_run_is_guarded_or_an_axis_of_the_grid() -> None:
-    assert {*OTHER_VALUES, "task", "batch_size", "seed", "steps"} == set(
-        RUN_FIELDS
-    )  # steps change epochs too
+    axes = {"task", "model", "batch_size", "seed"}
+    assert {*OTHER_VALUES, *axes, "steps"} == set(RUN_FIELDS)  # steps change epochs too
+
+
+def test_of_several_networks_the_first_that_both_have_is_compared_and_the_others_are_named() -> None:
+    both = replace(SMALL, models=("wide", "deep"))
+    found = compare([recording("a", studies(grid=both)), recording("b", studies(grid=both))])
+    assert {cell.model for pair in found.pairs for cell in pair.cells} == {"wide"}
+    assert "Only network wide is compared; the files also share deep." in found.notes
+
+
+def test_recordings_of_two_networks_have_nothing_to_compare_and_say_which_they_are_of() -> None:
+    one, other = (studies(grid=replace(SMALL, models=(name,))) for name in ("study", "deep"))
+    with pytest.raises(RefusedError, match=r"a\.json has batch-size .*; b\.json has .*, network deep\)"):
+        compare([recording("a", one), recording("b", other)])
+
+
+def _told(result: Result, field: str, digest: str) -> Result:
+    return replace(result, **{field: digest})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["labels_digest", "network_digest"])
+def test_labels_and_networks_of_one_name_that_differ_are_refused_with_both_digests(field: str) -> None:
+    one, other = (changed(studies(), partial(_told, field=field, digest=digest)) for digest in ("aa", "bb"))
+    with pytest.raises(RefusedError, match=r"(labels of|network) .* is .*aa in a\.json and .*bb in b\.json"):
+        compare([recording("a", one), recording("b", other)])
 
 
 @pytest.mark.parametrize("field", OTHER_VALUES)

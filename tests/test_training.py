@@ -543,6 +543,7 @@ class DeadLearner(EagerLearner):
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         losses = super().train_epoch(order, deadline)
+        assert isinstance(self.model, RegressionCNN)
         with torch.no_grad():
             self.model.fc1.bias.fill_(-math.inf)
         return losses

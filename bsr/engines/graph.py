@@ -23,7 +23,6 @@ from torch import Tensor
 
 from bsr import machine
 from bsr.data import Split
-from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
@@ -49,7 +48,7 @@ class GraphLearner:
 
     honours = ("evaluate_on", "order_seed", "beta1", "beta2", "eps")
 
-    def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
+    def __init__(self, model: torch.nn.Module, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)
         self.run = run
         self.captures = device.type != "cpu"

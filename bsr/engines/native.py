@@ -12,12 +12,12 @@ from functools import cache
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bsr.data import Split
 from bsr.engines import build
 from bsr.engines.build import KernelError
-from bsr.model import IMAGE_SIZE, RegressionCNN
+from bsr.model import IMAGE_SIZE
 from bsr.run import Execution, Run
 from bsr.training import Evaluation, TimeLimitReached, evaluation
 
@@ -29,6 +29,17 @@ FULL_REGISTER: Final = 16
 """Images that the widest register holds; a step of fewer takes as long."""
 ALIGNMENT: Final = 64
 """Bytes of that register."""
+SHAPES: Final = {
+    "conv1.weight": (10, 1, 5, 5),
+    "conv1.bias": (10,),
+    "conv2.weight": (20, 10, 5, 5),
+    "conv2.bias": (20,),
+    "fc1.weight": (50, 320),
+    "fc1.bias": (50,),
+    "fc2.weight": (1, 50),
+    "fc2.bias": (1,),
+}
+"""The weights as kernel.cpp has them, one after the other."""
 
 
 class _Training(ctypes.Structure):
@@ -54,13 +65,13 @@ class _Training(ctypes.Structure):
 class NativeLearner:
     """A Learner on one core of the CPU; other threads run while it trains.
 
-    Raises ValueError for a precision other than float32, another device than the CPU or tensors of another
-    kind than a Split's, KernelError where the kernel cannot be compiled.
+    Raises ValueError for a precision other than float32, another device than the CPU, another network than
+    the study's or tensors of another kind than a Split's, KernelError where the kernel cannot be compiled.
     """
 
     honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
 
-    def __init__(self, model: RegressionCNN, run: Run, split: Split, execution: Execution) -> None:
+    def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         if reason := self.unsupported_reason(run, execution):
             raise ValueError(f"the native engine {reason}; use the eager engine")
         began = time.perf_counter()
@@ -68,7 +79,7 @@ class NativeLearner:
         self.warmup_seconds = time.perf_counter() - began
         self.run = run
         self.taken = 0
-        self.shapes = {name: value.shape for name, value in model.state_dict().items()}
+        self.shapes = _checked_shapes(model)
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         self.test_images, self.test_labels = _checked(split.test_images, split.test_labels)
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.state_dict().values()])
@@ -195,6 +206,19 @@ def available() -> str:
 def lanes() -> int:
     """Images that the kernel trains at once. Raises KernelError."""
     return int(kernel().bsr_lanes())
+
+
+def _checked_shapes(model: nn.Module) -> dict[str, torch.Size]:
+    """The network's own; the kernel reads weights at fixed places, whatever lies there."""
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    if list(shapes.items()) != list(SHAPES.items()):
+        wanted, got = (
+            ", ".join(f"{name} {list(shape)}" for name, shape in one.items()) for one in (SHAPES, shapes)
+        )
+        raise ValueError(
+            f"network: expected the study's weights, {wanted}, got {got[:300]}; use the eager engine"
+        )
+    return shapes
 
 
 def _checked(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,6 +27,8 @@ class Backend(NamedTuple):
     dataset_digest: str
     environment: dict[str, Any]
     executor: Callable[[OnEpoch], RunExecutor]
+    identities: Callable[[], dict[str, str]]
+    """See bsr.executors.identities."""
 
     def leave(self) -> None:
         """Give it up unused."""
@@ -39,11 +42,13 @@ def find(options: Options, runs: tuple[Run, ...]) -> Backend:
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     from bsr import engines, machine  # noqa: PLC0415 - torch, which only a session that measures needs
+    from bsr.executors import identities  # noqa: PLC0415
 
     execution, workers = checks.execution(options, runs)
-    train_images = max((run.train_images for run in runs), default=1)
+    train_images = max(map(_train_images, runs), default=1)
     test_images = max((run.test_images for run in runs), default=1)
     digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
+    checks.trainable(runs, execution.data)
 
     def executor(on_epoch: OnEpoch) -> RunExecutor:
         if workers:
@@ -61,7 +66,13 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
         digest,
         machine.fingerprint(execution),
         executor,
+        partial(identities, runs, execution.data),
     )
+
+
+def _train_images(run: Run) -> int:
+    """How many it takes of the training split, those that it validates on too."""
+    return run.train_images + (run.test_images if run.evaluate_on == "validation" else 0)
 
 
 def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
@@ -76,5 +87,11 @@ def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
     kernel = engines.source_digest(cluster.execution.engine)
     return Backend(
-        cluster.execution, kernel, 0, cluster.digest, cluster.environment, lambda _on_epoch: cluster
+        cluster.execution,
+        kernel,
+        0,
+        cluster.digest,
+        cluster.environment,
+        lambda _on_epoch: cluster,
+        lambda: cluster.trained,
     )

@@ -216,6 +216,16 @@ def wherever(execution: Execution) -> None:
         )
 
 
+def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
+    """Every task and network is there and works on these images."""
+    from bsr.executors import UntrainableError, check_trainable  # noqa: PLC0415
+
+    try:
+        check_trainable(runs, folder)
+    except UntrainableError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:
     """The data are there, genuine and enough; returns their digest."""
     from bsr.data import DataError, load_images  # noqa: PLC0415

@@ -49,7 +49,8 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
     state(metafunc.config).collected.add(name)
     options = state(metafunc.config).options
     if EXPERIMENTS[name].trains:
-        axes, runs = _axes(name), options.plan[name]
+        runs = options.plan[name]
+        axes = EXPERIMENTS[name].axes(runs.values())
         metafunc.fixturenames.extend(axis for axis in axes if axis not in metafunc.fixturenames)
         metafunc.parametrize(axes, [_values(run, axes) for run in runs.values()], ids=list(runs))
     elif "task" in metafunc.fixturenames:
@@ -78,10 +79,6 @@ def without_cases(config: pytest.Config, items: list[pytest.Item]) -> Iterator[s
             )
 
 
-def _axes(experiment: str) -> tuple[str, ...]:
-    return ("task", "batch_size", "seed", *EXPERIMENTS[experiment].varies)
-
-
 def _values(run: Run, axes: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(getattr(run, axis) for axis in axes)
 
@@ -90,14 +87,15 @@ def assign_runs(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every case its Run, and the training clock to be timed by."""
     plan = state(config).options.plan
     timed = config.pluginmanager.hasplugin("pytest-benchmark")  # without it the session is refused later
-    runs = {name: {_values(run, _axes(name)): run for run in plan[name].values()} for name in plan}
+    axes = {name: EXPERIMENTS[name].axes(runs.values()) for name, runs in plan.items()}
+    runs = {name: {_values(run, axes[name]): run for run in plan[name].values()} for name in plan}
     for item in items:
         name = experiment_of(item)
         if name is None:
             continue
         if EXPERIMENTS[name].trains:
             parameters = item.callspec.params  # type: ignore[attr-defined]
-            item.stash[RUN] = runs[name][tuple(parameters[axis] for axis in _axes(name))]
+            item.stash[RUN] = runs[name][tuple(parameters[axis] for axis in axes[name])]
         if timed:
             item.add_marker(pytest.mark.benchmark(timer=CLOCK))
 

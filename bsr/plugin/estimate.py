@@ -67,7 +67,7 @@ class Estimate:
         order = torch.arange(run.train_images)
         with machine.configured(run.precision, execution):
             learner = engines.learner(execution.engine)(
-                training.initial_model(run.seed)[0], run, split, execution
+                training.initial_model(run.seed, run.model)[0], run, split, execution
             )
             learner.train_epoch(order, math.inf)
             seconds = _timed(lambda: learner.train_epoch(order, math.inf), execution.device)

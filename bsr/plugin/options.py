@@ -25,6 +25,8 @@ from bsr.experiments import (
     Preset,
     plan,
 )
+from bsr.named import IMPORT_PATH, NamedError, is_import_path
+from bsr.plugin import own_code
 from bsr.refinement import RefinementError, best_rates, beyond_edges
 from bsr.run import (
     DEVICE,
@@ -95,12 +97,18 @@ def add(parser: pytest.Parser) -> None:
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
     option("preset", "NAME", f"which part of the study ({presets}). Default: {DEFAULT_PRESET}")
     option("experiments", "A,B", f"which experiments, of: {', '.join(EXPERIMENTS)}. Default: the preset's")
-    option("tasks", "A,B", "which tasks, of bsr.TASKS: mean, std, var, median")
+    option("tasks", "A,B", f"which tasks, of bsr.TASKS: mean, std, var, median, or {IMPORT_PATH}")
+    option("models", "A,B", f"which networks, of bsr.MODELS: study, wide, deep, or {IMPORT_PATH}")
+    option(
+        "learning-rates",
+        "RATE",
+        "instead of the study's: one for every task, or per task: mean=0.001,std=0.002",
+    )
     option("batch-sizes", "N,N", "which batch sizes")
     option("runs", "N", "seeds per cell by the study's rule: batch size + run index")
     option("seeds", "N,N", "the same seeds for every batch size, for paired comparisons")
     option("epochs", "N", "epochs per run")
-    option("dataset", "NAME", "a data set of bsr.data.MD5: MNIST, FashionMNIST, KMNIST")
+    option("dataset", "NAME", f"a data set: MNIST, FashionMNIST, KMNIST, or {IMPORT_PATH}")
     option(
         "data",
         "DIR",
@@ -184,6 +192,12 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} or tune beside it")
     if _value(config, "runs") and _value(config, "seeds"):
         raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
+    if _value(config, "learning-rates") and all(EXPERIMENTS[name].tries_rates for name in experiments):
+        raise refuse(
+            "learning-rates",
+            _value(config, "learning-rates"),
+            "an experiment beside it that does not try rates of its own",
+        )
     if _value(config, "dask") and _value(config, "workers"):
         raise refuse("workers", _value(config, "workers"), "one of --bsr-dask and --bsr-workers, not both")
     if _value(config, "dask") and _value(config, "engine") == "auto":
@@ -230,13 +244,19 @@ def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
 
 
 def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Grid:
+    dataset, tasks = _dataset(config), _named(config, "tasks", "task")
+    if _value(config, "data") and is_import_path(dataset or ""):
+        raise refuse("data", _value(config, "data"), "it left out, since --bsr-dataset names a function")
+    grid = own_code.sized(grid, dataset)
     said: dict[str, Any] = {
-        "tasks": _choices(config, "tasks", _task_names(config)),
+        "tasks": tasks,
+        "models": _named(config, "models", "network"),
+        "learning_rates": _learning_rates(config, tasks or grid.tasks),
         "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
         "runs": _number(config, "runs", int, at_least=1, at_most=MOST_SEEDS),
         "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
-        "dataset": _choice(config, "dataset", _dataset_names(config)),
+        "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
     }
     refined = _value(config, "refine")
@@ -273,21 +293,37 @@ def _execution(config: pytest.Config) -> Execution:
     )
 
 
-def _task_names(config: pytest.Config) -> tuple[str, ...]:
-    """Of the tasks there are; asked only when tasks were named, since it loads torch."""
-    if _value(config, "tasks") is None:
-        return ()
-    from bsr.tasks import TASKS  # noqa: PLC0415
+def _named(config: pytest.Config, name: str, kind: str) -> tuple[str, ...] | None:
+    """Names of bsr's own, or import paths that can be imported here; what there is costs loading torch."""
+    names = _listed(config, name)
+    for part in names or ():
+        _check_named(name, kind, part, "one or more of", ", separated by commas")
+    return names
 
-    return tuple(TASKS)
+
+def _dataset(config: pytest.Config) -> str | None:
+    name = _value(config, "dataset")
+    if name is not None:
+        _check_named("dataset", "data set", name, "one of")
+    return name
 
 
-def _dataset_names(config: pytest.Config) -> tuple[str, ...]:
-    if _value(config, "dataset") is None:
-        return ()
-    from bsr.data import MD5  # noqa: PLC0415
+def _check_named(option: str, kind: str, name: str, expected: str, among: str = "") -> None:
+    known = own_code.known(kind)
+    if name not in known and not is_import_path(name):
+        raise refuse(option, name, f"{expected} {', '.join(known)}, or {IMPORT_PATH}{among}")
+    try:
+        own_code.check_import(kind, name)
+    except NamedError as error:
+        raise pytest.UsageError(f"--bsr-{option}: {error}") from error
 
-    return tuple(MD5)
+
+def _learning_rates(config: pytest.Config, tasks: tuple[str, ...]) -> tuple[tuple[str, float], ...] | None:
+    text = _value(config, "learning-rates")
+    try:
+        return own_code.learning_rates(text, tasks) if text is not None else None
+    except ValueError as error:
+        raise refuse("learning-rates", text, str(error)) from error
 
 
 def _engine_names(config: pytest.Config) -> tuple[str, ...]:

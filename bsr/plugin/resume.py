@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,28 @@ def _check(path: Path, before: Header, now: Header, *, elsewhere: bool) -> None:
             else f"resume it as it was started: {_resuming(before.command)}"
         )
         raise JournalError(f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; {remedy}")
+
+
+def check_identities(
+    path: Path, history: History, planned: Iterable[Run], now: Callable[[], dict[str, str]]
+) -> None:
+    """Labels and networks are those with which the finished Runs were trained. Raises JournalError.
+
+    `now` says what they are today; it is asked where anything was finished.
+    """
+    results = [history.results[run.key] for run in planned if run.key in history.results]
+    before = {name: value for result in results for name, value in result.identity.items()}
+    today = now() if before else {}
+    found = [
+        f"{name}: the journal has {before[name]}, this session {today[name]}"
+        for name in before
+        if before[name] != today[name]
+    ]
+    if found:
+        raise JournalError(
+            f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; undo the change, or name "
+            "another JSON"
+        )
 
 
 def _resuming(command: str) -> str:

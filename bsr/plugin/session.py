@@ -72,6 +72,8 @@ class Session:
         self.results: dict[str, Result] = {}
         self.resumed: frozenset[str] = frozenset()
         self.environments = {header.environment["id"]: header.environment}
+        self.identity: dict[str, str] = {}
+        """Of the labels and networks of the results so far."""
         self.labels: dict[tuple[str, str, str], journal.Labels] = {}
         """By data set, task and split."""
         self.harness: journal.Harness | None = None
@@ -91,6 +93,8 @@ class Session:
     def resume(self, results: dict[str, Result], history: journal.History) -> None:
         """Take over what an earlier session finished: these of its Results, and what trained nothing."""
         self.results |= results
+        for result in results.values():
+            self.identity |= result.identity
         self.resumed = frozenset(results)
         self._computed |= self.resumed
         self.environments = history.environments | self.environments
@@ -213,6 +217,15 @@ class Session:
         if environment["id"] not in self.environments:
             self.journal.append(journal.Environment(environment=environment))
             self.environments[environment["id"]] = environment
+        return self._alike(result)
+
+    def _alike(self, result: Result) -> Result:
+        """The Result, failed where it is of other labels or another network than those before it."""
+        for name, value in result.identity.items():
+            before = self.identity.setdefault(name, value)
+            if before != value:
+                said = f"{name}: expected {before}, as before, got {value}; the code changed meanwhile"
+                return replace(result, status="failed", message=said)
         return result
 
     def stop(self) -> None:

@@ -101,6 +101,8 @@ def _session(
     )
     SIGNALS.take_over()
     try:
+        if options.resume:
+            resume.check_identities(path, history, runs, where.identities)
         session = Session(options, header, resume.open_journal(path, history, header, options))
     except JournalError:
         where.leave()

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from bsr import engines
 from bsr.capacity import workers_that_fit
-from bsr.experiments import EXPERIMENTS, PRESETS, plan
+from bsr.experiments import EXPERIMENTS, PRESETS, REFINED, STUDY_TASKS, plan, untuned
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
-from bsr.run import Result, Run
+from bsr.run import STUDY_MODEL, Result, Run
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
 WIDEST: Final = 200
@@ -38,6 +38,7 @@ def header(session: Session, estimate: Estimate) -> list[str]:
         lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
     if session.header.workers and session.options.workers is None and (why := workers_that_fit()[1]):
         lines.append(f"bsr: {why}")
+    lines += _untuned(session)
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
         lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
@@ -45,6 +46,34 @@ def header(session: Session, estimate: Estimate) -> list[str]:
         if session.options.resume:
             lines.append(f"bsr: resumed {len(session.resumed)} finished cases, {len(waiting)} to go")
     return [*lines, f"bsr: journal {session.journal.path}"]
+
+
+def _untuned(session: Session) -> list[str]:
+    """A line where a rate was never tuned for what it trains, and how to tune it."""
+    grid = session.options.grid
+    chosen = dict(grid.learning_rates)
+    cases = session.header.cases
+    looked_up = [
+        run
+        for run in session.header.planned
+        if run.task not in chosen and not all(EXPERIMENTS[name].tries_rates for name in cases[run.key])
+    ]
+    found = {text: run.task for run in looked_up if (text := untuned(run))}
+    if not found:
+        return []
+    tasks = tuple(dict.fromkeys(found.values()))
+    options = {
+        "tasks": (tasks, STUDY_TASKS),
+        "dataset": ((grid.dataset,), ("MNIST",)),
+        "models": (grid.models, (STUDY_MODEL,)),
+    }
+    asked = "".join(
+        f" --bsr-{name} {','.join(mine)}" for name, (mine, usual) in options.items() if mine != usual
+    )
+    chosen_by = f"--bsr-learning-rates {','.join(f'{task}=RATE' for task in tasks)}"
+    tuning = f"pytest benchmarks --bsr-experiments {REFINED}{asked} --benchmark-json=rates.json"
+    what = ", ".join(found)
+    return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
 
 
 def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
@@ -148,7 +177,8 @@ def _table(experiment: str, results: Sequence[Result]) -> Table:
 
 def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:
     """What else tells this cell from the others of its experiment."""
-    return (*EXPERIMENTS[experiment].setting(cell), *([timing] if timing else []))
+    network = [cell.model] if cell.model != STUDY_MODEL else []
+    return (*network, *EXPERIMENTS[experiment].setting(cell), *([timing] if timing else []))
 
 
 def _figures(results: Sequence[Result]) -> list[str]:

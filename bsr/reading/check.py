@@ -197,15 +197,20 @@ def _check_one_grid(session: SessionRecord) -> None:
     """Within an experiment and a task, runs differ by batch size, seed and the axis it varies."""
     runs = [case.result.run for case in session.cases]
     _check_same_baseline(session.cases)
+    _check_same_identity(session.cases)
     _check_few("tasks", {run.task for run in runs}, MOST_TASKS)
     _check_few("batch sizes", {run.batch_size for run in runs}, MOST_BATCH_SIZES)
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
         _check_same(cases, ("dataset", "train_images", "test_images", "precision"), "a study")
     for name, experiment in EXPERIMENTS.items():
-        free = {"task", "batch_size", "seed", *experiment.varies}
-        for task in sorted({run.task for run in runs}):
-            cases = [case for case in session.cases if name in case.cases and case.result.run.task == task]
+        free = {"task", "batch_size", "seed", "model", *experiment.varies}
+        for task, model in sorted({(run.task, run.model) for run in runs}):
+            cases = [
+                case
+                for case in session.cases
+                if name in case.cases and (case.result.run.task, case.result.run.model) == (task, model)
+            ]
             fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
             _check_same(cases, fixed, f"task {task!r} of experiment {name}")
     _check_epochs(session.cases)
@@ -244,6 +249,18 @@ def _check_same_baseline(cases: Sequence[Case]) -> None:
                 f"$.bsr.cases[{index}].result.baseline_mse: expected {expected:g}, as in the first case of "
                 f"its task, got {got:g}; record it again"
             )
+
+
+def _check_same_identity(cases: Sequence[Case]) -> None:
+    """Results that bear one name are of the same labels and the same network."""
+    first: dict[str, str] = {}
+    for index, case in enumerate(cases):
+        for name, got in case.result.identity.items():
+            if (expected := first.setdefault(name, got)) != got:
+                raise FaultError(
+                    f"$.bsr.cases[{index}].result: expected {name} {expected}, as before it, got {got}; "
+                    "record them in separate files"
+                )
 
 
 def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:

@@ -138,19 +138,19 @@ def _option(command: str, name: str) -> str | None:
 
 def _around(run: Run, experiment: Experiment, epochs: int, sizes: Collection[int]) -> Iterator[Run]:
     """What an experiment yields over a grid of just this Run's task, batch size and seed."""
-    if experiment.runs is not None:
-        yield from experiment.runs(
-            Grid(
-                tasks=(run.task,),
-                batch_sizes=(run.batch_size,) if run.batch_size in sizes else (),
-                seeds=(run.seed,),
-                epochs=epochs,
-                dataset=run.dataset,
-                train_images=run.train_images,
-                test_images=run.test_images,
-                precision=run.precision,
-            )
+    yield from experiment.planned(
+        Grid(
+            tasks=(run.task,),
+            batch_sizes=(run.batch_size,) if run.batch_size in sizes else (),
+            seeds=(run.seed,),
+            epochs=epochs,
+            dataset=run.dataset,
+            train_images=run.train_images,
+            test_images=run.test_images,
+            precision=run.precision,
+            models=(run.model,),
         )
+    )
 
 
 def _but_for_varied(run: Run, experiment: str, around: Iterable[Run]) -> bool:

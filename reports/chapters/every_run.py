@@ -20,6 +20,7 @@ _IDENTITY: Final = (
     "epochs",
     "updates",
     "evaluated on",
+    "network",
 )
 
 
@@ -54,6 +55,7 @@ def _identity(result: Result) -> Row:
         run.epochs or None,
         run.total_steps,
         run.evaluate_on,
+        run.model,
     )
 
 

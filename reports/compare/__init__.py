@@ -57,6 +57,8 @@ def compare(
     if len(recordings) < 2:
         raise RefusedError(f"expected two or more recordings to compare, got {len(recordings)}")
     files = [Cells(recording, include_disturbed) for recording in recordings]
+    common = [name for name in files[0].networks if all(name in data.networks for data in files)]
+    files = [data.of_network(common[0]) if common else data for data in files]
     for other in files[1:]:
         check_comparable(files[0], other)
     found = [series for data in files for series in series_of(data)]
@@ -71,7 +73,13 @@ def compare(
         series=tuple(series),
         pairs=tuple(pairs[shared[0]]),
         others=tuple(pair for name in shared[1:] for pair in pairs[name]),
-        notes=(*notes, *_alone(series, pairs[shared[0]]), *_disturbed(files), *_commits(series)),
+        notes=(
+            *notes,
+            *_other_networks(common),
+            *_alone(series, pairs[shared[0]]),
+            *_disturbed(files),
+            *_commits(series),
+        ),
     )
 
 
@@ -97,6 +105,13 @@ def _of_one_engine(series: Sequence[Series]) -> tuple[list[Series], list[str]]:
             f"got {printable(dropped, 80) or 'none'}; leave --same-engine out"
         )
     return kept, [f"Only engine {engine}; left out: {dropped}."] if dropped else []
+
+
+def _other_networks(common: Sequence[str]) -> list[str]:
+    """A note on the networks that all files have and that are not compared."""
+    if len(common) < 2:
+        return []
+    return [f"Only network {common[0]} is compared; the files also share {listed(common[1:])}."]
 
 
 def _alone(series: Sequence[Series], pairs: Sequence[Pair]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bsr.experiments import EXPERIMENTS
 from bsr.reading import RefusedError
-from bsr.run import RUN_FIELDS, Run
+from bsr.run import RUN_FIELDS, STUDY_MODEL, Run
 from reports.cells import Cells
 from reports.text import counted, listed, printable
 
@@ -27,18 +27,20 @@ def check_comparable(first: Cells, second: Cells) -> None:
         raise nothing_shared([first, second])
 
 
-Shared = dict[tuple[str, str], tuple[Run, Run]]
-"""(experiment, task) that both planned -> a Run of either."""
+Shared = dict[tuple[str, str, str], tuple[Run, Run]]
+"""(experiment, task, network) that both planned -> a Run of either."""
 
 
 def differences(first: Cells, second: Cells) -> list[tuple[str, object, object]]:
     """(field, first's value, second's value) for everything that must agree and does not.
 
-    Tasks, batch sizes and seeds may differ: what both have is compared. So may what an experiment varies.
+    Tasks, networks, batch sizes and seeds may differ: what both have is compared. So may what an experiment
+    varies.
     """
     found: list[tuple[str, object, object]] = []
     if first.session.dataset_digest != second.session.dataset_digest:
         found.append(("dataset digest", first.session.dataset_digest, second.session.dataset_digest))
+    found += _unlike_code(first, second)
     shared = _shared(first, second)
     for field in RUN_FIELDS:
         values = list(_values(shared, field))
@@ -49,8 +51,16 @@ def differences(first: Cells, second: Cells) -> list[tuple[str, object, object]]
     return found
 
 
+def _unlike_code(first: Cells, second: Cells) -> Iterator[tuple[str, object, object]]:
+    """Labels and networks that bear one name and were not the same."""
+    mine, its = ({k: v for r in data.all_results for k, v in r.identity.items()} for data in (first, second))
+    yield from ((name, mine[name], its[name]) for name in mine if its.get(name, mine[name]) != mine[name])
+
+
 def _shared(first: Cells, second: Cells) -> Shared:
-    runs, others = ({(name, task): run for name, task, run in _runs(data)} for data in (first, second))
+    runs, others = (
+        {(name, task, run.model): run for name, task, run in _runs(data)} for data in (first, second)
+    )
     return {place: (run, others[place]) for place, run in runs.items() if place in others}
 
 
@@ -62,8 +72,8 @@ def _runs(data: Cells) -> Iterator[tuple[str, str, Run]]:
 
 def _values(shared: Shared, field: str) -> Iterator[tuple[str, object, object]]:
     """(where, first's value, second's) for each shared experiment and task in which a field has one value."""
-    several = len({name for name, _ in shared}) > 1
-    for (name, task), runs in shared.items():
+    several = len({name for name, _, _ in shared}) > 1
+    for (name, task, _), runs in shared.items():
         if field not in {"task", "batch_size", "seed", *EXPERIMENTS[name].varies}:
             first, second = (getattr(run, field) for run in runs)
             yield f"task {task} in {name}" if several else f"task {task}", first, second
@@ -92,11 +102,13 @@ def nothing_shared(files: Sequence[Cells]) -> RefusedError:
 def _contents(data: Cells) -> str:
     parts = []
     for name in EXPERIMENTS:
-        results = [result for result in data.results(name) if result.training_seconds]
+        results = [r for r in data.of_every_network(name) if r.training_seconds]
         if results:
             tasks = listed(sorted({result.run.task for result in results}))
             sizes = listed(sorted({result.run.batch_size for result in results}))
-            parts.append(f"{name} ({tasks} at batch size {sizes})")
+            networks = sorted({result.run.model for result in results} - {STUDY_MODEL})
+            of = f", network {listed(networks)}" if networks else ""
+            parts.append(f"{name} ({tasks} at batch size {sizes}{of})")
     return printable(listed(parts), 300) or "no finished case"
 
 

@@ -101,7 +101,7 @@ def series_of(data: Cells) -> list[Series]:
     """A recording's series, that with the most cases first; cases that never trained are in none."""
     timings: dict[Timing, list[Case]] = {}
     for case in data.session.cases:
-        if case.result.training_seconds:
+        if case.result.training_seconds and case.result.run.model == data.shown:
             timings.setdefault(timing_of(case.result), []).append(case)
     found = [Series(data, timing, tuple(cases)) for timing, cases in sorted(timings.items())]
     return sorted(found, key=lambda series: -len(series.cases))

@@ -24,7 +24,7 @@ def entry(case: Case, experiment: str) -> dict[str, Any]:
     """What pytest-benchmark writes for a case of an experiment: one round, the training time."""
     run, case_id = case.result.run, case.cases[experiment]
     name = f"{_function(experiment)}[{case_id}]"
-    varied = ("task", "batch_size", "seed", *EXPERIMENTS[experiment].varies)
+    varied = EXPERIMENTS[experiment].axes([run])
     return {
         "group": group(case.result),
         "name": name,

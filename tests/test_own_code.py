@@ -1,0 +1,225 @@
+"""A user's own task, network and data set, from a module outside the package that nothing registered."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bsr
+from bsr import data
+from bsr.cluster import identify
+from bsr.data import DataError, load_images
+from bsr.executors import UntrainableError, check_trainable, compute
+from bsr.plugin.own_code import learning_rates
+from bsr.run import Execution, Result, Run
+from plugin_support import ONE_CASE, SMOKE, Suite, suite
+from reports.__main__ import main
+
+__all__ = ["suite"]
+MODULE = '''
+import torch
+from torch import nn
+
+
+def contrast(images):
+    """Brightest less average pixel."""
+    pixels = images.flatten(1).double()
+    return (pixels.amax(1) - pixels.mean(1)).float()
+
+
+class Net(nn.Module):
+    """Another width, other images, dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, kernel_size=5, stride=3)
+        self.dropout = nn.Dropout(0.25)
+        self.linear = nn.Linear(600, 1)
+
+    def forward(self, images):
+        hidden = self.conv(images).relu()
+        return self.linear(self.dropout(hidden.view(len(hidden), -1))).squeeze(1)
+
+
+def blocks():
+    """32x32 pixels, four brightnesses an image."""
+    draw = torch.Generator().manual_seed(5)
+    parts = (torch.randint(0, 256, (count, 2, 2), dtype=torch.uint8, generator=draw) for count in (320, 80))
+    return tuple(part.repeat_interleave(16, 1).repeat_interleave(16, 2) for part in parts)
+'''
+TASK, NETWORK, DATA = "own_study:contrast", "own_study:Net", "own_study:blocks"
+OWN = (f"--bsr-tasks={TASK}", f"--bsr-models={NETWORK}", f"--bsr-dataset={DATA}")
+SESSION = (*SMOKE, *OWN, "--bsr-learning-rates=0.002", "--bsr-batch-sizes=32,64")
+RUN = Run(
+    task=TASK,
+    batch_size=32,
+    seed=1,
+    learning_rate=0.002,
+    epochs=2,
+    dataset=DATA,
+    train_images=320,
+    test_images=80,
+    model=NETWORK,
+)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path that holds the module; this process forgets it afterwards."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "own_study.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "own_study", raising=False)
+    data._images.cache_clear()
+    data._labels.cache_clear()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a session left that found the module beside it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "own_study.py").write_text(MODULE)
+    ended = Suite(folder).run(*SESSION, "--benchmark-json=run.json")
+    assert ended.code == 0, ended.output
+    return folder
+
+
+@pytest.fixture
+def session(suite: Suite, recorded: Path) -> Suite:
+    """Where that session ran."""
+    for name in ("run.json", "run.journal.jsonl", "own_study.py"):
+        shutil.copy(recorded / name, suite.folder)
+    return suite
+
+
+def results(suite: Suite, name: str = "run.json") -> dict[str, Result]:
+    return {result.run.key: result for result in bsr.read(suite.folder / name).results}
+
+
+def test_all_of_it_from_python(own: Path) -> None:
+    result = bsr.train(RUN, bsr.load_split(RUN), Execution(threads=1))
+    assert result.status == "ok"
+    assert result.engine == "eager"
+    assert result.final_mse is not None
+    assert result.final_mse < 0.5 * (result.test_mse[0] or 0.0)
+    assert set(result.identity) == {
+        f"labels of {TASK} (320 and 80 test images of {DATA})",
+        f"network {NETWORK}",
+    }
+
+
+def test_a_session_trains_them_with_as_many_images_as_there_are_and_all_is_drawn(session: Suite) -> None:
+    found = results(session)
+    assert {result.run.train_images for result in found.values()} == {320}
+    assert {result.run.learning_rate for result in found.values()} == {0.002}
+    assert main([str(session.folder / "run.json"), "--output", str(session.folder / "page")]) == 0
+    assert (session.folder / "page" / "figures" / "convergence.png").exists()
+
+
+def test_what_was_edited_is_not_resumed_compared_or_merged(
+    session: Suite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three old and thirteen new results in one file, all passed: so it was."""
+    edited = MODULE.replace("pixels.amax", "2 * pixels.amax").replace("Dropout(0.25)", "Dropout(0.5)")
+    (session.folder / "own_study.py").write_text(edited)
+    before = (session.folder / "run.json").read_bytes()
+    resumed = session.run(*SESSION, "--benchmark-json=run.json", "--bsr-resume")
+    (error,) = resumed.errors
+    assert "--bsr-resume would mix unlike results: labels of own_study:contrast (320 and 80 test" in error
+    assert "network own_study:Net: the journal has 6x1x5x5, 6, 1x600, 1, source " in error
+    assert (session.folder / "run.json").read_bytes() == before
+    assert session.run(*SESSION, "--benchmark-json=edited.json").code == 0
+    files = [str(session.folder / name) for name in ("run.json", "edited.json")]
+    for command in (files, ["merge", *files]):
+        assert main([*command, "--output", str(session.folder / "both.json")]) != 0
+        said = capsys.readouterr().err
+        for name in ("run.json", "edited.json"):
+            (digest,) = {result.labels_digest for result in results(session, name).values()}
+            assert digest in said
+
+
+def test_it_is_resumed_and_compared_with_itself(session: Suite, capsys: pytest.CaptureFixture[str]) -> None:
+    resumed = session.run(*SESSION, "--benchmark-json=run.json", "--bsr-resume")
+    assert resumed.code == 0
+    assert "resumed 2 finished cases, 0 to go" in resumed.output
+    assert session.run(*SESSION, "--benchmark-json=again.json").code == 0
+    files = [str(session.folder / name) for name in ("run.json", "again.json")]
+    assert main([*files, "--output", str(session.folder / "page")]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_and_a_cluster_import_it_and_give_the_same_to_the_last_bit(session: Suite) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    for name, where in (("workers", "--bsr-workers=2"), ("cluster", "--bsr-dask=local")):
+        ended = session.run(*SESSION, where, f"--benchmark-json={name}.json", fresh=True)
+        assert ended.code == 0, ended.output
+        mine, theirs = results(session), results(session, f"{name}.json")
+        assert mine.keys() == theirs.keys()
+        for key, result in mine.items():
+            assert theirs[key].test_mse == result.test_mse
+            assert theirs[key].identity == result.identity
+            assert theirs[key].order_digest == result.order_digest
+
+
+def test_a_machine_that_cannot_import_it_is_named() -> None:
+    run = replace(RUN, task="nowhere_own:task", dataset="MNIST", model="study")
+    expected = r"task 'nowhere_own:task': expected to import it on \S+, got ModuleNotFoundError"
+    with pytest.raises(UntrainableError, match=expected):
+        check_trainable([run])
+    failed = compute(run, Execution(threads=1)).result
+    assert failed.status == "failed"
+    assert "expected to import it on" in failed.message
+    assert "expected to import it on" in identify(Execution(), "MNIST", (run,)).problem
+
+
+def test_images_that_a_network_does_not_take_are_refused_before_the_first_case(
+    own: Path, suite: Suite
+) -> None:
+    ended = suite.run("-o", f"pythonpath={own}", *SMOKE, f"--bsr-dataset={DATA}", "--bsr-tasks=mean")
+    (error,) = ended.errors
+    assert (
+        "network 'study': expected one for images of 32x32, got images: expected shape [N, 1, 28, 28]"
+        in error
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        ((torch.zeros(4, 8, 8), torch.zeros(2, 8, 8)), r"torch.float32 \[4, 8, 8\]"),
+        ((torch.zeros(4, 8, 8, dtype=torch.uint8),), r"got torch.uint8 \[4, 8, 8\];"),
+        (tuple(torch.zeros(4, 8, size, dtype=torch.uint8) for size in (8, 9)), r"8, 8\] and .* \[4, 8, 9\]"),
+        (tuple(torch.zeros(4, 3, 8, 8, dtype=torch.uint8) for _ in "ab"), r"torch.uint8 \[4, 3, 8, 8\]"),
+    ],
+)  # fmt: skip
+def test_a_data_set_of_something_else_is_refused(
+    own: Path, monkeypatch: pytest.MonkeyPatch, images: Any, got: str
+) -> None:
+    module = __import__("own_study")
+    monkeypatch.setattr(module, "blocks", lambda: images)
+    with pytest.raises(DataError, match=f"expected train and test images, uint8 .*{got}"):
+        load_images(DATA)
+
+
+def test_a_rate_is_for_every_task_or_for_those_that_are_named() -> None:
+    assert learning_rates("0.01", ("mean", "std")) == (("mean", 0.01), ("std", 0.01))
+    assert learning_rates("std=1e-3", ("mean", "std")) == (("std", 0.001),)
+
+
+def test_a_rate_that_nobody_tuned_is_told_with_how_to_tune_it(suite: Suite) -> None:
+    said = "bsr: the rate was never tuned for mean with the network deep; tune it: pytest benchmarks"
+    untuned = suite.run(*ONE_CASE, "--bsr-models=deep")
+    assert said in untuned.output
+    how = "--bsr-tasks mean --bsr-models deep --benchmark-json=rates.json, then give the best: --bsr-learn"
+    assert how in untuned.output
+    tuned = suite.run(*ONE_CASE, "--bsr-models=deep", "--bsr-learning-rates=0.001")
+    assert "was never tuned" not in tuned.output
+    assert "was never tuned" not in suite.run(*ONE_CASE).output
