@@ -22,6 +22,8 @@ seeded: the same values give the same statistic.
     comparison    compare(first, second, margin)            two series: same, different, cannot tell
                   needed_replicates(variance, replicates, margin, ratio)
     updates       doublings(*tasks of curves)             per doubling, at equal epochs and equal updates
+    decomposition decompose(*tasks of gaps)             the rate, the updates, the batch size itself
+    critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 
@@ -43,6 +45,8 @@ from bsr.stats.convergence import (
     reached,
     swing,
 )
+from bsr.stats.critical import Critical, Steps, critical_batch_size
+from bsr.stats.decomposition import PARTS, SAME, Decomposition, Gaps, Part, decompose, part
 from bsr.stats.difference import Difference, difference
 from bsr.stats.growth import GrowthShape, growth_shape
 from bsr.stats.speed import SpeedUp, speed_up
@@ -62,27 +66,36 @@ from bsr.stats.updates import EQUAL, Curves, Doublings, Factor, doublings
 __all__ = [
     "EQUAL",
     "MARGIN",
+    "PARTS",
+    "SAME",
     "SIGNIFICANCE",
     "Asymmetry",
     "Best",
     "Comparison",
+    "Critical",
     "Curves",
+    "Decomposition",
     "Difference",
     "Doublings",
     "Effect",
     "Factor",
+    "Gaps",
     "GrowthShape",
     "Interval",
     "Ordering",
     "PValue",
+    "Part",
     "RankTrend",
     "Reached",
     "Slope",
     "SpeedUp",
+    "Steps",
     "TurningPoint",
     "asymmetry",
     "best",
     "compare",
+    "critical_batch_size",
+    "decompose",
     "difference",
     "doublings",
     "effect",
@@ -94,6 +107,7 @@ __all__ = [
     "log_changes",
     "mean_interval",
     "needed_replicates",
+    "part",
     "rank_trend",
     "reached",
     "slope",

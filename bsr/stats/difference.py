@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -55,7 +56,7 @@ def difference(
         reason = "a side without values" if not first or not second else NO_LOGARITHM
         return Difference(None, None, PValue(None, reason), len(first), len(second), paired)
     found = contrast(b - a if paired else b, None if paired else a)
-    p = _signs_p(b - a) if paired else _deal_p(a, b)
+    p = signs_p(b - a) if paired else _deal_p(a, b)
     return Difference(finite_exp(found.estimate), found.interval(level), p, len(a), len(b), paired)
 
 
@@ -100,17 +101,28 @@ def combined(estimate: float, parts: Sequence[tuple[float, float]]) -> Contrast:
     return Contrast(estimate, variance, variance**2 / sum(part**2 / freedom for part, freedom in parts))
 
 
-def _signs_p(differences: Array, resamples: int = RESAMPLES) -> PValue:
+def signs_p(differences: Array, resamples: int = RESAMPLES, fewest: int | None = None) -> PValue:
+    """Of all (or 9,999 random) signs of paired differences; without a value below six pairs.
+
+    `fewest` are the pairs of the smallest of several groups that are tested together.
+    """
     n = len(differences)
-    if 2 * 0.5**n > SIGNIFICANCE:
-        return PValue(None, f"{n} pairs: even if all agreed, chance would do so with p {2 * 0.5**n:.2g}")
+    least = n if fewest is None else fewest
+    if 2 * 0.5**least > SIGNIFICANCE:
+        reason = f"{least} pairs: even if all agreed, chance would do so with p {2 * 0.5**least:.2g}"
+        return PValue(None, reason)
     exact = 2**n <= EXACT_ARRANGEMENTS
-    signs = (
-        np.array(list(itertools.product([-1.0, 1.0], repeat=n)))
-        if exact
-        else generator().choice([-1.0, 1.0], size=(resamples, n))
-    )
+    signs = _every_sign(n) if exact else _random_signs(n, resamples)
     return _share(np.abs(signs @ differences), abs(float(differences.sum())), exact=exact)
+
+
+def _every_sign(n: int) -> Array:
+    return np.array(list(itertools.product([-1.0, 1.0], repeat=n)))
+
+
+@lru_cache(maxsize=4)
+def _random_signs(n: int, resamples: int) -> Array:
+    return generator().choice([-1.0, 1.0], size=(resamples, n))
 
 
 def _deal_p(a: Array, b: Array, resamples: int = RESAMPLES) -> PValue:

@@ -1,0 +1,127 @@
+"""Which part of a gap in error is the rate, which the number of updates, which the batch size itself?
+
+Four gaps of a large batch against a small one, each the log ratio of their errors: after equal epochs at the
+study's rate and at tuned ones, and after equal updates at both. Along one order the rate is taken away first,
+along the other the updates; each part is the mean of both (a Shapley value of two players).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from bsr.stats.basis import Array, Interval, PValue, finite_exp
+from bsr.stats.difference import Contrast, combined, signs_p
+
+FEWEST: Final = 5
+"""Seeds below which Student's interval reaches so far that it says nothing."""
+SAME: Final = (0.8, 1.25)
+"""A factor within is no effect worth the name."""
+PARTS: Final = ("rate", "updates", "batch size")
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Log ratios of errors, larger batch over smaller, one per seed; the same seeds in all four."""
+
+    study_epochs: Sequence[float]
+    tuned_epochs: Sequence[float]
+    study_updates: Sequence[float]
+    tuned_updates: Sequence[float]
+
+    def parts(self) -> dict[str, Array]:
+        """[seeds] of each of PARTS, of both orders of the first two, and of the whole."""
+        r00, r10, r01, r11 = (
+            np.asarray(values, dtype=np.float64)
+            for values in (self.study_epochs, self.tuned_epochs, self.study_updates, self.tuned_updates)
+        )
+        rates, updates = (r00 - r10, r01 - r11), (r00 - r01, r10 - r11)
+        return {
+            "rate": (rates[0] + rates[1]) / 2,
+            "updates": (updates[0] + updates[1]) / 2,
+            "batch size": r11,
+            "whole": r00,
+            "rate at equal epochs": rates[0],
+            "rate at equal updates": rates[1],
+            "updates at the study's rate": updates[0],
+            "updates at tuned rates": updates[1],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """By which factor one cause changes the error."""
+
+    factor: float
+    interval: Interval | None
+    """95%, Student's over seeds; None below FEWEST seeds."""
+    p: PValue
+    """Of all signs of the seeds' differences, task by task."""
+    significant: bool
+    """For the parts of a decomposition: after Holm's correction over the three."""
+    none: bool
+    """Whether it is shown to be within SAME: two one-sided t tests at 5%, so the 90% interval within."""
+    seeds: int
+    """Of the task with the fewest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """The gap and what it is made of, by name; the factors of PARTS multiply to that of `whole`."""
+
+    parts: Mapping[str, Part]
+
+
+def decompose(*tasks: Gaps) -> Decomposition | None:
+    """Of all tasks together, each counting alike; seeds are what is sampled, within each task.
+
+    None where a task has no seed. Student's intervals, since bias-corrected bootstrap intervals of ten seeds
+    claim equivalence wrongly in 7 to 9% of simulations, these in 4 to 6%.
+    """
+    each = [gaps.parts() for gaps in tasks]
+    if not each or not all(len(parts["whole"]) for parts in each):
+        return None
+    pooled = {name: part(*(parts[name] for parts in each)) for name in each[0]}
+    significant = holm({name: pooled[name].p for name in PARTS})
+    return Decomposition(
+        {
+            name: replace(one, significant=significant.get(name, one.significant))
+            for name, one in pooled.items()
+        }
+    )
+
+
+def part(*tasks: Array) -> Part:
+    """What the mean over tasks of the mean of their logs [seeds] stands for."""
+    share = 1 / len(tasks)
+    mean = share * sum(float(logs.mean()) for logs in tasks)
+    seeds = min(map(len, tasks))
+    enough = _spread(mean, tasks) if seeds >= FEWEST else None
+    ninety = enough.interval(0.90) if enough else None
+    p = signs_p(np.concatenate([logs / len(logs) for logs in tasks]), fewest=seeds)
+    return Part(
+        factor=finite_exp(mean),
+        interval=enough.interval(0.95) if enough else None,
+        p=p,
+        significant=p.significant,
+        none=ninety is not None and ninety.within(*SAME),
+        seeds=seeds,
+    )
+
+
+def _spread(mean: float, tasks: Sequence[Array]) -> Contrast:
+    variances = [float(logs.var(ddof=1)) / len(logs) / len(tasks) ** 2 for logs in tasks]
+    return combined(mean, list(zip(variances, (len(logs) - 1.0 for logs in tasks), strict=True)))
+
+
+def holm(ps: Mapping[str, PValue], level: float = 0.05) -> dict[str, bool]:
+    """Which of several are significant together (Holm 1979, Scandinavian Journal of Statistics 6, 65-70)."""
+    ordered = sorted(ps, key=lambda name: math.inf if ps[name].value is None else float(ps[name].value or 0))
+    found, still = {}, True
+    for rank, name in enumerate(ordered):
+        value = ps[name].value
+        still = still and value is not None and value <= level / (len(ps) - rank)
+        found[name] = still
+    return found
