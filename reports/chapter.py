@@ -26,7 +26,8 @@ class FigureContent:
 
 
 SECTIONS: Final = (
-    "The answer",
+    "Why",
+    "The answer at equal epochs",
     "The batch size",
     "Convergence",
     "Time",
@@ -34,7 +35,7 @@ SECTIONS: Final = (
     "The other choices",
     "The labels",
 )
-"""The parts of the page, in their order; figures of the first stand with the answer itself."""
+"""The parts of the page, in their order; figures of the first that has any stand with the answer itself."""
 
 
 @dataclass(frozen=True, slots=True)

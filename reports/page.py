@@ -75,7 +75,7 @@ def render(
         unfinished=unfinished(data),
         disturbed=data.disturbed_text(),
         comparison=comparison and _comparison(comparison, drawn),
-        hero=[_figure(entry) for entry in drawn if entry.figure.section == SECTIONS[0]],
+        hero=[_figure(entry) for entry in drawn if entry.figure.section == _first(drawn)],
         sections=_sections(drawn),
         drawn_names={entry.figure.name for entry in drawn},
         one_seed=one_seed(data),
@@ -163,10 +163,16 @@ def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list
     ]
 
 
+def _first(drawn: Sequence[RenderedFigure]) -> str:
+    """The part whose figures stand with the answer: the first that has any."""
+    found = {entry.figure.section for entry in drawn}
+    return next((section for section in SECTIONS[:2] if section in found), SECTIONS[0])
+
+
 def _sections(drawn: Sequence[RenderedFigure]) -> list[dict[str, Any]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in drawn:
-        if entry.figure.section not in {SECTIONS[0], COMPARISON}:
+        if entry.figure.section not in {_first(drawn), COMPARISON}:
             sections.setdefault(entry.figure.section, []).append(_figure(entry))
     return [
         {"title": title, "anchor": "part-" + title.lower().replace(" ", "-"), "figures": figures}

@@ -263,3 +263,40 @@ def write(path: Path, recorded: SessionRecord) -> Path:
     """Write the document to `path` as strict JSON; returns the path."""
     path.write_text(json.dumps(document(recorded), allow_nan=False), encoding="utf-8")
     return path
+
+
+def why_session(
+    *,
+    updates: float = 1.0,
+    rate: float = 1.0,
+    batch_size: float = 1.0,
+    spread: float = 0.1,
+    preset: str = "why",
+    tasks: tuple[str, ...] = ("mean", "std", "var"),
+    experiments: tuple[str, ...] = (),
+) -> SessionRecord:
+    """A session of the controlled experiments in which 1024 has so many times the error of 16, by cause.
+
+    `updates` is what 64 times as many of them gain; `rate` what an untuned one costs at 1024; `batch_size`
+    what is left at equal updates and tuned rates. `spread` is the seeds' standard deviation of the log error.
+    """
+    chosen = PRESETS[preset]
+    grid = replace(chosen.grid, rates=RATES, tasks=tasks)
+    tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in RATES}
+
+    def planted(run: Run) -> dict[str, Any]:
+        if not run.steps:
+            return {}
+        stream = np.random.default_rng(int(run.key, 16))
+        steps = np.array((1, *run.evaluation_steps))
+        level = math.log(batch_size) * math.log2(run.batch_size / 16) / 6
+        arm = (run.task, run.batch_size, run.steps, run.schedule)
+        if run.learning_rate != tuned.get(arm):
+            level += math.log(rate) * (run.batch_size == 1024)
+        gained = -math.log(updates) * np.log2(steps / 586) / 6
+        logs = math.log(0.01) + level + gained + stream.normal(0, spread)
+        errors = BASELINE_MSE[run.task] * np.exp(logs)
+        return {"test_mse": tuple(map(float, errors)), "test_mae": tuple(map(float, np.sqrt(errors)))}
+
+    names = experiments or tuple(name for name in chosen.experiments if name != "noise-scale")
+    return session(names, grid, circumstances=planted, rates=RATES, preset=preset)

@@ -46,7 +46,7 @@ from bsr.stats.convergence import (
     swing,
 )
 from bsr.stats.critical import Critical, Steps, critical_batch_size
-from bsr.stats.decomposition import PARTS, SAME, Decomposition, Gaps, Part, decompose, part
+from bsr.stats.decomposition import PARTS, SAME, Decomposition, Gaps, Part, decompose, part, unpaired
 from bsr.stats.difference import Difference, difference
 from bsr.stats.growth import GrowthShape, growth_shape
 from bsr.stats.speed import SpeedUp, speed_up
@@ -114,4 +114,5 @@ __all__ = [
     "speed_up",
     "swing",
     "turning_point",
+    "unpaired",
 ]

@@ -15,8 +15,8 @@ import numpy as np
 from bsr.stats.basis import Array, Interval, PValue, finite_exp
 from bsr.stats.difference import Contrast, combined, signs_p
 
-FEWEST: Final = 5
-"""Seeds below which Student's interval reaches so far that it says nothing."""
+FEWEST: Final = 4
+"""Degrees of freedom below which Student's interval reaches so far that it says nothing: five seeds."""
 SAME: Final = (0.8, 1.25)
 """A factor within is no effect worth the name."""
 PARTS: Final = ("rate", "updates", "batch size")
@@ -56,7 +56,7 @@ class Part:
 
     factor: float
     interval: Interval | None
-    """95%, Student's over seeds; None below FEWEST seeds."""
+    """95%, Student's over seeds; None below FEWEST."""
     p: PValue
     """Of all signs of the seeds' differences, task by task."""
     significant: bool
@@ -98,9 +98,9 @@ def part(*tasks: Array) -> Part:
     share = 1 / len(tasks)
     mean = share * sum(float(logs.mean()) for logs in tasks)
     seeds = min(map(len, tasks))
-    enough = _spread(mean, tasks) if seeds >= FEWEST else None
+    enough = _spread(mean, tasks) if sum(len(logs) - 1 for logs in tasks) >= FEWEST and seeds > 1 else None
     ninety = enough.interval(0.90) if enough else None
-    p = signs_p(np.concatenate([logs / len(logs) for logs in tasks]), fewest=seeds)
+    p = signs_p(np.concatenate([logs / len(logs) for logs in tasks]))
     return Part(
         factor=finite_exp(mean),
         interval=enough.interval(0.95) if enough else None,
@@ -114,6 +114,16 @@ def part(*tasks: Array) -> Part:
 def _spread(mean: float, tasks: Sequence[Array]) -> Contrast:
     variances = [float(logs.var(ddof=1)) / len(logs) / len(tasks) ** 2 for logs in tasks]
     return combined(mean, list(zip(variances, (len(logs) - 1.0 for logs in tasks), strict=True)))
+
+
+def unpaired(*tasks: tuple[Array, Array]) -> Contrast:
+    """Second over first where seeds are no pairs, over tasks that each count alike: Welch's."""
+    share = 1 / len(tasks)
+    mean = share * sum(float(second.mean() - first.mean()) for first, second in tasks)
+    sides = [side for pair in tasks for side in pair]
+    return combined(
+        mean, [(share**2 * float(side.var(ddof=1)) / len(side), len(side) - 1.0) for side in sides]
+    )
 
 
 def holm(ps: Mapping[str, PValue], level: float = 0.05) -> dict[str, bool]:

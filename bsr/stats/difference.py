@@ -101,16 +101,11 @@ def combined(estimate: float, parts: Sequence[tuple[float, float]]) -> Contrast:
     return Contrast(estimate, variance, variance**2 / sum(part**2 / freedom for part, freedom in parts))
 
 
-def signs_p(differences: Array, resamples: int = RESAMPLES, fewest: int | None = None) -> PValue:
-    """Of all (or 9,999 random) signs of paired differences; without a value below six pairs.
-
-    `fewest` are the pairs of the smallest of several groups that are tested together.
-    """
+def signs_p(differences: Array, resamples: int = RESAMPLES) -> PValue:
+    """Of all (or 9,999 random) signs of paired differences; without a value below six pairs."""
     n = len(differences)
-    least = n if fewest is None else fewest
-    if 2 * 0.5**least > SIGNIFICANCE:
-        reason = f"{least} pairs: even if all agreed, chance would do so with p {2 * 0.5**least:.2g}"
-        return PValue(None, reason)
+    if 2 * 0.5**n > SIGNIFICANCE:
+        return PValue(None, f"{n} pairs: even if all agreed, chance would do so with p {2 * 0.5**n:.2g}")
     exact = 2**n <= EXACT_ARRANGEMENTS
     signs = _every_sign(n) if exact else _random_signs(n, resamples)
     return _share(np.abs(signs @ differences), abs(float(differences.sum())), exact=exact)

@@ -8,6 +8,8 @@ from bsr import paper
 from reports.cells import Cells
 from reports.chapter import SECTIONS, Chapter, Figure
 from reports.chapters import (
+    adam_memory,
+    anchor,
     answer,
     beside_published,
     collapse,
@@ -17,20 +19,33 @@ from reports.chapters import (
     fluctuation,
     labels,
     learning_rate,
+    literature,
     longer,
     loops,
     loss,
+    noise_scale,
     optimiser,
     others,
+    rate_rules,
+    steps_to_target,
     time,
     tuning,
     updates,
+    why,
 )
 from reports.table import Table
 from reports.verdicts import Finding, Findings
 
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
+    why.CHAPTER,
+    steps_to_target.CHAPTER,
+    tuning.CHAPTER,
+    rate_rules.CHAPTER,
+    adam_memory.CHAPTER,
+    noise_scale.CHAPTER,
+    anchor.CHAPTER,
+    literature.CHAPTER,
     updates.CHAPTER,
     error.CHAPTER,
     time.CHAPTER,
@@ -38,7 +53,6 @@ _OWN: Final[tuple[Chapter, ...]] = (
     longer.CHAPTER,
     beside_published.CHAPTER,
     learning_rate.CHAPTER,
-    tuning.CHAPTER,
     optimiser.CHAPTER,
     loss.CHAPTER,
     fluctuation.CHAPTER,

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
+from reports import why
 from reports.analysis import Effects, doublings, doublings_text, effects, finals_by_size, second_look
 from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
@@ -26,7 +27,23 @@ _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 
 def question(data: Cells) -> Finding:
-    """Whether the batch size affects the final error, and how much beside what else does."""
+    """What makes the error differ where that was measured; else whether the batch size affects it at all."""
+    return _why(data) if why.primary(data) else _effect(data)
+
+
+def _why(data: Cells) -> Finding:
+    found = why.primary(data)
+    assert found is not None
+    parts = [found.parts[name] for name in stats.PARTS]
+    verdict: Verdict = "shown" if any(part.significant for part in parts) else "cannot tell"
+    if why.edges(data, *why.PRIMARY):
+        verdict = "cannot tell"
+    sentence = f"{why.answer(data)} {why.WORKED}"
+    return Finding("question", CLAIM, verdict, sentence, why.lines(data), "why")
+
+
+def _effect(data: Cells) -> Finding:
+    """How much the batch size changes the final error, beside what else does."""
     found = [effect for effect in effects(data) if effect.batch_size]
     parts = [_part(effect, len(found)) for effect in found]
     verdict = _any(parts)
@@ -221,10 +238,14 @@ def _normalised(axes: Axes, data: Cells, cells: Mapping[str, Sequence[Cell]]) ->
 CHAPTER: Final = Chapter(
     figures=(
         Figure(
-            "The answer", "effects", "The answer in one look", effect_sizes, "--bsr-experiments batch-size"
+            "The answer at equal epochs",
+            "effects",
+            "The answer in one look",
+            effect_sizes,
+            "--bsr-experiments batch-size",
         ),
         Figure(
-            "The answer",
+            "The answer at equal epochs",
             "normalised-mse",
             "All tasks on one axis",
             normalised,

@@ -148,7 +148,7 @@ def _table(data: Cells) -> Table:
 CHAPTER: Final = Chapter(
     figures=(
         Figure(
-            "The answer",
+            "The answer at equal epochs",
             "updates",
             "The same epochs, or the same updates?",
             per_doubling,

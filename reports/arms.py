@@ -1,0 +1,172 @@
+"""The controlled experiments' results as their chapters ask for them: an arm's error at a budget, by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+
+from bsr import stats
+from bsr.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments import PRESETS
+from bsr.rates import Schedule, TunedRate, tuned_rate
+from bsr.run import Result, Run
+from reports.cells import Cells
+
+USUAL_MEMORY = 0.999
+Kind = Literal["study", "tuned"]
+"""Of a rate: the study's, tuned once at batch size 32, or that tuned for the arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one line of the plan trains: Runs of an arm differ by their seed alone."""
+
+    task: str
+    batch_size: int
+    steps: int
+    schedule: Schedule
+    learning_rate: float
+    beta2: float = USUAL_MEMORY
+
+    @classmethod
+    def of(cls, run: Run) -> Arm:
+        """The arm that a Run belongs to."""
+        return cls(run.task, run.batch_size, run.steps, run.schedule, run.learning_rate, run.beta2)
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """All reporting Runs of the controlled experiments."""
+
+    data: Cells
+
+    @cached_property
+    def by_arm(self) -> dict[Arm, dict[int, Result]]:
+        """Arm -> seed -> result; Runs that looked at validation images are none of it."""
+        found: dict[Arm, dict[int, Result]] = {}
+        for case in self.data.session.cases:
+            run = case.result.run
+            if set(case.cases) & _REPORTING and run.steps and run.evaluate_on == "test":
+                found.setdefault(Arm.of(run), {})[run.seed] = case.result
+        return found
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """With something to learn, the study's order first."""
+        named = {arm.task for arm in self.by_arm}
+        return tuple(task for task in self.data.tasks if task in named and task not in self.data.degenerate)
+
+    def rate(self, task: str, batch_size: int, steps: int, schedule: Schedule, kind: Kind) -> float | None:
+        """The study's, or the one tuned for that budget; None where none was recorded."""
+        if kind == "study":
+            return tuned_rate(task, batch_size, epochs=10)
+        found = self.tuned(task, batch_size, steps, schedule)
+        return found.learning_rate if found else None
+
+    def tuned(self, task: str, batch_size: int, steps: int, schedule: Schedule) -> TunedRate | None:
+        """The row of the table of rates that the session took."""
+        arm = (task, batch_size, steps, schedule)
+        for rate in self.data.session.rates:
+            if (rate.task, rate.batch_size, rate.steps, rate.schedule) == arm:
+                return rate
+        return None
+
+    def errors(
+        self,
+        task: str,
+        batch_size: int,
+        steps: int,
+        schedule: Schedule,
+        rate: float | None,
+        beta2: float = USUAL_MEMORY,
+    ) -> dict[int, float]:
+        """Seed -> log of the normalised test MSE after so many updates; empty where it was not measured.
+
+        A constant schedule's smaller budget is the beginning of a longer Run. A training that did not get
+        there, or ended worse than the best constant, counts as that constant or as what it is: never dropped.
+        """
+        found: dict[int, float] = {}
+        for arm, results in self.by_arm.items():
+            like = (arm.task, arm.batch_size, arm.schedule, arm.learning_rate, arm.beta2)
+            if like == (task, batch_size, schedule, rate, beta2):
+                longer = arm.steps > steps and schedule == "constant"
+                if arm.steps == steps or longer:
+                    for seed, result in results.items():
+                        value = log_error(result, steps)
+                        if value is not None and (arm.steps == steps or seed not in found):
+                            found[seed] = value
+        return found
+
+    def contrast(self, steps: int, schedule: Schedule, task: str) -> stats.Gaps | None:
+        """The four gaps of LARGEST against SMALLEST, equal updates at `steps`; None where one lacks."""
+        arms: dict[str, dict[int, float]] = {}
+        for kind in ("study", "tuned"):
+            for size in (SMALLEST, LARGEST):
+                for how, updates in (("epochs", TEN_EPOCHS_AT[size]), ("updates", steps)):
+                    rate = self.rate(task, size, updates, schedule, kind)
+                    arms[f"{kind} {how} {size}"] = self.errors(task, size, updates, schedule, rate)
+        seeds = sorted(set.intersection(*(set(arm) for arm in arms.values())))
+        if not seeds:
+            return None
+
+        def gap(name: str) -> list[float]:
+            large, small = (arms[f"{name} {size}"] for size in (LARGEST, SMALLEST))
+            return [large[seed] - small[seed] for seed in seeds]
+
+        return stats.Gaps(
+            gap("study epochs"), gap("tuned epochs"), gap("study updates"), gap("tuned updates")
+        )
+
+    def ended(self) -> tuple[Result, ...]:
+        """Every result, for captions that say how Runs ended."""
+        return tuple(result for results in self.by_arm.values() for result in results.values())
+
+
+_REPORTING = frozenset(PRESETS["why"].experiments)
+
+
+@lru_cache(maxsize=8)
+def arms_of(data: Cells) -> Arms:
+    """The controlled experiments of a recording."""
+    return Arms(data)
+
+
+def log_error(result: Result, steps: int) -> float | None:
+    """Of the normalised test MSE after so many updates; None where that was not measured."""
+    run, baseline = result.run, result.baseline_mse
+    if not baseline or result.status not in {"ok", "dead", "diverged"}:
+        return None
+    moments = (0, *run.evaluation_steps)
+    if steps not in moments:
+        return None
+    index = moments.index(steps)
+    value = result.test_mse[index] if index < len(result.test_mse) else None
+    if result.status != "ok" and (value is None or index == len(moments) - 1):
+        return math.log(max(1.0, (value or 0.0) / baseline))
+    return math.log(max(value, 1e-300) / baseline) if value is not None else None
+
+
+def geometric(errors: Mapping[int, float]) -> stats.Part | None:
+    """The geometric mean of an arm's normalised errors, with its interval."""
+    return stats.part(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> stats.Part | None:
+    """Second over first, by the seeds that both have."""
+    shared = sorted(set(first) & set(second))
+    return stats.part(np.array([second[seed] - first[seed] for seed in shared])) if shared else None
+
+
+def pooled(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Part | None:
+    """Second over first by shared seeds, over tasks that each have some."""
+    logs = []
+    for first, second in pairs:
+        shared = sorted(set(first) & set(second))
+        if shared:
+            logs.append(np.array([second[seed] - first[seed] for seed in shared]))
+    return stats.part(*logs) if logs else None

@@ -1,0 +1,87 @@
+"""Is it Adam's second moment, which remembers more updates than the large batch makes?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from bsr import stats
+from bsr.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
+from reports.arms import USUAL_MEMORY, arms_of, pooled
+from reports.cells import Cells
+from reports.chapter import Chapter
+from reports.table import Row, Table
+from reports.verdicts import Finding, Verdict, p_text
+from reports.why import ends, factor
+
+CLAIM: Final = "Adam's memory of 1,000 updates is what holds the large batch back."
+
+
+def errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, float]:
+    """Seed -> log error after ten epochs at the study's rate."""
+    arms, steps = arms_of(data), TEN_EPOCHS_AT[size]
+    return arms.errors(
+        task, size, steps, "constant", arms.rate(task, size, steps, "constant", "study"), beta2
+    )
+
+
+def change(data: Cells, size: int, *tasks: str) -> stats.Part | None:
+    """Error with the short memory over that with the usual one."""
+    return pooled(
+        (errors(data, task, size, USUAL_MEMORY), errors(data, task, size, SHORT_MEMORY)) for task in tasks
+    )
+
+
+def gap_change(data: Cells, *tasks: str) -> stats.Part | None:
+    """By which factor the gap between the large and the small batch changes."""
+    return pooled(_gaps(data, task) for task in tasks)
+
+
+def _gaps(data: Cells, task: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
+    found = []
+    for beta2 in (USUAL_MEMORY, SHORT_MEMORY):
+        small, large = (errors(data, task, size, beta2) for size in (SMALLEST, LARGEST))
+        found.append({seed: large[seed] - small[seed] for seed in set(small) & set(large)})
+    return found[0], found[1]
+
+
+def finding(data: Cells) -> list[Finding]:
+    """Whether a shorter memory closes the gap."""
+    tasks = arms_of(data).tasks
+    gap = gap_change(data, *tasks)
+    small, large = (change(data, size, *tasks) for size in (SMALLEST, LARGEST))
+    if gap is None or small is None or large is None:
+        return []
+    verdict: Verdict = "cannot tell"
+    if gap.p.significant:
+        verdict = "shown" if gap.factor < 1 and large.factor < 1 else "not shown"
+    elif gap.none:
+        verdict = "not shown"
+    sentence = (
+        f"With beta2 = {SHORT_MEMORY} instead of {USUAL_MEMORY} the gap between {LARGEST} and {SMALLEST} "
+        f"changes by {factor(gap)}: the error at {LARGEST} by {factor(large)}, at {SMALLEST} by "
+        f"{factor(small)}."
+    )
+    lines = (
+        f"change of the gap: {p_text(gap.p)}, n = {gap.seeds} seeds per task",
+        "at the study's rate, constant; the shorter memory got no tuning of its own",
+    )
+    return [Finding("second-moment", CLAIM, verdict, sentence, lines)]
+
+
+def _table(data: Cells) -> Table:
+    rows: list[Row] = []
+    for task in arms_of(data).tasks:
+        changes = {
+            **{str(size): change(data, size, task) for size in (SMALLEST, LARGEST)},
+            "gap": gap_change(data, task),
+        }
+        rows += [
+            (task, name, found.factor, *ends(found), found.seeds) for name, found in changes.items() if found
+        ]
+    header = ("task", "of", "factor", "95% from", "95% to", "seeds")
+    note = f"Error with beta2 = {SHORT_MEMORY} over that with {USUAL_MEMORY}; gap: {LARGEST} over {SMALLEST}."
+    return Table("adam-memory", "Adam's memory", header, rows, note)
+
+
+CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])

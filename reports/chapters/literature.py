@@ -1,0 +1,159 @@
+"""What others found of the batch size, and what these data say of the same statement on these tasks."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from bsr import stats
+from bsr.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
+from bsr.rates import tuned_rate
+from reports import why
+from reports.arms import Arms, arms_of, geometric, pooled
+from reports.cells import Cells
+from reports.chapter import Chapter
+from reports.noise import noise
+from reports.table import Row, Table
+from reports.targets import MIDDLE, critical
+from reports.text import listed, number
+
+NOT_TESTED: Final = "not tested here"
+SOURCES: Final = {
+    "Shallue et al. 2019 (JMLR 20)": (
+        "At a tuned rate and a budget in updates larger batches do not end worse.",
+        "Steps to a target fall as 1/B, bend, then stay.",
+        "The best rate follows no rule of thumb.",
+    ),
+    "McCandlish et al. 2018 (arXiv:1812.06162)": (
+        "The noise scale grows as the loss falls.",
+        "It predicts the critical batch size.",
+    ),
+    "Masters and Luschi 2018 (arXiv:1804.07612)": (
+        "At equal epochs the best batch sizes are 2 to 32.",
+        "The range of usable rates shrinks with the batch.",
+    ),
+    "Keskar et al. 2017 (ICLR)": ("Large batches generalise worse at the same training error.",),
+    "Malladi et al. 2022 (NeurIPS)": (
+        "With Adam the rate scales with the square root of the batch.",
+        "Its moments scale too.",
+    ),
+}
+"""Source -> statements, in short."""
+
+
+def table(data: Cells) -> Table:
+    """One row per statement; empty without the controlled experiments."""
+    arms = arms_of(data)
+    says = {
+        SOURCES["Shallue et al. 2019 (JMLR 20)"][0]: _equal_updates(data),
+        SOURCES["Shallue et al. 2019 (JMLR 20)"][1]: _critical(data),
+        SOURCES["Shallue et al. 2019 (JMLR 20)"][2]: _best_rates(arms),
+        SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][0]: _noise(data),
+        SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][1]: _critical(data),
+        SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][0]: _best_sizes(arms),
+        SOURCES["Keskar et al. 2017 (ICLR)"][0]: _generalisation(arms),
+        SOURCES["Malladi et al. 2022 (NeurIPS)"][0]: _best_rates(arms),
+    }
+    rows: list[Row] = [
+        (source, statement, says.get(statement) or NOT_TESTED)
+        for source, statements in SOURCES.items()
+        for statement in statements
+    ]
+    note = (
+        "The others trained classifiers and language models; these are regressions on MNIST by a small CNN. "
+        f"{NOT_TESTED.capitalize()}: what needs other data, scaled moments, or a measure of sharpness."
+    )
+    header = ("source", "statement", "these data")
+    return Table("literature", "Against the literature", header, rows if arms.by_arm else [], note)
+
+
+def _equal_updates(data: Cells) -> str:
+    said = []
+    for steps in BUDGETS:
+        found = why.decomposition(data, steps, "linear")
+        if found is not None:
+            said.append(f"{why.factor(found.parts['batch size'])} after {steps:,} updates")
+    return f"{LARGEST} against {SMALLEST}: {listed(said)}" if said else ""
+
+
+def _critical(data: Cells) -> str:
+    fits = {task: fit for task in arms_of(data).tasks if (fit := critical(data, task))}
+    said = listed(f"{task} {_size(fit)}" for task, fit in fits.items())
+    return f"critical batch size at {MIDDLE:.0%}: {said}" if fits else ""
+
+
+def _size(fit: stats.Critical) -> str:
+    if fit.open_below:
+        return f"below {number(fit.interval.high, 2)}"
+    return f"{number(fit.interval.low, 2)} to {number(fit.interval.high, 2)}"
+
+
+def _best_rates(arms: Arms) -> str:
+    """Tuned rates at ten epochs, as multiples of the study's, beside what rules of thumb give."""
+    said = []
+    for size in (256, LARGEST):
+        steps = TEN_EPOCHS_AT[size]
+        rates = {
+            task: rate / tuned_rate(task, SCALED_FROM, epochs=10)
+            for task in arms.tasks
+            if (rate := arms.rate(task, size, steps, "linear", "tuned"))
+        }
+        if rates:
+            rules = listed(
+                f"{number((size / SCALED_FROM) ** power, 2)} {name}" for name, power in RULES.items()
+            )
+            found = listed(f"{number(times, 2)} {task}" for task, times in rates.items())
+            said.append(f"at {size} the best rate is {found} times that at {SCALED_FROM} (rules: {rules})")
+    return "; ".join(said)
+
+
+def _noise(data: Cells) -> str:
+    cooled = [one for one in noise(data) if one.cooled and one.scale and one.batch_size == SMALLEST]
+    said = []
+    for task in dict.fromkeys(one.task for one in cooled):
+        row = [one for one in cooled if one.task == task]
+        said.append(f"{task} {number(row[0].scale, 2)} to {number(row[-1].scale, 2)} images")
+    return f"after cooling, first to last: {listed(said)}" if said else ""
+
+
+def _best_sizes(arms: Arms) -> str:
+    said = []
+    for task in arms.tasks:
+        errors = {
+            size: part.factor
+            for size, steps in TEN_EPOCHS_AT.items()
+            if (
+                part := geometric(
+                    arms.errors(task, size, steps, "linear", arms.rate(task, size, steps, "linear", "tuned"))
+                )
+            )
+        }
+        if len(errors) > 1:
+            said.append(f"{task} {min(errors, key=lambda size: errors[size])}")
+    return f"lowest of {listed(TEN_EPOCHS_AT)}, tuned: {listed(said)}" if said else ""
+
+
+def _generalisation(arms: Arms) -> str:
+    """Test over training error at the end of decayed, tuned training, large over small."""
+    found = pooled((_excess(arms, task, SMALLEST), _excess(arms, task, LARGEST)) for task in arms.tasks)
+    if found is None:
+        return ""
+    return f"test over training error, {LARGEST} over {SMALLEST} at tuned rates: {why.factor(found)}"
+
+
+def _excess(arms: Arms, task: str, size: int) -> dict[int, float]:
+    """Seed -> log of test over training error, the latter over the images since the evaluation before."""
+    steps = TEN_EPOCHS_AT[size]
+    rate = arms.rate(task, size, steps, "linear", "tuned")
+    found = {}
+    for arm, results in arms.by_arm.items():
+        if (arm.task, arm.batch_size, arm.steps, arm.schedule, arm.learning_rate) == (
+            task, size, steps, "linear", rate,
+        ):  # fmt: skip
+            for seed, result in results.items():
+                if result.final_mse and result.training_loss and result.training_loss[-1]:
+                    found[seed] = math.log(result.final_mse / result.training_loss[-1])
+    return found
+
+
+CHAPTER: Final = Chapter(tables=lambda data: [table(data)])

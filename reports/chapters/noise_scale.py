@@ -1,0 +1,70 @@
+"""Does the noise of the gradient predict the critical batch size?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bsr import stats
+from reports.cells import Cells
+from reports.chapter import Chapter
+from reports.noise import cooled_range, noise
+from reports.table import Table
+from reports.targets import MIDDLE, critical
+from reports.text import number
+from reports.verdicts import Finding, Verdict
+
+CLAIM: Final = "The noise scale of the gradient predicts the critical batch size (McCandlish et al. 2018)."
+NEAR: Final = 3.0
+"""Times apart, within which a prediction counts as one."""
+
+
+def finding(data: Cells) -> list[Finding]:
+    """Predicted and measured, per task."""
+    tasks = [task for task in data.tasks if cooled_range(data, task)]
+    if not tasks:
+        return []
+    verdicts, lines = [], []
+    for task in tasks:
+        low, high = cooled_range(data, task) or (0.0, 0.0)
+        fit = critical(data, task)
+        verdicts.append(_agrees(fit, low, high))
+        measured = "not measured" if fit is None else number(fit.batch_size, 2)
+        lines.append(
+            f"{task}: noise scale after cooling {number(low, 2)} to {number(high, 2)} images along the "
+            f"training; critical batch size at {MIDDLE:.0%}: {measured}"
+        )
+    verdict: Verdict = "cannot tell"
+    if "cannot tell" not in verdicts:
+        verdict = "shown" if set(verdicts) == {"shown"} else "not shown"
+    sentence = f"{'. '.join(lines)}."
+    return [Finding("noise-scale", CLAIM, verdict, sentence, tuple(lines))]
+
+
+def _agrees(fit: stats.Critical | None, low: float, high: float) -> Verdict:
+    """Whether the measured interval and the predicted range are at most NEAR apart."""
+    if fit is None:
+        return "cannot tell"
+    near = low / NEAR <= fit.interval.high and fit.interval.low <= high * NEAR
+    return "shown" if near else "not shown"
+
+
+def _table(data: Cells) -> Table:
+    rows = [
+        (
+            one.task, one.batch_size, one.step, "cooled" if one.cooled else "", one.scale, one.two_batches,
+            one.adam, one.seeds,
+        )
+        for one in noise(data)
+    ]  # fmt: skip
+    header = (
+        "task", "batch size", "updates", "cooled", "noise scale", "from two batch sizes", "in Adam's metric",
+        "seeds",
+    )  # fmt: skip
+    note = (
+        "tr(S) / |G|^2, images, sums over seeds before dividing. Cooled: after 100 more updates at batch "
+        "size 256 and a rate that falls to zero. On the trajectory |G|^2 swings, so one moment says little."
+    )
+    return Table("noise-scale", "The noise of the gradient", header, rows, note, folded=True)
+
+
+CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])

@@ -1,0 +1,169 @@
+"""Up to which batch size does doubling it save updates on the way to the same error?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bsr import stats
+from reports.arms import arms_of
+from reports.cells import Cells
+from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.table import Row, Table
+from reports.targets import MIDDLE, TARGETS, Reaching, critical, reaching
+from reports.text import listed, number
+from reports.verdicts import Finding
+
+CLAIM: Final = "Doubling the batch size saves updates only up to a critical batch size."
+RULE: Final = (
+    "At a quarter of the critical batch size a doubling saves 40% of the updates, at it a quarter, at four "
+    "times it a tenth."
+)
+
+
+def finding(data: Cells) -> list[Finding]:
+    """How large the critical batch size is, per task."""
+    found = {task: fit for task in arms_of(data).tasks if (fit := critical(data, task)) is not None}
+    if not found:
+        return []
+    said = listed(f"{size_text(fit)} for {task}" for task, fit in found.items())
+    lines = tuple(
+        f"{task}, {target:.1%} of the constant's MSE: {size_text(fit)}, fewest steps "
+        f"{number(fit.fewest_steps, 2)}, {fit.runs} runs"
+        for task in arms_of(data).tasks
+        for target in TARGETS
+        if (fit := critical(data, task, target)) is not None
+    )
+    bounded = all(not fit.open_above for fit in found.values())
+    sentence = f"To {MIDDLE:.0%} of the constant's MSE the critical batch size is {said}. {RULE}"
+    return [
+        Finding(
+            "steps-to-target",
+            CLAIM,
+            "shown" if bounded else "cannot tell",
+            sentence,
+            lines,
+            "steps-to-target",
+        )
+    ]
+
+
+def size_text(fit: stats.Critical) -> str:
+    """`120 (80 to 190)`, `below 4`, or `above 900`."""
+    if fit.open_below:
+        return f"below {number(fit.interval.high, 2)}"
+    if fit.open_above:
+        return f"above {number(fit.interval.low, 2)}"
+    return f"{number(fit.batch_size, 2)} ({number(fit.interval.low, 2)} to {number(fit.interval.high, 2)})"
+
+
+def figure(data: Cells) -> FigureContent | None:
+    """Updates to a target against batch size, log-log."""
+    tasks = {
+        task: {target: reaching(data, task, target) for target in TARGETS} for task in arms_of(data).tasks
+    }
+    if not any(one.steps for found in tasks.values() for cells in found.values() for one in cells.values()):
+        return None
+    runs = {
+        len(one.steps) + one.missed
+        for found in tasks.values()
+        for cells in found.values()
+        for one in cells.values()
+    }
+    fits = listed(
+        f"{task} {size_text(fit)}" for task in tasks if (fit := critical(data, task, MIDDLE)) is not None
+    )
+    return FigureContent(
+        [
+            Panel(
+                task,
+                partial(_draw, cells=found, fits={target: critical(data, task, target) for target in found}),
+                "updates until the error is reached (log)",
+            )
+            for task, found in tasks.items()
+        ],
+        "Updates until the test MSE was a share of the best constant's, as median over seeds; where the "
+        "median run never got there, an arrow at the last update. Reached: the median of three evaluations. "
+        "Of all arms at the study's and tuned rates, the fastest. Thin: S = S_min (1 + B_crit / B), a miss "
+        "counted as longer than what was trained. Dashed: half the updates per doubling. "
+        f"n = {min(runs)} to {max(runs)} seeds.",
+        f"Updates to a target error against batch size. Critical batch sizes at {MIDDLE:.0%}: {fits}.",
+    )
+
+
+def _draw(
+    axes: Axes, cells: Mapping[float, Mapping[int, Reaching]], fits: Mapping[float, stats.Critical | None]
+) -> None:
+    everything = [one for found in cells.values() for one in found.values()]
+    medians = [one.median if math.isfinite(one.median) else float(one.arm.steps) for one in everything]
+    scale = style.log_axis(axes.yaxis, medians)
+    sizes = sorted({size for found in cells.values() for size in found})
+    across = np.exp(np.linspace(math.log(sizes[0]), math.log(sizes[-1]), 60))
+    slope = max(medians) * sizes[0] / across
+    inside = slope >= scale.low
+    axes.plot(across[inside], slope[inside], "--", color=style.REFERENCE, linewidth=1)
+    for index, (target, found) in enumerate(cells.items()):
+        colour, marker = style.kind(index)
+        got = {size: one.median for size, one in found.items() if math.isfinite(one.median)}
+        axes.plot(
+            list(got),
+            scale.place(list(got.values())),
+            marker,
+            color=colour,
+            label=f"{target:.1%} of the constant's".replace(".0%", "%"),
+        )
+        for size, one in found.items():
+            if not math.isfinite(one.median):
+                (top,) = scale.place([float(one.arm.steps)])
+                axes.plot([size], [top], "^", color=colour, markerfacecolor="none")
+        fit = fits[target]
+        if fit is not None:
+            curve = fit.fewest_steps * (1 + fit.batch_size / across)
+            axes.plot(across, scale.place(list(curve)), color=colour, linewidth=0.9)
+    style.batch_axis(axes, sizes)
+    legend(axes)
+
+
+def _table(data: Cells) -> Table:
+    rows: list[Row] = []
+    for task in arms_of(data).tasks:
+        for target in TARGETS:
+            for size, one in reaching(data, task, target).items():
+                middle = one.median if math.isfinite(one.median) else None
+                arm = (one.arm.steps, one.arm.schedule, one.arm.learning_rate)
+                rows.append((task, target, size, middle, len(one.steps), one.missed, *arm))
+    header = (
+        "task", "target", "batch size", "median steps", "reached", "missed", "updates", "schedule",
+        "learning rate",
+    )  # fmt: skip
+    return Table("steps-to-target", "Updates to a target", header, rows, "No median: most runs missed.")
+
+
+def _fits(data: Cells) -> Table:
+    rows: list[Row] = []
+    for task in arms_of(data).tasks:
+        for target in TARGETS:
+            fit = critical(data, task, target)
+            if fit is not None:
+                low = None if fit.open_below else fit.interval.low
+                high = None if fit.open_above else fit.interval.high
+                size = None if fit.open_below else fit.batch_size
+                rows.append((task, target, fit.fewest_steps, size, low, high, fit.runs))
+    header = ("task", "target", "fewest steps", "critical batch size", "95% from", "95% to", "runs")
+    note = "S = S_min (1 + B_crit / B), by likelihood with misses as longer than trained; open ends empty."
+    return Table("critical-batch-size", "The critical batch size", header, rows, note)
+
+
+CHAPTER: Final = Chapter(
+    figures=(Figure("Why", "steps-to-target", "Updates to the same error", figure, "--bsr-preset why"),),
+    findings=finding,
+    tables=lambda data: [_table(data), _fits(data)],
+)

@@ -1,0 +1,86 @@
+"""Steps to a target error at each batch size, and the critical batch size that they fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median
+from typing import Final
+
+from bsr import stats
+from bsr.rates import tuned_rate
+from bsr.run import Result
+from reports.arms import USUAL_MEMORY, Arm, Arms, arms_of
+from reports.cells import Cells
+
+TARGETS: Final = (0.03, 0.01, 0.005)
+"""Normalised test MSE: 3%, 1% and 0.5% of the best constant's."""
+MIDDLE: Final = TARGETS[1]
+WINDOW: Final = 3
+"""Probes in a row whose median must be there: a first crossing would reward noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """How one batch size got to a target, with the arm of all that were trained whose median is lowest."""
+
+    arm: Arm
+    steps: tuple[float, ...]
+    """Of the runs that got there."""
+    missed: int
+
+    @property
+    def median(self) -> float:
+        """Over all runs, a miss as infinitely many."""
+        return median([*self.steps, *[math.inf] * self.missed])
+
+
+@lru_cache(maxsize=64)
+def reaching(data: Cells, task: str, target: float) -> dict[int, Reaching]:
+    """By batch size."""
+    arms = arms_of(data)
+    found: dict[int, Reaching] = {}
+    for arm, results in arms.by_arm.items():
+        if arm.task == task and arm.beta2 == USUAL_MEMORY and _of_a_chosen_rate(arms, arm):
+            one = _reaching(arm, tuple(results.values()), target)
+            held = found.get(arm.batch_size)
+            if held is None or (one.median, -len(one.steps), -arm.steps) < (
+                held.median, -len(held.steps), -held.arm.steps
+            ):  # fmt: skip
+                found[arm.batch_size] = one
+    return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=64)
+def critical(data: Cells, task: str, target: float = MIDDLE) -> stats.Critical | None:
+    """The fit over all batch sizes."""
+    cells = reaching(data, task, target)
+    return stats.critical_batch_size(
+        {size: stats.Steps(one.steps, one.missed, one.arm.steps) for size, one in cells.items()}
+    )
+
+
+def _of_a_chosen_rate(arms: Arms, arm: Arm) -> bool:
+    """The study's, or the tuned one: a rule of thumb's was chosen by nobody."""
+    tuned = arms.tuned(arm.task, arm.batch_size, arm.steps, arm.schedule)
+    return arm.learning_rate == tuned_rate(arm.task, arm.batch_size, epochs=10) or (
+        tuned is not None and tuned.learning_rate == arm.learning_rate
+    )
+
+
+def _reaching(arm: Arm, results: Sequence[Result], target: float) -> Reaching:
+    steps = [reached(result, target) for result in results]
+    return Reaching(arm, tuple(step for step in steps if step is not None), steps.count(None))
+
+
+def reached(result: Result, target: float) -> float | None:
+    """The middle of the first three probes whose median is at most `target`; None where there are none."""
+    moments, errors = result.run.evaluation_steps, result.test_mse[1:]
+    limit = target * (result.baseline_mse or 0.0)
+    for first in range(len(errors) - WINDOW + 1):
+        window = [math.inf if error is None else error for error in errors[first : first + WINDOW]]
+        if median(window) <= limit:
+            return float(moments[first + WINDOW // 2])
+    return None

@@ -1,0 +1,119 @@
+"""Why the error differs between a small and a large batch: the decomposition, in numbers and in words."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from bsr import stats
+from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
+from bsr.rates import Schedule, TunedRate
+from reports.arms import arms_of
+from reports.cells import Cells
+from reports.text import listed, number
+from reports.verdicts import p_text
+
+PRIMARY: Final[tuple[int, Schedule]] = (BUDGETS[0], "linear")
+"""Updates and schedule of the planned comparison; all others are secondary."""
+NAMES: Final = {
+    "rate": "a rate tuned only at 32",
+    "updates": "fewer updates",
+    "batch size": "the batch size itself",
+    "whole": "the whole gap",
+}
+
+
+@lru_cache(maxsize=64)
+def decomposition(
+    data: Cells, steps: int, schedule: Schedule, task: str | None = None
+) -> stats.Decomposition | None:
+    """Of one task, or of all that have all four gaps."""
+    arms = arms_of(data)
+    gaps = (arms.contrast(steps, schedule, name) for name in (arms.tasks if task is None else (task,)))
+    return stats.decompose(*(one for one in gaps if one is not None))
+
+
+def primary(data: Cells) -> stats.Decomposition | None:
+    """The planned comparison."""
+    return decomposition(data, *PRIMARY)
+
+
+def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
+    """Rates of a decomposition that lie at the edge of what was tried, so that it gets no verdict."""
+    arms = arms_of(data)
+    used = [
+        arms.tuned(task, size, updates, schedule)
+        for task in arms.tasks
+        for size in (SMALLEST, LARGEST)
+        for updates in dict.fromkeys((TEN_EPOCHS_AT[size], steps))
+    ]
+    return [rate for rate in used if rate is not None and rate.at_edge]
+
+
+def answer(data: Cells) -> str:
+    """`After the same ten epochs' worth of images, batch 1024 has 4.2 times the error of 16. ...`."""
+    found = primary(data)
+    assert found is not None
+    parts = found.parts
+    itself = parts["batch size"]
+    return (
+        f"After the same ten epochs\N{RIGHT SINGLE QUOTATION MARK} worth of images, batch size {LARGEST} has "
+        f"{number(parts['whole'].factor, 2)} times the error of {SMALLEST}. That is a product: fewer updates "
+        f"{factor(parts['updates'])}, a rate tuned only at 32 {factor(parts['rate'])}, the batch size itself "
+        f"{factor(itself)}{_itself(itself)}."
+    )
+
+
+def _itself(part: stats.Part) -> str:
+    if part.significant and part.factor < 1:
+        return ", below 1: update for update the larger batch is better, with 64 times the images"
+    if part.significant:
+        return ", above 1: even at equal updates and tuned rates the larger batch is worse"
+    if part.none:
+        return ", no effect within 0.8 to 1.25"
+    return ", which these runs cannot tell from no effect" if part.p.value is not None else ""
+
+
+WORKED: Final = (
+    f"{SMALLEST} makes {TEN_EPOCHS_AT[SMALLEST]:,} updates of the weights in ten epochs, {LARGEST} makes "
+    f"{TEN_EPOCHS_AT[LARGEST]:,}. A rate is tuned where several were tried for that batch size, on images "
+    "kept aside. \N{MULTIPLICATION SIGN}1 is no effect."
+)
+"""What a student can check."""
+
+
+def factor(part: stats.Part) -> str:
+    """A factor with the sign of multiplication and its interval: `x1.3 (1.1 to 1.5)`."""
+    said = f" ({number(part.interval.low, 2)} to {number(part.interval.high, 2)})" if part.interval else ""
+    return f"\N{MULTIPLICATION SIGN}{number(part.factor, 2)}{said}"
+
+
+def ends(part: stats.Part | None) -> tuple[float | None, float | None]:
+    """Of its interval, for a table."""
+    return (part.interval.low, part.interval.high) if part and part.interval else (None, None)
+
+
+def line(data: Cells, steps: int, schedule: Schedule, task: str | None = None) -> str:
+    """One decomposition in a line: `mean, 586 updates, linear: x5.1 is updates x3.1, rate x1.2 and ...`."""
+    found = decomposition(data, steps, schedule, task)
+    if found is None:
+        return ""
+    parts = found.parts
+    said = listed(f"{name} {factor(parts[name])}" for name in ("updates", "rate", "batch size"))
+    return (
+        f"{task or 'all tasks'}, {steps:,} updates, {schedule}: {factor(parts['whole'])} is {said}; "
+        f"batch size: {p_text(parts['batch size'].p)}, n = {parts['whole'].seeds}"
+    )
+
+
+def lines(data: Cells) -> tuple[str, ...]:
+    """The primary decomposition first, then per task, then the secondary ones."""
+    tasks = arms_of(data).tasks
+    wanted: list[tuple[int, Schedule, str | None]] = [(*PRIMARY, None), *((*PRIMARY, task) for task in tasks)]
+    wanted += [
+        (steps, schedule, None)
+        for steps in BUDGETS
+        for schedule in reversed(SCHEDULES)
+        if (steps, schedule) != PRIMARY
+    ]
+    return tuple(filter(None, (line(data, *one) for one in wanted)))
