@@ -84,4 +84,4 @@ def _table(data: Cells) -> Table:
     return Table("adam-memory", "Adam's memory", header, rows, note)
 
 
-CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])
+CHAPTER: Final = Chapter(experiments=("adam-memory",), findings=finding, tables=lambda data: [_table(data)])

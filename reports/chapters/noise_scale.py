@@ -67,4 +67,4 @@ def _table(data: Cells) -> Table:
     return Table("noise-scale", "The noise of the gradient", header, rows, note, folded=True)
 
 
-CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])
+CHAPTER: Final = Chapter(experiments=("noise-scale",), findings=finding, tables=lambda data: [_table(data)])

@@ -86,4 +86,4 @@ def _table(data: Cells) -> Table:
     return Table("rate-rules", "Rules of thumb", header, rows, note)
 
 
-CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])
+CHAPTER: Final = Chapter(experiments=("rate-rules",), findings=finding, tables=lambda data: [_table(data)])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, NamedTuple
 
+from matplotlib.axes import Axes
+
+from bsr.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.rates import tuned_rate
 from bsr.refinement import Rates, at_edge, best_rate, by_rate, centre, contenders
 from bsr.run import Run
 from reports.cells import Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
+from reports.drawing import style
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
 from reports.table import Row, Table
@@ -19,6 +23,12 @@ from reports.verdicts import Finding
 EXPERIMENT: Final = "tune"
 MEASURE: Final = "validation MSE, squared label units (log)"
 CLAIM: Final = "Each tuned rate lies inside the grid that was tried."
+
+
+BEYOND: Final = (
+    "Look beyond: pytest benchmarks --bsr-preset tune --bsr-refine {} --benchmark-json=beyond.json; then "
+    "python -m reports merge both"
+)
 
 
 class Arm(NamedTuple):
@@ -57,6 +67,8 @@ def findings(data: Cells) -> list[Finding]:
     if edges:
         sentence += f" At the edge, where a better one may lie beyond: {counted(len(edges), 'arm')}."
     lines = tuple(f"{arm}: {tick(best_rate(found[arm]))}, at the edge" for arm in edges)
+    if edges:
+        lines += (BEYOND.format(data.recording.path.name),)
     return [
         Finding("tuned-rates", CLAIM, "not shown" if edges else "shown", sentence, lines, "tuning-linear")
     ]
@@ -75,14 +87,32 @@ def rates_figure(data: Cells, schedule: str) -> FigureContent | None:
     best = listed(f"{arm.task} {arm.batch_size}: {tick(best_rate(rates))}" for arm, rates in found.items())
     return FigureContent(
         [
-            Panel(f"{task}, {steps:,} updates", RatePanel(series, data), MEASURE)
+            Panel(f"{task}, {steps:,} updates", partial(_draw, task=task, series=series, data=data), MEASURE)
             for (task, steps), series in panels.items()
         ],
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
         "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
-        f"without a final MSE. n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        f"without a final MSE. Upright line: the study's rate. Below, in a batch size's colour, the rates "
+        "that rules of thumb scale from it: | by the square root of the batch size, x in proportion. "
+        f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
     )
+
+
+def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells) -> None:
+    """Curves, and where the study's rate and the rules of thumb lie."""
+    RatePanel(series, data)(axes)
+    axes.axvline(tuned_rate(task, SCALED_FROM, epochs=10), color=style.REFERENCE, linewidth=0.8, zorder=1)
+    for index, size in enumerate(map(int, series)):
+        if size > SCALED_FROM:
+            for marker, power in (("|", RULES["square root"]), ("x", RULES["linear"])):
+                axes.plot(
+                    [scaled_rate(task, size, power)],
+                    [0.03],
+                    marker,
+                    color=style.kind(index)[0],
+                    transform=axes.get_xaxis_transform(),
+                )
 
 
 def _table(data: Cells) -> Table:
@@ -107,13 +137,13 @@ def _table(data: Cells) -> Table:
 CHAPTER: Final = Chapter(
     figures=tuple(
         Figure(
-            "The other choices",
+            section,
             f"tuning-{schedule}",
             f"Error against rate, {schedule} schedule",
             partial(rates_figure, schedule=schedule),
             "--bsr-preset tune",
         )
-        for schedule in ("linear", "constant")
+        for section, schedule in (("Why", "linear"), ("The other choices", "constant"))
     ),
     findings=findings,
     tables=lambda data: [_table(data)],

@@ -298,6 +298,7 @@ def tables(data: Cells) -> Sequence[Table]:
 
 
 CHAPTER: Final = Chapter(
+    experiments=("study-rate", "equal-epochs", "equal-updates"),
     figures=(
         Figure("Why", "why", "Why the error differs", factors, "--bsr-preset why"),
         Figure(
