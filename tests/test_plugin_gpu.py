@@ -7,11 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from bsr import engines, machine
+from bsr.data import Split
 from bsr.experiments import PRESETS, batch_size
-from bsr.plugin import checks
-from bsr.run import Execution
+from bsr.plugin import checks, estimate
+from bsr.run import Execution, Run
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))
 
@@ -32,3 +35,48 @@ def test_many_workers_on_one_gpu_are_refused(monkeypatch: pytest.MonkeyPatch, wo
         checks.execution(options, RUNS)
     options.workers = None
     assert checks.execution(options, RUNS)[1] == 0
+
+
+class Clock:
+    """The seconds that a pretended GPU has taken."""
+
+    now = 0.0
+    met = False
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+CLOCK = Clock()
+
+
+class TimedGpu:
+    """A Learner on a GPU that takes 20 s the first time, and something for every start and every wait."""
+
+    def __init__(self, _model: Any, run: Run, split: Split, _execution: Execution) -> None:
+        self.run, self.images = run, len(split.test_images)
+        self.warmup_seconds = 2.0 if CLOCK.met else 20.0
+        CLOCK.met = True
+        CLOCK.now += self.warmup_seconds
+
+    def train_epoch(self, order: Tensor, _deadline: float) -> Tensor:
+        CLOCK.now += 0.02 + len(order) / self.run.batch_size * 0.001
+        return torch.zeros(self.run.steps_per_epoch)
+
+    def evaluate(self) -> None:
+        CLOCK.now += 0.01 + self.images * 1e-6
+
+
+def test_the_estimate_of_a_gpu_counts_whole_graphs_evaluations_and_the_warm_up_of_each_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(task="mean", batch_size=32, seed=1, learning_rate=0.001)
+    monkeypatch.setattr(engines, "learner", lambda _name: TimedGpu)
+    monkeypatch.setattr(estimate, "time", CLOCK)
+    monkeypatch.setattr(machine, "synchronise", lambda _device: None)
+    expected = estimate.Estimate()
+    expected.probe(Execution(device="cuda:0", engine="graph"), run)
+    assert expected.problem == ""
+    training_seconds = 10 * (0.02 + 1875 * 0.001)
+    evaluation_seconds = 11 * (0.01 + 10_000 * 1e-6)
+    assert expected.run(run) == pytest.approx(2 + training_seconds + evaluation_seconds, rel=0.2)

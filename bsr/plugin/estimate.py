@@ -18,6 +18,8 @@ from bsr.strict_json import one_line
 
 PROBE_STEPS: Final = 3
 PROBE_TEST_IMAGES: Final = 500
+DEVICE_PROBE_STEPS: Final = 100
+"""Beside a CPU: one whole graph, and enough that starting and awaiting it does not decide."""
 PROBED_BATCH_SIZES: Final = (32, 512, 4, 128)
 """The most telling first. Between two a step's seconds are interpolated; beyond, proportional or constant."""
 PROBE_SECONDS: Final = 1.0
@@ -33,11 +35,11 @@ class Estimate:
         """Why nothing is expected; empty where something is."""
         self._workers = max(1, workers)
         self._steps: list[tuple[int, float]] = []
-        self._evaluation = 0.0
+        self._evaluation = self._warm_up = 0.0
         self._expected = self._taken = 0.0
 
     def probe(self, execution: Execution, example: Run) -> None:
-        """Train `PROBE_STEPS` steps per probed batch size on the example's data, and throw them away.
+        """Train a few steps per probed batch size on the example's data, and throw them away.
 
         It never fails: `problem` says what went wrong.
         """
@@ -49,6 +51,8 @@ class Estimate:
             self.problem = ""
 
     def _probe_some(self, execution: Execution, example: Run) -> None:
+        if execution.device != "cpu":
+            self._probe(execution, example)  # what a process loads and plans once is no Run's
         began = time.perf_counter()
         for size in dict.fromkeys(min(size, example.train_images) for size in PROBED_BATCH_SIZES):
             self._steps.append((size, self._probe(execution, replace(example, batch_size=size))))
@@ -57,11 +61,16 @@ class Estimate:
         self._steps.sort()
 
     def _probe(self, execution: Execution, run: Run) -> float:
-        """Seconds per step; also notes the seconds of an evaluation per image."""
+        """Seconds per step; also notes those of an evaluation per image, and on a device of a Run's warm-up.
+
+        A device evaluates all images: what it does at once takes no time in proportion to a few.
+        """
+        few = execution.device == "cpu"
+        steps, images = (PROBE_STEPS, PROBE_TEST_IMAGES) if few else (DEVICE_PROBE_STEPS, run.test_images)
         run = replace(
             run,
-            train_images=min(run.batch_size * PROBE_STEPS, run.train_images),
-            test_images=min(PROBE_TEST_IMAGES, run.test_images),
+            train_images=min(run.batch_size * steps, run.train_images),
+            test_images=min(images, run.test_images),
         )
         split = load_split(run, execution.data)
         order = torch.arange(run.train_images)
@@ -72,12 +81,13 @@ class Estimate:
             learner.train_epoch(order, math.inf)
             seconds = _timed(lambda: learner.train_epoch(order, math.inf), execution.device)
             self._evaluation = _timed(learner.evaluate, execution.device) / run.test_images
+        self._warm_up = 0.0 if few else learner.warmup_seconds
         return seconds / (run.train_images / run.batch_size)
 
     def run(self, run: Run) -> float:
-        """Seconds of one Run: training and evaluation."""
+        """Seconds of one Run: warm-up, training and evaluation."""
         training_seconds = run.total_steps * self._step(run.batch_size)
-        return training_seconds + (run.evaluations + 1) * run.test_images * self._evaluation
+        return self._warm_up + training_seconds + (run.evaluations + 1) * run.test_images * self._evaluation
 
     def _step(self, size: int) -> float:
         smallest, largest = self._steps[0], self._steps[-1]
