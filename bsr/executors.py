@@ -1,8 +1,10 @@
 """Where Runs are computed: in this process, in processes of this machine, or on a cluster.
 
 Each is a `concurrent.futures.Executor` that also says how a session uses it: `compute(run, execution)` queues
-a Run, `capacity` is how many to keep queued (so that no worker idles, and memory does not grow with the
-study), and `epochs` tells of progress since it was last asked.
+a Run (a future that is cancelled asks for it to be queued again), `capacity` is how many to keep queued (so
+that no worker idles, and memory does not grow with the study), `workers` how many processes train now, 0
+where it is this one, `epochs` tells of progress since it was last asked, and `news` what a person should
+know; it raises BrokenExecutor where no more Results will come.
 """
 
 from __future__ import annotations
@@ -122,6 +124,7 @@ class InProcess(Executor):
     """In this process: a submitted call is done when `submit` returns."""
 
     capacity = 1
+    workers = 0
 
     def __init__(self, on_epoch: Callable[[Run, int], None] = lambda _run, _epoch: None) -> None:
         """`on_epoch` is called with a Run and the number of its finished epochs."""
@@ -143,4 +146,8 @@ class InProcess(Executor):
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """Nothing: the training tells its observer itself."""
+        return ()
+
+    def news(self) -> Iterable[str]:
+        """Nothing."""
         return ()

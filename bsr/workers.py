@@ -54,7 +54,7 @@ class Workers(Executor):
 
     def __init__(self, count: int) -> None:
         self.capacity = 2 * count
-        self._count = count
+        self.workers = count
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._told: deque[tuple[str, int]] = deque()
         self._starter = _ProcessStarter()
@@ -74,12 +74,16 @@ class Workers(Executor):
 
     def compute(self, run: Run, execution: Execution) -> Future[Computed]:
         """Queue a Run."""
-        return self.submit(train, run, execution, beside=self._count - 1)
+        return self.submit(train, run, execution, beside=self.workers - 1)
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """(key, finished epochs) of what trains, since the last call."""
         while self._told:
             yield self._told.popleft()
+
+    def news(self) -> Iterable[str]:
+        """Nothing: a process that dies is replaced."""
+        return ()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
         """End when all is done; with `cancel_futures` at once, processes killed in the middle of a call."""

@@ -13,7 +13,7 @@ import torch
 
 import bsr
 from bsr import data
-from bsr.cluster import identify
+from bsr.cluster.worker import identify
 from bsr.data import DataError, load_images
 from bsr.executors import UntrainableError, check_trainable, compute
 from bsr.plugin.own_code import learning_rates

@@ -92,6 +92,10 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
             "--bsr-workers: expected one of --bsr-dask and --bsr-workers",
         ),
         (
+            ["--bsr-dask-wait=60"],
+            "--bsr-dask-wait: expected --bsr-dask beside it, got '60'",
+        ),
+        (
             ["--bsr-dask=local", "--bsr-engine=auto"],
             "--bsr-engine: expected an engine by name with --bsr-dask",
         ),

@@ -49,6 +49,7 @@ class Canned:
     """An executor that trains nothing, and counts what it was asked for."""
 
     capacity = 1
+    workers = 0
 
     def __init__(self) -> None:
         self.asked: list[Run] = []
@@ -65,6 +66,9 @@ class Canned:
     def epochs(self) -> Iterable[tuple[str, int]]:
         return ()
 
+    def news(self) -> Iterable[str]:
+        return ()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         pass
 
@@ -72,7 +76,8 @@ class Canned:
 def options(*, resume: bool) -> Options:
     return Options(
         preset="smoke", experiments=("batch-size",), grid=PRESETS["smoke"].grid, execution=Execution(),
-        json=None, dask=None, workers=0, resume=resume, elsewhere=False, strict=False, given={}, plan={},
+        json=None, dask=None, dask_wait=None, workers=0, resume=resume, elsewhere=False, strict=False,
+        given={}, plan={},
     )  # fmt: skip
 
 

@@ -35,9 +35,12 @@ class Backend(NamedTuple):
         self.executor(lambda _run, _epoch: None).shutdown(cancel_futures=True)
 
 
-def find(options: Options, runs: tuple[Run, ...]) -> Backend:
-    """The place that the options ask for. Raises pytest.UsageError where it will not do. Loads torch."""
-    return _cluster(options, options.dask, runs) if options.dask else _this_machine(options, runs)
+def find(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None]) -> Backend:
+    """The place that the options ask for; `waited` is told the seconds for which it had no worker.
+
+    Raises pytest.UsageError where it will not do. Loads torch.
+    """
+    return _cluster(options, options.dask, runs, waited) if options.dask else _this_machine(options, runs)
 
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
@@ -75,14 +78,17 @@ def _train_images(run: Run) -> int:
     return run.train_images + (run.test_images if run.evaluate_on == "validation" else 0)
 
 
-def _cluster(options: Options, address: str, runs: tuple[Run, ...]) -> Backend:
+def _cluster(
+    options: Options, address: str, runs: tuple[Run, ...], waited: Callable[[float], None]
+) -> Backend:
     from bsr import engines  # noqa: PLC0415 - loads torch
-    from bsr.cluster import Cluster, ClusterError  # noqa: PLC0415 - the optional extra
+    from bsr.cluster import WAIT_SECONDS, Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
     checks.wherever(asked)
     try:
-        cluster = Cluster(address, asked, options.grid.dataset, runs)
+        wait = options.dask_wait or WAIT_SECONDS
+        cluster = Cluster(address, asked, options.grid.dataset, runs, wait, waited)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
     kernel = engines.source_digest(cluster.execution.engine)

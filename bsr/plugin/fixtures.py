@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -87,7 +88,7 @@ def ending_the_session() -> Iterator[None]:
     """The session ends, and says why, where nothing more can be recorded or trained."""
     try:
         yield
-    except (JournalError, ProcessSpentError) as error:
+    except (JournalError, ProcessSpentError, BrokenExecutor) as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.INTERRUPTED)
 
 

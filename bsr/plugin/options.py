@@ -74,6 +74,8 @@ class Options:
     json: Path | None
     dask: str | None
     """Address of a Dask scheduler, or `local`."""
+    dask_wait: float | None
+    """Seconds to go without a worker; None leaves it to bsr.cluster."""
     workers: int | None
     """None leaves it to the engine."""
     resume: bool
@@ -130,6 +132,11 @@ def add(parser: pytest.Parser) -> None:
         "was asked for by name",
     )
     option("dask", "ADDRESS", "train on the Dask cluster of that scheduler; local: start one on this machine")
+    option(
+        "dask-wait",
+        "SECONDS",
+        "with --bsr-dask: go on without a worker for so long, at first or later. Default: 300",
+    )
     option("timeout", "SECONDS", "stop a run that takes longer; its status is timed_out")
     option(
         "refine",
@@ -166,6 +173,7 @@ def read(config: pytest.Config) -> Options:
         execution=_execution(config),
         json=getattr(config.option, "benchmark_json", None),
         dask=_value(config, "dask"),
+        dask_wait=_number(config, "dask-wait", float, at_least=1, at_most=LONGEST_TIMEOUT),
         workers=_number(config, "workers", int, at_least=0, at_most=MOST_THREADS),
         resume=config.getoption("bsr_resume"),
         elsewhere=config.getoption("bsr_resume_elsewhere"),
@@ -200,6 +208,8 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         )
     if _value(config, "dask") and _value(config, "workers"):
         raise refuse("workers", _value(config, "workers"), "one of --bsr-dask and --bsr-workers, not both")
+    if _value(config, "dask-wait") and not _value(config, "dask"):
+        raise refuse("dask-wait", _value(config, "dask-wait"), "--bsr-dask beside it")
     if _value(config, "dask") and _value(config, "engine") == "auto":
         raise refuse("engine", "auto", "an engine by name with --bsr-dask, since the machines are others")
 

@@ -28,7 +28,8 @@ class Display:
         self._session = session
         self._estimate = estimate
         self._cases = 0
-        self._noted: set[str] = set()
+        self._noted = set(session.notes)
+        self._workers = session.executor.workers if session.executor else 0
         self._running: dict[str, tuple[Run, int]] = {}
         self._live = _LiveLine(len(session.runs)) if _LiveLine.possible() else None
 
@@ -44,17 +45,24 @@ class Display:
             self._estimate.learn(result.run, result.wall_seconds)
         self._draw()
 
+    def workers(self, count: int) -> None:
+        """See Watcher."""
+        self._workers = count
+        self._draw()
+
     def case(self, case_id: str, result: Result, *, resumed: bool) -> None:
         """A case is done: its line."""
         self._clear()
         self._cases += 1
-        done = f"[{self._cases}/{sum(map(len, self._session.header.cases.values()))}{self._left()}]"
+        done = ", ".join(
+            [f"{self._cases}/{sum(map(len, self._session.header.cases.values()))}", *self._ahead()]
+        )
         again = " (resumed)" if resumed else ""
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
-        self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  {done}", **colour)
+        self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  [{done}]", **colour)
         disturbed = (f"the GPU was {result.disturbed}: in no statement on speed",) if result.disturbed else ()
-        for note in (*result.notes, *disturbed):
+        for note in (*result.notes, *disturbed, *self._session.notes):
             if note not in self._noted:
                 self._noted.add(note)
                 self._reporter.write_line(f"    {printable(note)}", yellow=True)
@@ -67,18 +75,24 @@ class Display:
 
     def _draw(self) -> None:
         if self._live is not None:
-            now = ", ".join(_where(run, epoch) for run, epoch in self._running.values())
-            self._live.draw(len(self._session.results), f"{now}{self._left()}")
+            now = [_where(run, epoch) for run, epoch in self._running.values()]
+            self._live.draw(len(self._session.results), ", ".join([*now, *self._ahead()]))
 
     def _clear(self) -> None:
         if self._live is not None:
             self._live.clear()
 
-    def _left(self) -> str:
+    def _ahead(self) -> list[str]:
+        """By how many of a cluster the rest will be trained, and how long it will take."""
+        many = self._session.header.cluster
+        workers = [f"{self._workers} worker{'' if self._workers == 1 else 's'}"] if many else []
+        return [*workers, *self._left()]
+
+    def _left(self) -> list[str]:
         """How long the Runs that have no Result will take, those in progress in part."""
         waiting = [run for key, run in self._session.runs.items() if key not in self._session.results]
         seconds = self._estimate.total(waiting, self._running.values())
-        return f", {duration(seconds)} left" if waiting and seconds is not None else ""
+        return [f"{duration(seconds)} left"] if waiting and seconds is not None else []
 
 
 def _where(run: Run, epoch: int) -> str:
@@ -130,6 +144,25 @@ class _LiveLine:
         self.clear()
         with suppress(OSError):
             self._terminal.close()
+
+
+class WaitingLine:
+    """For how long there has been no worker of a cluster, of how long that may be."""
+
+    def __init__(self, address: str, limit: float) -> None:
+        remedy = f"; start them with: dask worker {address} --nthreads 1" if address != "local" else ""
+        self.text = f"waiting up to {duration(limit)} for workers of the Dask cluster {address}{remedy}"
+        self.live = _LiveLine(round(limit)) if _LiveLine.possible() else None
+
+    def waited(self, seconds: float) -> None:
+        """So long, so far."""
+        if self.live is not None:
+            self.live.draw(round(seconds), f"s: {self.text}")
+
+    def close(self) -> None:
+        """There is one, or no hope."""
+        if self.live is not None:
+            self.live.close()
 
 
 def outcome(result: Result) -> str:

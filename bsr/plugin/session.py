@@ -33,6 +33,9 @@ class Watcher(Protocol):
     def finished(self, result: Result) -> None:
         """A Result is in the journal."""
 
+    def workers(self, count: int) -> None:
+        """So many processes train from now on."""
+
 
 class UnplannedError(Exception):
     """A Run that no case of the session is for; the message says expected, got, remedy."""
@@ -45,13 +48,22 @@ class ProcessSpentError(Exception):
 class RunExecutor(Protocol):
     """What a session needs of an executor; see bsr.executors."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many Runs to keep queued."""
+
+    @property
+    def workers(self) -> int:
+        """How many processes train now; 0 where it is this one."""
 
     def compute(self, run: Run, execution: Execution) -> Future[Computed]:
         """Train a Run, or queue it."""
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """(key, finished epochs) since the last call."""
+
+    def news(self) -> Iterable[str]:
+        """Lines for a person, since the last call. Raises BrokenExecutor where no more Results will come."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
         """End."""
@@ -82,12 +94,15 @@ class Session:
         """Node ids of the cases that train nothing and have not come to their end."""
         self.altered: tuple[int, ...] = ()
         """Lines of the resumed journal that were altered since they were written."""
+        self.notes: list[str] = []
+        """What a person should know of where the Runs are computed."""
         self.executor: RunExecutor | None = None
         self.watcher: Watcher | None = None
         self._computed: set[str] = set()
         self._begun: set[str] = set()
         self._pending: dict[Future[Computed], Run] = {}
         self._spent = ""
+        self._workers = 0
         self._began = time.perf_counter()
 
     def resume(self, results: dict[str, Result], history: journal.History) -> None:
@@ -106,7 +121,8 @@ class Session:
     def result_of(self, run: Run) -> Result:
         """The Result of a planned Run, computed now if it must be.
 
-        Raises JournalError, UnplannedError, and once it is recorded ProcessSpentError.
+        Raises JournalError, UnplannedError, once it is recorded ProcessSpentError, and BrokenExecutor where
+        nobody trains any more.
         """
         assert self.executor is not None
         if run.key not in self.runs:
@@ -116,12 +132,9 @@ class Session:
             )
         while run.key not in self._computed:
             self._submit_from(run, self.executor)
-            self._begun.add(run.key)
-            done, _ = wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-            self._take(done)
-            for key, epoch in self.executor.epochs():
-                if key not in self._computed:
-                    self.epoch(self.runs[key], epoch)
+            if run in self._pending.values():
+                self._begun.add(run.key)
+            self._look(self.executor)
         if self._spent:
             raise ProcessSpentError(
                 f"{self._spent}; what was measured is in the journal: run the same command with --bsr-resume "
@@ -131,9 +144,27 @@ class Session:
 
     def wait_for_pending(self) -> None:
         """Until nothing trains; what comes after is handed over when its case asks for it."""
-        while self._pending:
-            done, _ = wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-            self._take(done)
+        while self._pending and self.executor is not None:
+            self._look(self.executor)
+
+    def _look(self, executor: RunExecutor) -> None:
+        """Wait a little for what is pending, and take it; hear what else there is."""
+        if self._pending:
+            self._take(wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done)
+        else:
+            time.sleep(LOOK_SECONDS)
+        for key, epoch in executor.epochs():
+            if key not in self._computed:
+                self.epoch(self.runs[key], epoch)
+        self.hear(executor)
+
+    def hear(self, executor: RunExecutor) -> None:
+        """What there is to know of where the Runs are computed."""
+        self.notes += executor.news()
+        if executor.workers != self._workers:
+            self._workers = executor.workers
+            if self.watcher is not None:
+                self.watcher.workers(self._workers)
 
     def epoch(self, run: Run, epoch: int) -> None:
         """A Run has finished `epoch` epochs, 0 as it begins."""
@@ -193,8 +224,11 @@ class Session:
         yield from (self.runs[key] for key in keys[keys.index(run.key) :])
 
     def _take(self, done: Iterable[Future[Computed]]) -> None:
-        """Record what these futures hold."""
+        """Record what these futures hold; a Run that was given back is no longer pending."""
         for future in done:
+            if future.cancelled():
+                del self._pending[future]
+                continue
             with SIGNALS.held():
                 result = self._outcome(future, self._pending[future])
                 self.record(result)

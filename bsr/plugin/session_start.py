@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -77,12 +80,11 @@ def _session(
     """The Session with its journal open, its executor ready, and what is resumed taken over."""
     history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
     warned = state(config).notes
-    waited_for = f"waiting for the Dask scheduler at {options.dask}" if options.dask else COMPILING
-    with checks.telling(config, waited_for):
+    with _telling_what_is_waited_for(config, options) as waited:
         from bsr.executors import noted_warnings  # noqa: PLC0415 - loads torch
 
         with noted_warnings(warned):
-            where = backend.find(options, runs)
+            where = backend.find(options, runs, waited)
     name = resume.session_name(history, options, datetime.now(UTC))
     header = Header(
         planned=runs,
@@ -108,9 +110,31 @@ def _session(
         where.leave()
         raise
     session.executor = where.executor(session.epoch)
+    session.hear(session.executor)
     if options.resume:
         session.resume(resume.finished(history, runs, header.execution), history)
     return session
+
+
+@contextmanager
+def _telling_what_is_waited_for(config: pytest.Config, options: Options) -> Iterator[Callable[[float], None]]:
+    """The compiler, or the workers of a cluster; to be told for how many seconds there was none."""
+    if options.dask is None:
+        with checks.telling(config, COMPILING):
+            yield lambda _seconds: None
+        return
+    from bsr.cluster import WAIT_SECONDS  # noqa: PLC0415 - loads torch
+    from bsr.plugin.progress import WaitingLine  # noqa: PLC0415
+
+    line = WaitingLine(options.dask, options.dask_wait or WAIT_SECONDS)
+    try:
+        if line.live:
+            yield line.waited
+        else:
+            with checks.telling(config, line.text):
+                yield lambda _seconds: None
+    finally:
+        line.close()
 
 
 def _of_session(execution: Execution, name: str, options: Options) -> Execution:
@@ -148,9 +172,9 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     reporter.write_line("")
     for line in summary.header(session, estimate):
         reporter.write_line(line)
-    for compared in known.compared:
-        for line in summary.unlike(compared, json_output.machine_info(session)):
-            reporter.write_line(line, yellow=True)
+    unlike = (summary.unlike(compared, json_output.machine_info(session)) for compared in known.compared)
+    for line in chain((f"bsr: {note}" for note in session.notes), *unlike):
+        reporter.write_line(line, yellow=True)
     if session.runs:
         reporter.showfspath = False  # the cases have lines of their own
         known.display = Display(reporter, session, estimate)

@@ -1,0 +1,146 @@
+"""What happens on a worker of a Dask cluster: it says what it is, and trains."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import bsr
+from bsr import engines, machine
+from bsr.data import DataError, load_images
+from bsr.executors import (
+    Computed,
+    UntrainableError,
+    check_trainable,
+    compute,
+    identities,
+    spent_reason,
+)
+from bsr.run import Execution, Run
+
+
+class Identity(NamedTuple):
+    """What a worker must share with every other for their results to be mixed."""
+
+    version: str
+    digest: str
+    """Of the data set's pixels."""
+    environment: dict[str, Any]
+    problem: str = ""
+    trained: tuple[tuple[str, str], ...] = ()
+    """Its labels and networks, see bsr.executors.identities."""
+
+
+def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
+    """On a worker: what it is, or why it cannot train some of `runs`."""
+    try:
+        device = machine.resolve_device(execution.device)
+        for precision in {run.precision for run in runs}:
+            machine.check_precision(precision, device)
+        engines.check_suited(execution.engine, runs, replace(execution, device=device))
+        if reason := engines.unavailable_reason(execution.engine):
+            return Identity(bsr.__version__, "", {}, f"{reason}; or use the engine eager")
+        digest = load_images(dataset, execution.data).digest
+        check_trainable(runs, execution.data)
+        return Identity(
+            bsr.__version__,
+            digest,
+            machine.fingerprint(replace(execution, device=device)),
+            trained=tuple(identities(runs, execution.data).items()),
+        )
+    except (machine.DeviceError, engines.EngineError, DataError, UntrainableError) as error:
+        return Identity(bsr.__version__, "", {}, str(error))
+
+
+def problem_of(identity: Identity, first: Identity) -> str:
+    """Why a worker cannot train beside the first, which was found fit; empty where it can."""
+    if identity.problem:
+        return identity.problem
+    if identity.version != bsr.__version__:
+        return f"expected bsr {bsr.__version__}, got {identity.version}; install the same there"
+    if identity.digest != first.digest:
+        return (
+            f"expected data with digest {first.digest}, got {identity.digest}; "
+            "give every worker the same files"
+        )
+    if unlike := _unlike(dict(first.trained), identity.trained):
+        return f"{unlike}; give every worker the same code"
+    return ""
+
+
+def _unlike(expected: dict[str, str], got: Iterable[tuple[str, str]]) -> str:
+    """The first of the labels and networks of `got` that is another than expected; empty where all agree."""
+    return next(
+        (
+            f"expected {name} {expected[name]}, got {value}"
+            for name, value in got
+            if expected.get(name, value) != value
+        ),
+        "",
+    )
+
+
+class UnlikeWorkerError(Exception):
+    """A worker is no longer what it was when it was checked."""
+
+
+class AbandonedError(Exception):
+    """Nobody waits for this Run any more: the session or the worker ended, or it trains elsewhere."""
+
+
+_ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process's, whatever Dask's nthreads
+
+
+def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> Computed:
+    """`compute` on a worker that is checked again, stopped after an epoch once nobody waits for it.
+
+    `expected` are the session's version, data digest, labels and networks. Raises UnlikeWorkerError.
+    """
+    with _ONE_AT_A_TIME:
+        _leave_if(spent_reason(execution))
+        mine = identify(execution, run.dataset, (run,))
+        version, digest, trained = expected
+        if mine.problem or (mine.version, mine.digest) != (version, digest):
+            found = mine.problem or f"version {mine.version}, data {mine.digest}"
+            raise UnlikeWorkerError(f"expected bsr {version} and data {digest}, got {found}")
+        if unlike := _unlike(trained, mine.trained):
+            raise UnlikeWorkerError(f"on {socket.gethostname()}: {unlike}; give it the same code")
+        neighbours = _neighbours()
+        computed = compute(run, execution, lambda _epoch: _stop_if_abandoned())
+        if computed.result.status == "failed":
+            _leave_if(computed.spent)
+        beside = max(neighbours, _neighbours())
+    return Computed(replace(computed.result, beside=beside), computed.environment)
+
+
+def _leave_if(spent: str) -> None:
+    """End a process that can train no more; the scheduler hands its Run on, and a nanny starts another."""
+    if spent:
+        print(f"bsr: {spent}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def _stop_if_abandoned() -> None:
+    """Asked of the worker and not of the scheduler, which a cut link would make it wait for."""
+    from distributed import Status, get_worker  # noqa: PLC0415
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    if task is None or task.state == "cancelled" or worker.status in {Status.closing, Status.closed}:
+        raise AbandonedError
+
+
+def _neighbours() -> int:
+    """How many other workers of the cluster this machine has, by its address."""
+    from distributed import get_worker  # noqa: PLC0415
+    from distributed.utils import sync  # noqa: PLC0415
+
+    worker: Any = get_worker()
+    workers = sync(worker.loop, worker.scheduler.identity, n_workers=-1)["workers"]
+    mine = workers.get(worker.contact_address)
+    return sum(worker["host"] == mine["host"] for worker in workers.values()) - 1 if mine else 0

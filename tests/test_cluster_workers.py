@@ -1,0 +1,216 @@
+"""Workers of a cluster come later, are lost, come back; each is checked, and every Run is recorded once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import bsr.cluster.roster
+from bsr.cluster import Cluster, ClusterError
+from bsr.cluster.worker import Identity, identify
+from bsr.executors import Computed, compute
+from bsr.experiments import PRESETS, batch_size
+from bsr.run import Execution, Result, Run
+from plugin_support import SMOKE, Suite, suite, timeless
+
+__all__ = ["suite"]
+distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+
+HERE = Execution(device="cpu", threads=1)
+TINY = replace(next(batch_size(PRESETS["smoke"].grid)), train_images=256, test_images=100, epochs=1)
+RUNS = [replace(TINY, seed=seed) for seed in range(12)]
+LONG = replace(TINY, epochs=1000)
+PATIENCE = 60
+
+
+@pytest.fixture
+def local() -> Iterator[Any]:
+    """A Dask cluster that has no worker yet; those to come are threads of this process."""
+    with distributed.LocalCluster(
+        n_workers=0,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address=":0",
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def connected(local: Any) -> Iterator[Cluster]:
+    """An executor over it, of two workers."""
+    local.scale(2)
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    until(lambda: list(cluster.news()) or cluster.workers == 2)
+    yield cluster
+    cluster.shutdown(cancel_futures=True)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def lose(local: Any, count: int = 1) -> None:
+    """As if their machines were switched off."""
+    for name in list(local.workers)[:count]:
+        worker = local.workers.pop(name)
+        local.worker_spec.pop(name)
+        local.sync(worker.close, nanny=False, executor_wait=False, callback_timeout=PATIENCE)
+
+
+def train(cluster: Cluster, runs: list[Run], at: dict[int, Callable[[], None]]) -> list[Result]:
+    """As a session does it; what happens once so many Results are there is in `at`."""
+    waiting, pending, results = list(runs), dict[Future[Computed], Run](), list[Result]()
+    deadline = time.monotonic() + PATIENCE
+    while len(results) < len(runs):
+        assert time.monotonic() < deadline
+        while waiting and len(pending) < cluster.capacity:
+            run = waiting.pop(0)
+            pending[cluster.compute(run, cluster.execution)] = run
+        time.sleep(0 if pending else 0.05)
+        for future in wait(pending, timeout=0.05, return_when=FIRST_COMPLETED).done:
+            run = pending.pop(future)
+            if future.cancelled():
+                waiting.insert(0, run)
+                continue
+            results.append(future.result().result)
+            at.pop(len(results), lambda: None)()
+        assert not list(cluster.news())
+    return results
+
+
+def test_a_cluster_that_has_no_worker_yet_is_waited_for(local: Any) -> None:
+    waited: list[float] = []
+
+    def tell(seconds: float) -> None:
+        waited.append(seconds)
+        local.scale(1)
+
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", (TINY,), PATIENCE, tell)
+    assert waited == sorted(waited)
+    assert cluster.workers == 1
+    cluster.shutdown(cancel_futures=True)
+
+
+def test_a_cluster_that_gets_no_worker_is_refused_with_the_command_that_starts_one(local: Any) -> None:
+    with pytest.raises(ClusterError) as refused:
+        Cluster(local.scheduler_address, HERE, "MNIST", wait=1)
+    assert str(refused.value) == (
+        "expected at least one worker within 1 s, got none; start them with: "
+        f"dask worker {local.scheduler_address} --nthreads 1, or wait longer with --bsr-dask-wait"
+    )
+
+
+def test_an_adaptive_cluster_starts_a_worker_for_a_session_that_waits(local: Any) -> None:
+    local.adapt(minimum=0, maximum=2, interval="100ms")
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    assert cluster.workers
+    cluster.shutdown(cancel_futures=True)
+
+
+def test_every_run_is_trained_once_whatever_workers_come_and_go(connected: Cluster, local: Any) -> None:
+    in_flight = [connected.capacity]
+    happens = {
+        2: lambda: lose(local),
+        4: lambda: in_flight.append(connected.capacity),
+        5: lambda: local.scale(3),
+        7: lambda: until(lambda: list(connected.news()) or connected.workers == 3),
+        8: lambda: in_flight.append(connected.capacity),
+    }
+    results = train(connected, RUNS, at=dict(happens))
+    assert sorted(result.run.seed for result in results) == [run.seed for run in RUNS]
+    assert {result.status for result in results} == {"ok"}
+    assert in_flight == [4, 2, 6]
+    for result in results[:1] + results[-1:]:
+        assert result.test_mse == compute(result.run, HERE).result.test_mse
+
+
+def test_what_only_lost_workers_could_train_is_given_back(connected: Cluster, local: Any) -> None:
+    future = connected.compute(LONG, connected.execution)
+    lose(local, 2)
+    until(lambda: list(connected.news()) or future.cancelled())
+    assert connected.workers == connected.capacity == 0
+    local.scale(1)
+    assert [result.status for result in train(connected, RUNS[:1], at={})] == ["ok"]
+
+
+def test_without_a_worker_for_too_long_it_ends_and_says_how_to_go_on(local: Any) -> None:
+    local.scale(1)
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=2)
+    lose(local)
+    with pytest.raises(BrokenExecutor, match=r"got none for 2 s; start them, then go on with --bsr-resume"):
+        until(lambda: list(cluster.news()))
+    cluster.shutdown(cancel_futures=True)
+
+
+OLD = "0.0.1"
+
+
+def identify_by_number(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
+    """The first worker is as it should be, every later one has an old version."""
+    found = identify(execution, dataset, runs)
+    return found if distributed.get_worker().name == 0 else found._replace(version=OLD)
+
+
+def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
+    local: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bsr.cluster.roster, "identify", identify_by_number)
+    local.scale(1)
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    local.scale(2)
+    lines: list[str] = []
+    until(lambda: lines.__iadd__(cluster.news()))
+    assert len(lines) == 1
+    assert f"expected bsr {bsr.__version__}, got {OLD}; install the same there; it trains nothing" in lines[0]
+    where = {cluster.submit(lambda: distributed.get_worker().name).result(timeout=PATIENCE) for _ in range(4)}
+    assert where == {0}
+    time.sleep(0.6)
+    assert not list(cluster.news())
+    cluster.shutdown(cancel_futures=True)
+
+
+def test_a_run_stops_after_its_epoch_once_nobody_waits_for_it(local: Any) -> None:
+    local.scale(1)
+    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    cluster.compute(replace(LONG, epochs=10_000), cluster.execution)
+    worker = local.workers[0]
+    until(lambda: worker.state.executing)
+    cluster.close()  # as a session does that is killed
+    until(lambda: not worker.state.tasks)
+
+
+@pytest.mark.slow
+def test_a_session_follows_the_workers_and_records_every_run_once(suite: Suite, local: Any) -> None:
+    asked = (*SMOKE, "--bsr-runs", "2")
+    session = suite.start(
+        *asked, "--bsr-dask", local.scheduler_address, "--benchmark-json=there.json", "-vv", patience=240
+    )
+    session.until_it_says("waiting up to 5 min 00 s for workers")
+    assert f"dask worker {local.scheduler_address} --nthreads 1" in session.output()
+    local.scale(2)
+    session.until(lambda: suite.journal_lines("there.json") > 3, "two Results are there")
+    lose(local)
+    so_far = suite.journal_lines("there.json")
+    session.until(lambda: suite.journal_lines("there.json") > so_far + 2, "two more are there")
+    local.scale(3)
+    ended = session.wait()
+    assert ended.code == 0, ended.output
+    for text in ("2 workers]", "1 worker]", "3 workers]"):
+        assert text in ended.output
+    assert suite.run(*asked, "--benchmark-json=here.json").code == 0
+    here, there = (
+        {case["key"]: timeless(case["result"]["test_mse"]) for case in suite.cases(name)}
+        for name in ("here.json", "there.json")
+    )
+    assert there == here
+    assert set(suite.journalled("there.json").values()) == {"ok"}
