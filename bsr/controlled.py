@@ -169,6 +169,17 @@ def rates_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedRate, ...]:
     return _table(grid) if {"equal-epochs", "equal-updates"} & set(experiments) else ()
 
 
+def networks(grid: Grid) -> Iterator[Run]:
+    """Ten epochs at the study's rate, with every network of the grid and for any task.
+
+    The schedule is constant, so the beginning of a Run is the whole of a shorter one: equal updates are those
+    of the largest batch size, looked up in the others.
+    """
+    for task in grid.tasks:
+        for size, steps in _ten_epochs(grid):
+            yield from _reporting(grid, task, size, steps, "constant", grid.rate(task, size))
+
+
 def _tasks(grid: Grid) -> list[str]:
     return [task for task in LEARNABLE if task in grid.tasks]
 

@@ -242,6 +242,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "adam-memory": Experiment(
         "Does Adam's memory matter to few updates?", controlled.adam_memory, (*_CONTROLLED, "beta2")
     ),
+    "networks": Experiment("Does the answer hold for other networks?", controlled.networks, ("steps",)),
     "noise-scale": Experiment("Up to which batch size does the gradient's noise outweigh it?", None),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
@@ -305,6 +306,13 @@ PRESETS: Final[dict[str, Preset]] = {
         "the same for two batch sizes, 586 updates and three seeds: ten minutes",
         replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=(586,)),
         _WHY[:3],
+    ),
+    "networks": Preset(
+        "does it hold for a wider and a deeper network: equal epochs, equal updates, two hours on two cores",
+        replace(
+            _CONTROLLED_GRID, batch_sizes=(16, 64, 256, 1024), runs=3, models=(STUDY_MODEL, "wide", "deep")
+        ),
+        ("networks",),
     ),
 }
 DEFAULT_PRESET: Final = "quick"

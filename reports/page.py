@@ -124,8 +124,8 @@ def summary(data: Cells) -> str:
         parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
         if data.networks != (STUDY_MODEL,):
             others = [name for name in data.networks if name != data.shown]
-            beside = f"; beside it, in the tables and in Networks: {listed(others)}" if others else ""
-            parts.append(f"network {data.shown}{beside}")
+            beside = f"; in the tables too: {listed(others)}" if others else ""
+            parts.append(f"figures of network {data.shown}{beside}")
         epochs = sorted({run.epochs for run in runs})
         parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
     machines = {data.machine_name(result.environment) for result in data.all_results if result.environment}

@@ -30,7 +30,7 @@ _FINAL_MSE: Final = {
     "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
     "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
 }
-CONTROLLED = ("tune", *PRESETS["why"].experiments)
+CONTROLLED = ("tune", "networks", *PRESETS["why"].experiments)
 EPOCH_BASED = tuple(name for name in EXPERIMENTS if name not in CONTROLLED)
 """Experiments that share a recording: controlled Runs have recordings of their own."""
 _MACHINE: Final = "0123456789ab"
