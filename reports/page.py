@@ -126,8 +126,9 @@ def summary(data: Cells) -> str:
             others = [name for name in data.networks if name != data.shown]
             beside = f"; in the tables too: {listed(others)}" if others else ""
             parts.append(f"figures of network {data.shown}{beside}")
-        epochs = sorted({run.epochs for run in runs})
-        parts.append(f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}")
+        epochs, steps = (sorted({getattr(run, name) for run in runs} - {0}) for name in ("epochs", "steps"))
+        parts += [f"{listed(epochs)} {'epoch' if epochs == [1] else 'epochs'}"] if epochs else []
+        parts += [f"{listed(f'{count:,}' for count in steps)} updates"] if steps else []
     machines = {data.machine_name(result.environment) for result in data.all_results if result.environment}
     parts += [listed(sorted(machines))] if machines else []
     parts.append(session.finished_at[:10])

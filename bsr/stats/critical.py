@@ -15,6 +15,8 @@ GRID: Final = np.exp(np.linspace(math.log(0.05), math.log(1e5), 241))
 """Critical batch sizes that are tried, images: from far below 1 to all images."""
 Flags: TypeAlias = NDArray[np.bool_]
 ROUNDS: Final = 200
+CONVERGED: Final = 1e-4
+"""Change of the log steps' centre, at which the fit has settled."""
 LEAST_SPREAD: Final = 0.05
 """Standard deviation of log steps: probes lie no closer."""
 
@@ -61,13 +63,26 @@ def critical_batch_size(cells: Mapping[int, Steps]) -> Critical | None:
     expected = np.log1p(GRID[:, None] / sizes[None, :])  # [grid, runs], less log S_min
     likelihood, centre = _profile(logs[None, :] - expected, missed)
     best = int(likelihood.argmax())
-    inside = GRID[likelihood >= likelihood[best] - special.chdtri(1, 0.05) / 2]
     return Critical(
         fewest_steps=math.exp(float(centre[best])),
         batch_size=float(GRID[best]),
-        interval=Interval(float(inside.min()), float(inside.max())),
+        interval=_above(likelihood, best, float(likelihood[best] - special.chdtri(1, 0.05) / 2)),
         runs=len(logs),
     )
+
+
+def _above(likelihood: Array, best: int, limit: float) -> Interval:
+    """Where the profile falls to `limit` on either side of its top, between the points of GRID."""
+    logs = np.log(GRID)
+    left, right = likelihood[: best + 1], likelihood[best:]
+    low, high = logs[0], logs[-1]
+    if left.min() < limit:
+        last = int(np.flatnonzero(left < limit)[-1])
+        low = np.interp(limit, left[last : last + 2], logs[last : last + 2])
+    if right.min() < limit:
+        first = best + int(np.flatnonzero(right < limit)[0])
+        high = np.interp(limit, likelihood[first : first - 2 : -1], logs[first : first - 2 : -1])
+    return Interval(math.exp(float(low)), math.exp(float(high)))
 
 
 def _flat(cells: Mapping[int, Steps]) -> tuple[Array, Array, Flags]:
@@ -87,6 +102,7 @@ def _profile(residuals: Array, missed: Flags) -> tuple[Array, Array]:
     centre = residuals.mean(axis=1)
     spread = np.maximum(residuals.std(axis=1), LEAST_SPREAD)
     for _ in range(ROUNDS if missed.any() else 1):
+        before = centre
         filled, extra = residuals.copy(), np.zeros_like(centre)
         if missed.any():
             below = (residuals[:, missed] - centre[:, None]) / spread[:, None]
@@ -96,6 +112,8 @@ def _profile(residuals: Array, missed: Flags) -> tuple[Array, Array]:
         centre = filled.mean(axis=1)
         variance = (((filled - centre[:, None]) ** 2).sum(axis=1) + extra) / n
         spread = np.maximum(np.sqrt(variance), LEAST_SPREAD)
+        if np.abs(centre - before).max() < CONVERGED:
+            break
     standard = (residuals - centre[:, None]) / spread[:, None]
     seen = -(standard[:, ~missed] ** 2) / 2 - np.log(spread[:, None])
     return seen.sum(axis=1) + special.log_ndtr(-standard[:, missed]).sum(axis=1), centre

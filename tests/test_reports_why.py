@@ -1,0 +1,202 @@
+"""Why, on the page: planted causes in the sentence at the top, in the findings, tables and figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthetic
+from bsr.controlled import BUDGETS
+from bsr.experiments import Grid
+from bsr.reading import Recording
+from bsr.schema import NoisePoint, NoiseScale, SessionRecord
+from reports import why
+from reports.arms import arms_of, log_error
+from reports.cells import Cells
+from reports.chapters import figures, findings, tables
+from reports.targets import reached
+
+
+def cells(session: SessionRecord) -> Cells:
+    return Cells(Recording(path=Path("why.json"), session=session))
+
+
+@pytest.fixture(scope="module")
+def data() -> Cells:
+    return cells(synthetic.why_session(updates=4.0, rate=1.5, batch_size=0.6, tasks=("mean", "std")))
+
+
+def table(data: Cells, name: str) -> list[dict[str, Any]]:
+    (found,) = [one for one in tables(data) if one.name == name]
+    return [dict(zip(found.header, row, strict=True)) for row in found.rows]
+
+
+def test_the_sentence_at_the_top_names_the_three_factors(data: Cells) -> None:
+    answer = findings(data).answer
+    assert answer.verdict == "shown"
+    assert answer.sentence.startswith(
+        "After the same ten epochs\N{RIGHT SINGLE QUOTATION MARK} worth of images, batch size 1024 has 3."
+    )
+    assert (
+        "below 1: update for update the larger batch is better, with 64 times the images" in answer.sentence
+    )
+    assert "16 makes 37,500 updates of the weights in ten epochs, 1024 makes 586" in answer.sentence
+
+
+def test_planted_factors_come_back(data: Cells) -> None:
+    found = why.primary(data)
+    assert found is not None
+    for name, planted in {"updates": 4.0, "rate": 1.5, "batch size": 0.6, "whole": 3.6}.items():
+        part = found.parts[name]
+        assert part.factor == pytest.approx(planted, rel=0.12)
+        assert part.interval is not None
+        assert part.seeds == 10
+
+
+def test_each_cause_has_a_verdict_of_its_own(data: Cells) -> None:
+    verdicts = {one.name: one.verdict for one in findings(data).learning if one.name.startswith("why-")}
+    assert verdicts == {"why-updates": "shown", "why-rate": "shown", "why-batch-size": "not shown"}
+
+
+def test_both_orders_and_both_budgets_are_in_the_table(data: Cells) -> None:
+    rows = table(data, "why")
+    assert {(row["updates"], row["schedule"]) for row in rows} == {
+        (steps, schedule) for steps in BUDGETS for schedule in ("linear", "constant")
+    }
+    assert {row["part"] for row in rows} >= {"rate at equal epochs", "updates at tuned rates"}
+    assert {row["task"] for row in rows} == {"all tasks", "mean", "std"}
+
+
+def test_four_figures_at_most_stand_with_the_answer(data: Cells) -> None:
+    drawn = [one.name for one in figures() if one.section == "Why" and one.draw(data) is not None]
+    assert drawn == ["why", "equal-updates", "steps-to-target"]
+    assert sum(one.section == "Why" for one in figures()) == 4
+
+
+def test_a_rate_at_the_edge_gives_no_verdict() -> None:
+    session = synthetic.why_session(updates=4.0, tasks=("mean",))
+    edged = tuple(replace(rate, at_edge=rate.batch_size == 1024) for rate in session.rates)
+    found = findings(cells(replace(session, rates=edged)))
+    assert found.answer.verdict == "cannot tell"
+    assert {one.verdict for one in found.learning if one.name.startswith("why-")} == {"cannot tell"}
+
+
+def test_a_quick_session_says_the_same_with_three_seeds() -> None:
+    quick = cells(synthetic.why_session(updates=4.0, preset="why-quick", spread=0.02))
+    found = findings(quick).answer
+    assert "fewer updates \N{MULTIPLICATION SIGN}4.0" in found.sentence
+    assert {row["seeds"] for row in table(quick, "why")} == {3}
+    assert {row["95% from"] for row in table(quick, "why") if row["task"] == "mean"} == {None}
+
+
+def test_no_remainder_is_said_only_where_it_is_shown() -> None:
+    found = findings(cells(synthetic.why_session(updates=4.0, preset="why-quick", spread=0.02))).answer
+    assert "no effect within 0.8 to 1.25" in found.sentence
+
+
+def test_a_dead_run_counts_as_the_best_constant_and_is_never_dropped(data: Cells) -> None:
+    (arm, results), *_ = arms_of(data).by_arm.items()
+    result = next(iter(results.values()))
+    dead = replace(result, status="dead")
+    assert log_error(dead, arm.steps) == 0.0
+    short = replace(result, status="diverged", test_mse=result.test_mse[:3])
+    assert log_error(short, arm.steps) == 0.0
+    assert log_error(replace(result, status="failed"), arm.steps) is None
+
+
+def test_a_constant_run_is_read_at_its_smaller_budgets(data: Cells) -> None:
+    arms = arms_of(data)
+    rate = arms.rate("mean", 16, 586, "constant", "study")
+    early, late = (arms.errors("mean", 16, steps, "constant", rate) for steps in (586, 37_500))
+    assert set(early) == set(late) == set(range(200, 210))
+    assert math.exp(sum(early.values()) / 10 - sum(late.values()) / 10) == pytest.approx(4.0, rel=0.2)
+    assert arms.errors("mean", 16, 586, "linear", rate)  # a linear one has Runs of its own
+
+
+def test_validation_errors_are_none_of_it() -> None:
+    session = synthetic.why_session(tasks=("mean",), experiments=("tune", "study-rate"))
+    assert {case.result.run.evaluate_on for case in session.cases} == {"test", "validation"}
+    assert all(
+        result.run.evaluate_on == "test"
+        for results in arms_of(cells(session)).by_arm.values()
+        for result in results.values()
+    )
+
+
+def test_a_target_is_reached_where_the_median_of_three_evaluations_is(data: Cells) -> None:
+    result = next(iter(next(iter(arms_of(data).by_arm.values())).values()))
+    baseline, probes = result.baseline_mse or 0.0, result.run.evaluations
+    once = [1.0] * probes
+    once[2] = 0.001
+    errors = tuple(baseline * value for value in (1.0, *once))
+    assert reached(replace(result, test_mse=errors), 0.01) is None
+    twice = [1.0] * probes
+    twice[2] = twice[3] = 0.001
+    errors = tuple(baseline * value for value in (1.0, *twice))
+    assert reached(replace(result, test_mse=errors), 0.01) == result.run.evaluation_steps[2]
+
+
+def test_rules_of_thumb_and_adams_memory_are_judged(data: Cells) -> None:
+    found = {one.name: one for one in findings(data).learning}
+    assert "linear rule" in found["rate-rules"].sentence
+    assert "beta2 = 0.99" in found["second-moment"].sentence
+    assert len(table(data, "rate-rules")) == 2 * 2 * 2
+    assert {row["of"] for row in table(data, "adam-memory")} == {"16", "1024", "gap"}
+
+
+def noisy(session: SessionRecord) -> SessionRecord:
+    def point(step: int, *, cooled: bool) -> NoisePoint:
+        return NoisePoint(
+            step=step, cooled=cooled, trace=6.0 * step, square=2.0, trace_two_batches=6.0 * step,
+            square_two_batches=2.0, trace_adam=4.0, square_adam=1.0,
+        )  # fmt: skip
+
+    scales = tuple(
+        NoiseScale(
+            dataset="MNIST", task="mean", batch_size=16, seed=seed, learning_rate=0.0015,
+            train_images=50_000, engine="native",
+            points=tuple(point(step, cooled=cooled) for step in (2, 4) for cooled in (False, True)),
+        )
+        for seed in (200, 201)
+    )  # fmt: skip
+    return replace(session, noise=scales)
+
+
+def test_noise_scales_divide_sums_over_seeds_and_stand_beside_what_was_measured() -> None:
+    noise = cells(noisy(synthetic.why_session(updates=4.0, tasks=("mean",))))
+    rows = table(noise, "noise-scale")
+    assert [(row["updates"], row["cooled"], row["noise scale"], row["seeds"]) for row in rows] == [
+        (2, "", 6.0, 2), (4, "", 12.0, 2), (2, "cooled", 6.0, 2), (4, "cooled", 12.0, 2),
+    ]  # fmt: skip
+    (finding,) = [one for one in findings(noise).learning if one.name == "noise-scale"]
+    assert "noise scale after cooling 6.0 to 12 images" in finding.sentence
+
+
+def test_the_literature_is_answered_or_called_untested(data: Cells) -> None:
+    rows = {row["statement"]: row["these data"] for row in table(data, "literature")}
+    assert rows["At a tuned rate and a budget in updates larger batches do not end worse."].startswith("1024")
+    assert rows["Its moments scale too."] == "not tested here"
+
+
+def test_where_both_protocols_meet_the_ratio_has_its_interval() -> None:
+    controlled = synthetic.why_session(tasks=("mean", "std"), experiments=("study-rate",))
+    study = synthetic.session(("batch-size",), Grid(runs=10, tasks=("mean", "std")))
+    both = cells(replace(controlled, cases=(*controlled.cases, *study.cases)))
+    (finding,) = [one for one in findings(both).learning if one.name == "anchor"]
+    assert "586 updates at batch size 1024 on 50,000 images end with" in finding.sentence
+    assert "90% interval" in finding.sentence
+    assert {row["the study's runs"] for row in table(both, "anchor")} == {10}
+
+
+def test_a_recording_of_the_study_says_what_it_always_said() -> None:
+    study = cells(synthetic.session(("batch-size",)))
+    assert why.primary(study) is None
+    assert (
+        "equal epochs" in findings(study).answer.sentence
+        or "same number of" in findings(study).answer.sentence
+    )
+    assert not table(study, "literature")
