@@ -42,3 +42,12 @@ def mnist() -> Images:
     from bsr.data import load_images
 
     return load_images("MNIST")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is marked `gpu` needs one."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device on this machine")

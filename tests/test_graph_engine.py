@@ -7,25 +7,27 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from bsr import engines
+from bsr import engines, machine
 from bsr.data import Split
 from bsr.engines import graph
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
 from bsr.run import Execution, Run
-from bsr.training import EagerLearner, TimeLimitReached, data_order, initial_model, train
+from bsr.training import LOSSES, EagerLearner, TimeLimitReached, data_order, initial_model, orders, train
 from bsr.warm_up import undone
 
 RUN = Run(
     task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64
 )
 CPU = Execution(device="cpu", threads=1)
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+ON_A_GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
 
 
 def made_split(run: Run) -> Split:
@@ -77,21 +79,85 @@ def test_it_is_refused_on_a_device_that_is_not_cuda() -> None:
         engines.placed(Execution(engine="graph"), [RUN])
 
 
-@needs_gpu
-def test_on_a_gpu_capturing_leaves_the_untrained_network() -> None:
-    on_gpu = learner(RUN, Execution(device="cuda:0"))
-    torch.testing.assert_close(on_gpu.weights(), dict(initial_model(RUN.seed)[0].state_dict()))
-
-
-@needs_gpu
-def test_on_a_gpu_replays_take_the_steps_of_the_reference() -> None:
-    execution = Execution(device="cuda:0")
-    order = next(data_order(torch.Generator().manual_seed(1), RUN.train_images))
-    eager = EagerLearner(initial_model(RUN.seed)[0], RUN, made_split(RUN), execution)
-    reference = eager.train_epoch(order, math.inf)
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", [EagerLearner, GraphLearner])
+def test_on_a_gpu_warming_up_leaves_the_untrained_network(engine: type[EagerLearner | GraphLearner]) -> None:
+    worker = engine(initial_model(RUN.seed)[0], RUN, made_split(RUN), Execution(device="cuda:0"))
+    assert worker.warmup_seconds > 0
     torch.testing.assert_close(
-        learner(RUN, execution).train_epoch(order, math.inf), reference, rtol=1e-3, atol=0
+        worker.weights(), dict(initial_model(RUN.seed)[0].state_dict()), rtol=0, atol=0
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", [EagerLearner, GraphLearner])
+def test_on_a_gpu_a_run_takes_no_more_memory_after_another(engine: type[EagerLearner | GraphLearner]) -> None:
+    peaks = [
+        train(RUN, made_split(RUN), Execution(device="cuda:0"), engine).peak_memory_bytes or 0
+        for _ in range(3)
+    ]
+    assert 0 < peaks[2] <= peaks[1] <= peaks[0]
+
+
+FAR = {"float32": 1e-5, "bfloat16": 0.1}
+"""How far gradients may lie from those of double precision, in parts of their norm."""
+
+
+def exact_gradients(run: Run) -> list[Tensor]:
+    """Of the first batch, in double precision by autograd alone."""
+    split, model = made_split(run), initial_model(run.seed)[0].double()
+    images = split.train_images[: run.batch_size].unsqueeze(1).double()
+    LOSSES[run.loss](model(images), split.train_labels[: run.batch_size].double()).backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_A_GPU])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("engine", [EagerLearner, GraphLearner])
+def test_the_gradients_of_a_step_are_those_of_double_precision(
+    engine: type[EagerLearner | GraphLearner],
+    optimiser: Literal["adam", "sgd"],
+    precision: Literal["float32", "bfloat16"],
+    device: str,
+) -> None:
+    run = replace(RUN, optimiser=optimiser, precision=precision, train_images=RUN.batch_size)
+    execution = replace(CPU, device=device)
+    with machine.configured(precision, execution):
+        worker = engine(initial_model(run.seed)[0], run, made_split(run), execution)
+        worker.train_epoch(torch.arange(run.train_images), math.inf)
+    for parameter, exact in zip(worker.model.parameters(), exact_gradients(run), strict=True):
+        assert parameter.grad is not None
+        assert (parameter.grad.cpu().double() - exact).norm() < FAR[precision] * exact.norm()
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_A_GPU])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-3)])
+@pytest.mark.parametrize(("optimiser", "rate"), [("adam", 1e-6), ("sgd", 1e-9)])
+def test_every_step_of_two_epochs_is_the_references(
+    monkeypatch: pytest.MonkeyPatch,
+    optimiser: Literal["adam", "sgd"],
+    rate: float,
+    precision: Literal["float32", "bfloat16"],
+    tolerance: float,
+    device: str,
+) -> None:
+    """Two full graphs, a rest and a tail. Rates at which rounding does not grow from step to step."""
+    if device == "cpu":
+        monkeypatch.setattr(graph, "STEPS_PER_GRAPH", 3)
+    steps = 2 * graph.STEPS_PER_GRAPH + 2
+    run = replace(
+        RUN, optimiser=optimiser, precision=precision, learning_rate=rate, train_images=16 * steps + 6
+    )
+    execution = replace(CPU, device=device)
+    losses = []
+    for engine in (EagerLearner, GraphLearner):
+        model, generator = initial_model(run.seed)
+        with machine.configured(precision, execution):
+            worker = engine(model, run, made_split(run), execution)
+            losses += [worker.train_epoch(order, math.inf).clone() for order in orders(run, generator)]
+    assert len(losses[0]) == steps + 1
+    torch.testing.assert_close(losses[2:], losses[:2], rtol=tolerance, atol=0)
 
 
 def test_all_runs_of_a_process_share_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
