@@ -48,7 +48,7 @@ class Watch:
         return GpuRecord(uuid=self._gpu.uuid, before=self._before, after=after)
 
     def _look(self) -> GpuState | None:
-        if torch.device(self._device).type != "cuda" or self.notes:
+        if torch.device(self._device).type != "cuda":
             return None
         try:
             self._gpu = self._gpu or _Gpu(self._device)

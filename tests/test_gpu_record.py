@@ -109,6 +109,13 @@ def test_without_nvml_a_run_trains_and_notes_why_nothing_is_recorded(
     assert machine.fingerprint(ON_CUDA)["driver"] == (None if nvml is None or nvml.broken else "580.65.06")
 
 
+def test_a_package_of_another_age_ends_no_run(server: FakeNvml) -> None:
+    del server.__dict__["NVML_PERF_POLICY_POWER"]
+    result = trained(server)
+    assert (result.status, result.gpu, len(result.notes)) == ("ok", None, 1)
+    assert "NVML_PERF_POLICY_POWER" in result.notes[0]
+
+
 def test_a_gpu_that_is_lost_on_the_way_ends_no_run(server: FakeNvml) -> None:
     def lose(self: Puppet, order: Tensor, deadline: float) -> Tensor:
         server.gpus.clear()
@@ -227,6 +234,11 @@ def test_throttling_for_less_than_a_hundredth_of_the_time_is_none() -> None:
     gpu = GpuRecord(before=states[0], after=states[1])
     assert gpu.disturbed(100.0) == ""
     assert gpu.disturbed(80.0) == "throttled (thermal for 0.9 s)"
+
+
+def test_an_energy_counter_that_began_anew_tells_no_energy() -> None:
+    states = [GpuState(energy_joules=joules) for joules in (10.0, 4.0)]
+    assert GpuRecord(before=states[0], after=states[1]).energy_joules is None
 
 
 def test_a_run_that_ends_early_keeps_what_was_seen(server: FakeNvml) -> None:
