@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -125,10 +126,11 @@ class FakeNvml(ModuleType):
 def pretend(monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml | None) -> None:
     """CUDA devices in the order that CUDA_VISIBLE_DEVICES gives NVML's; None for no package."""
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    for name in ("synchronize", "reset_peak_memory_stats"):
-        monkeypatch.setattr(torch.cuda, name, lambda _device: None)
+    for name in ("synchronize", "reset_peak_memory_stats", "manual_seed", "get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_arguments: None)
     for name in ("memory_allocated", "max_memory_allocated"):
         monkeypatch.setattr(torch.cuda, name, lambda _device: 0)
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
 
     def properties(device: object) -> Any:
         order = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")

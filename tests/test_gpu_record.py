@@ -18,7 +18,7 @@ from bsr import journal, machine
 from bsr.experiments import Grid
 from bsr.gpu_record import GpuRecord, GpuState
 from bsr.plugin import summary
-from bsr.plugin.progress import Display
+from bsr.plugin.progress import notes
 from bsr.reading import RefusedError, read
 from bsr.run import Execution, Result
 from bsr.schema import extra_info, group
@@ -280,22 +280,16 @@ def test_a_disturbed_run_has_a_group_and_a_line_of_its_own(server: FakeNvml) -> 
 
 def test_the_terminal_says_it_of_the_case_and_keeps_its_time_out_of_the_table() -> None:
     run = synthetic.session(grid=ONE_RUN).cases[0].result.run
-    results = [
-        synthetic.result(run, gpu=GpuRecord(after=GpuState(other_processes=1)), training_seconds=(777.0,)),
-        synthetic.result(replace(run, seed=run.seed + 1), training_seconds=(5.0,)),
-    ]
+    shared = synthetic.result(
+        run, gpu=GpuRecord(after=GpuState(other_processes=1)), training_seconds=(777.0,)
+    )
+    calm = synthetic.result(replace(run, seed=run.seed + 1), training_seconds=(5.0,))
+    assert notes(shared) == ("the GPU was shared with 1 other process: in no statement on speed",)
+    assert notes(calm) == ()
     session: Any = SimpleNamespace(
-        runs={one.run.key: one.run for one in results},
-        results={one.run.key: one for one in results},
-        header=SimpleNamespace(cases={one.run.key: {"batch-size": one.run.label} for one in results}),
+        results={one.run.key: one for one in (shared, calm)},
+        header=SimpleNamespace(cases={one.run.key: {"batch-size": ""} for one in (shared, calm)}),
     )
-    lines: list[str] = []
-    reporter: Any = SimpleNamespace(
-        ensure_newline=lambda: None, write_line=lambda line, **_colour: lines.append(line)
-    )
-    estimate: Any = SimpleNamespace(total=lambda *_runs: None)
-    Display(reporter, session, estimate).case(run.label, results[0], resumed=False)
-    assert lines[1].strip() == "the GPU was shared with 1 other process: in no statement on speed"
     (row,) = (line.split() for line in summary.tables(session, 120).splitlines() if "mean   " in line)
     assert (row[2], row[-2]) == ("2", "5.00")
 

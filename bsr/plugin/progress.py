@@ -61,8 +61,7 @@ class Display:
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
         self._reporter.write_line(f"  {case_id:<{LABEL_WIDTH}} {outcome(result)}{again}  [{done}]", **colour)
-        disturbed = (f"the GPU was {result.disturbed}: in no statement on speed",) if result.disturbed else ()
-        for note in (*result.notes, *disturbed, *self._session.notes):
+        for note in (*notes(result), *self._session.notes):
             if note not in self._noted:
                 self._noted.add(note)
                 self._reporter.write_line(f"    {printable(note)}", yellow=True)
@@ -163,6 +162,12 @@ class WaitingLine:
         """There is one, or no hope."""
         if self.live is not None:
             self.live.close()
+
+
+def notes(result: Result) -> tuple[str, ...]:
+    """What should be known of a Result beside how it came out."""
+    disturbed = (f"the GPU was {result.disturbed}: in no statement on speed",) if result.disturbed else ()
+    return (*result.notes, *disturbed)
 
 
 def outcome(result: Result) -> str:
