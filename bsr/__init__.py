@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bsr.reading import read
     from bsr.run import Execution, Result, Run
     from bsr.tasks import TASKS
+    from bsr.writing import write
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "load_split",
     "read",
     "train",
+    "write",
 ]
 
 _HOME: Final = {
@@ -44,6 +46,7 @@ _HOME: Final = {
     "load_split": "bsr.data",
     "read": "bsr.reading",
     "train": "bsr.engines",
+    "write": "bsr.writing",
 }
 
 

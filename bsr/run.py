@@ -293,6 +293,8 @@ class Result:
     """Of the network, in their order: `10x1x5x5, 10, ...`."""
     network_digest: str = ""
     """Of the network's source, see bsr.model; as the two before it empty where none was recorded."""
+    dataset_digest: str = ""
+    """SHA-256 over the pixels of the data set, 16 hexadecimal digits; empty in earlier recordings."""
     order_digest: str = ""
     """SHA-256 over the order of every training batch, 16 hexadecimal digits."""
     peak_memory_bytes: int | None = None

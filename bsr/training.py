@@ -359,6 +359,7 @@ def train(
         device=execution.device,
         threads=execution.threads or torch.get_num_threads(),
         baseline_mse=baseline,
+        dataset_digest=split.digest,
         wall_seconds=time.perf_counter() - began,
         peak_memory_bytes=machine.peak_memory_bytes(execution.device, memory),
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),

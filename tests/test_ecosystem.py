@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import bsr
 from plugin_support import TWO_CASES, Suite, strict_json
 from reports.merge import merge
 
@@ -30,11 +31,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     return suite
 
 
-@pytest.fixture(scope="module", params=["a session", "a merged journal"])
+@pytest.fixture(scope="module", params=["a session", "a merged journal", "Python"])
 def document(request: pytest.FixtureRequest, recorded: Suite) -> Path:
     """A file of either origin."""
     if request.param == "a session":
         return recorded.folder / "run.json"
+    if request.param == "Python":
+        return bsr.write(recorded.folder / "python.json", bsr.read(recorded.folder / "run.json").results)
     output = recorded.folder / "merged.json"
     merge([recorded.folder / "run.journal.jsonl"], output)
     return output

@@ -14,13 +14,13 @@ from pytest_benchmark.stats import Stats
 
 import synthetic
 from bsr import journal
+from bsr.document import entry, one_round
 from bsr.experiments import PRESETS, Grid, plan
 from bsr.reading import RefusedError, read
 from bsr.reading.journal_file import cases_of, experiments_of
 from bsr.run import Execution, Run, Status
 from bsr.schema import Case, SessionRecord
 from reports.merge import Source, main, merge, merged
-from reports.merge.entries import entry, one_round
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
 COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"

@@ -58,7 +58,8 @@ def train(
     kernel = source_digest(execution.engine)
     keep = weights.writer(run, execution, kernel)
     result = training.train(run, split, execution, learner(execution.engine), on_epoch, keep)
-    return replace(result, engine=execution.engine, kernel=kernel)
+    environment = machine.fingerprint(execution)["id"]
+    return replace(result, engine=execution.engine, kernel=kernel, environment=environment)
 
 
 def placed(execution: Execution, runs: Iterable[Run]) -> Execution:

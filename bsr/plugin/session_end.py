@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bsr import durable
+from bsr import durable, recordings
 from bsr.journal import End, JournalError
-from bsr.plugin import json_output, recordings
+from bsr.plugin import json_output
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
 from bsr.run import FINISHED

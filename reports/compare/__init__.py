@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bsr import stats
-from bsr.experiments import EXPERIMENTS
 from bsr.reading import Recording, RefusedError
 from reports.cells import Cells
-from reports.compare.guards import check_comparable, nothing_shared, one_measurement
+from reports.compare.guards import check_comparable, experiments, nothing_shared, one_measurement
 from reports.compare.pairs import Pair
 from reports.compare.series import Series, commit_of, named, series_of
 from reports.text import listed, printable
@@ -64,7 +63,7 @@ def compare(
     found = [series for data in files for series in series_of(data)]
     found, notes = _of_one_engine(found) if same_engine else (found, [])
     series = named(found, files, labels)
-    pairs = {name: list(_pairs(series, name, margin)) for name in EXPERIMENTS}
+    pairs = {name: list(_pairs(series, name, margin)) for name in experiments(files)}
     shared = [name for name, members in pairs.items() if any(not pair.within_one_file for pair in members)]
     if not shared:
         raise one_measurement(files) or nothing_shared(files)

@@ -66,15 +66,22 @@ def _shared(first: Cells, second: Cells) -> Shared:
 
 def _runs(data: Cells) -> Iterator[tuple[str, str, Run]]:
     for case in data.session.cases:
-        for name in (name for name in EXPERIMENTS if name in case.cases):
+        for name in case.cases:
             yield name, case.result.run.task, case.result.run
+
+
+def experiments(files: Sequence[Cells]) -> list[str]:
+    """Every experiment that was recorded: in the order in which they are declared, then somebody's own."""
+    recorded = [name for data in files for case in data.session.cases for name in case.cases]
+    return [*EXPERIMENTS, *dict.fromkeys(name for name in recorded if name not in EXPERIMENTS)]
 
 
 def _values(shared: Shared, field: str) -> Iterator[tuple[str, object, object]]:
     """(where, first's value, second's) for each shared experiment and task in which a field has one value."""
     several = len({name for name, _, _ in shared}) > 1
     for (name, task, _), runs in shared.items():
-        if field not in {"task", "batch_size", "seed", *EXPERIMENTS[name].varies}:
+        known = EXPERIMENTS.get(name)  # one of somebody's own may vary anything
+        if known and field not in {"task", "batch_size", "seed", *known.varies}:
             first, second = (getattr(run, field) for run in runs)
             yield f"task {task} in {name}" if several else f"task {task}", first, second
 
@@ -101,7 +108,7 @@ def nothing_shared(files: Sequence[Cells]) -> RefusedError:
 
 def _contents(data: Cells) -> str:
     parts = []
-    for name in EXPERIMENTS:
+    for name in experiments((data,)):
         results = [r for r in data.of_every_network(name) if r.training_seconds]
         if results:
             tasks = listed(sorted({result.run.task for result in results}))

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from bsr import durable
-from bsr.reading import RefusedError, is_benchmark_json
+from bsr.document import encoded
+from bsr.reading import RefusedError
+from bsr.recordings import check_target
 from bsr.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.merge.document import document
@@ -63,24 +63,16 @@ def merge(
     _check_output(output, paths)
     sources = [read(path) for path in paths]
     session = merged(sources, keep_first=keep_first)
-    content = msgspec.json.encode(document(sources, session))
-    durable.replace_file(output, msgspec.json.format(content, indent=1) + b"\n")
+    durable.replace_file(output, encoded(document(sources, session)))
     return session, list(_notes(sources))
 
 
 def _check_output(output: Path, sources: Sequence[Path]) -> None:
     """Raises RefusedError for what a merged recording must not be written to."""
     what = f"--output {printable(str(output))!r}"
-    if output.suffix != ".json":
-        raise RefusedError(f"{what}: expected a path that ends in .json; rename it")
+    check_target(output, what)
     if output.resolve() in {path.resolve() for path in sources}:
         raise RefusedError(f"{what}: expected another file than the sources; choose a new name")
-    if not output.parent.is_dir():
-        raise RefusedError(f"{what}: expected an existing folder, got no {output.parent}; make it first")
-    if output.exists() and not is_benchmark_json(output):
-        raise RefusedError(
-            f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
-        )
 
 
 def _notes(sources: Sequence[Source]) -> Iterator[str]:

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
+from bsr.document import document as assembled
+from bsr.document import entry, experiment_of
 from bsr.run import FINISHED
-from bsr.schema import SessionRecord, plain_record
-from reports.merge.entries import entry, experiment_of
+from bsr.schema import SessionRecord
 from reports.merge.sources import Source
-
-_UNKNOWN_COMMIT: Final = {
-    "id": "unknown",
-    "time": None,
-    "author_time": None,
-    "dirty": False,
-    "project": "unknown",
-    "branch": "(unknown)",
-}
 
 
 def document(sources: Sequence[Source], session: SessionRecord) -> dict[str, Any]:
     """The whole document, `bsr` part included."""
     machine = next((part for source in sources if (part := source.part("machine_info"))), None)
     commit = next((part for source in sources if (part := source.part("commit_info"))), None)
-    return {
-        "machine_info": machine or _machine_info(session),
-        "commit_info": commit or _UNKNOWN_COMMIT,
-        "benchmarks": list(_benchmarks(sources, session)),
-        "datetime": datetime.now(UTC).isoformat(),
-        "version": version("pytest-benchmark"),
-        "bsr": plain_record(session),
-    }
+    return assembled(session, _benchmarks(sources, session), machine, commit)
 
 
 def _benchmarks(sources: Sequence[Source], session: SessionRecord) -> Iterator[dict[str, Any]]:
@@ -59,14 +42,3 @@ def _benchmarks(sources: Sequence[Source], session: SessionRecord) -> Iterator[d
 def _about(made: dict[str, Any]) -> dict[str, Any]:
     found = made.get("extra_info")
     return found if isinstance(found, dict) else {}
-
-
-def _machine_info(session: SessionRecord) -> dict[str, Any]:
-    """What the fingerprint says, in pytest-benchmark's words."""
-    about = next(iter(session.environments.values()), {})
-    return {
-        "system": str(about.get("system") or "").partition(" ")[0],
-        "python_version": about.get("python"),
-        "cpu": {"brand_raw": about.get("cpu"), "count": about.get("cpu_cores")},
-        "bsr": about,
-    }

@@ -1,12 +1,27 @@
-"""Entries of pytest-benchmark's `benchmarks[]` for results that only a journal holds."""
+"""pytest-benchmark's document, and its entries, around results that no session of it measured or exported."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Final
 
-from bsr.experiments import EXPERIMENTS
-from bsr.schema import Case, extra_info, group
+import msgspec
 
+from bsr.experiments import EXPERIMENTS, Experiment
+from bsr.schema import Case, SessionRecord, extra_info, group, plain_record
+
+SOMEBODYS_OWN: Final = Experiment("", None)
+"""What an experiment is taken for that this version does not declare."""
+_UNKNOWN_COMMIT: Final = {
+    "id": "unknown",
+    "time": None,
+    "author_time": None,
+    "dirty": False,
+    "project": "unknown",
+    "branch": "(unknown)",
+}
 _OPTIONS: Final = {
     "disable_gc": False,
     "timer": "training_seconds",
@@ -20,11 +35,44 @@ _OPTIONS: Final = {
 """As pytest-benchmark records a case of one round that reads the training clock."""
 
 
+def document(
+    session: SessionRecord,
+    benchmarks: Iterable[dict[str, Any]],
+    machine: dict[str, Any] | None = None,
+    commit: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The whole document, `bsr` part included; without a `machine_info` what the fingerprint says."""
+    return {
+        "machine_info": machine or _machine_info(session),
+        "commit_info": commit or _UNKNOWN_COMMIT,
+        "benchmarks": list(benchmarks),
+        "datetime": datetime.now(UTC).isoformat(),
+        "version": version("pytest-benchmark"),
+        "bsr": plain_record(session),
+    }
+
+
+def encoded(made: dict[str, Any]) -> bytes:
+    """A document as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
+
+
+def _machine_info(session: SessionRecord) -> dict[str, Any]:
+    """What the fingerprint says, in pytest-benchmark's words."""
+    about = next(iter(session.environments.values()), {})
+    return {
+        "system": str(about.get("system") or "").partition(" ")[0],
+        "python_version": about.get("python"),
+        "cpu": {"brand_raw": about.get("cpu"), "count": about.get("cpu_cores")},
+        "bsr": about,
+    }
+
+
 def entry(case: Case, experiment: str) -> dict[str, Any]:
     """What pytest-benchmark writes for a case of an experiment: one round, the training time."""
     run, case_id = case.result.run, case.cases[experiment]
     name = f"{_function(experiment)}[{case_id}]"
-    varied = EXPERIMENTS[experiment].axes([run])
+    varied = EXPERIMENTS.get(experiment, SOMEBODYS_OWN).axes([run])
     return {
         "group": group(case.result),
         "name": name,

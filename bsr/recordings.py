@@ -1,4 +1,4 @@
-"""Whether a new recording may take an old one's place: only where it measured all of it again."""
+"""Where a recording may be written, and whether it takes an old one's place: only where it has all of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from bsr import journal
-from bsr.reading import RefusedError, raw_document
+from bsr.reading import RefusedError, is_benchmark_json, raw_document
 from bsr.run import FINISHED, Result
 
 Measured = frozenset[tuple[str, ...]]
 """What a recording holds: each Run by key, engine and machine, what else was measured by its name."""
+
+
+def check_target(path: Path, what: str) -> None:
+    """Raises RefusedError, which begins with `what`, for a path that no recording must be written to."""
+    if path.suffix != ".json":
+        raise RefusedError(f"{what}: expected a path that ends in .json; rename it")
+    if not path.parent.is_dir():
+        raise RefusedError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
+    if path.exists() and not is_benchmark_json(path):
+        raise RefusedError(
+            f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
+        )
 
 
 def set_aside(path: Path, new: dict[str, Any]) -> Path | None:

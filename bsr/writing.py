@@ -1,0 +1,93 @@
+"""Results of `bsr.train` as a benchmark JSON, which is read, drawn, compared and merged as a session's is."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bsr import durable, machine
+from bsr.document import document, encoded, entry
+from bsr.experiments import EXPERIMENTS, Experiment
+from bsr.reading import RefusedError
+from bsr.reading.check import check
+from bsr.reading.json_file import refusing
+from bsr.recordings import check_target, set_aside
+from bsr.run import FINISHED, RUN_FIELDS, Execution, Result
+from bsr.schema import Case, SessionRecord
+from bsr.text import printable
+
+
+def write(path: str | os.PathLike[str], results: Iterable[Result], experiment: str = "batch-size") -> Path:
+    """Write Results as one benchmark JSON, whole or not at all; returns its path.
+
+    `experiment` says what they are for: one of bsr.EXPERIMENTS, whose chapters the report then draws (in
+    `batch-size` Runs of a task differ by batch size and seed alone), or any other name, which it draws over
+    the batch size. A recording of that name that holds more is kept under another, with a warning.
+
+    Raises RefusedError, one line, where the Results are no recording, or the path is not for one.
+    """
+    path, results = Path(path), tuple(results)
+    check_target(path, printable(str(path)))
+    session = _session(results, experiment)
+    with refusing(path):
+        check(session)
+    finished = (case for case in session.cases if case.result.status in FINISHED)
+    made = document(session, (entry(case, experiment) for case in finished))
+    if kept := set_aside(path, made):
+        warnings.warn(f"{path} held what was not measured again: it is kept as {kept}", stacklevel=2)
+    durable.replace_file(path, encoded(made))
+    return path
+
+
+def _session(results: Sequence[Result], experiment: str) -> SessionRecord:
+    named = EXPERIMENTS.get(experiment) or Experiment(experiment, None, _varied(results))
+    ends = sorted(result.finished_at for result in results if result.finished_at)
+    return SessionRecord(
+        preset="",
+        experiments=(experiment,),
+        command="",
+        dataset_digest=_dataset_digest(results),
+        started_at=ends[0] if ends else "",
+        finished_at=ends[-1] if ends else "",
+        wall_seconds=sum(result.wall_seconds for result in results),
+        planned=len(results),
+        finished=sum(result.status in FINISHED for result in results),
+        environments=_environments(results),
+        cases=tuple(
+            Case(key=result.run.key, cases={experiment: named.case_id(result.run)}, result=result)
+            for result in results
+        ),
+    )
+
+
+def _varied(results: Sequence[Result]) -> tuple[str, ...]:
+    """The fields that tell these Runs apart, beside task, batch size and seed."""
+    free = {"task", "batch_size", "seed"}
+    values = {name: {getattr(result.run, name) for result in results} for name in RUN_FIELDS}
+    return tuple(name for name, found in values.items() if len(found) > 1 and name not in free)
+
+
+def _dataset_digest(results: Sequence[Result]) -> str:
+    digests = sorted({result.dataset_digest for result in results})
+    if len(digests) > 1:
+        raise RefusedError(f"results: expected one data set, got pixels of digests {', '.join(digests)}")
+    return "".join(digests)
+
+
+def _environments(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """The fingerprints that the Results name; of another machine than this one only the name is known."""
+    named: dict[str, dict[str, Any]] = {result.environment: {} for result in results if result.environment}
+    ways = {(result.engine, result.device, result.threads) for result in results if result.environment}
+    for (engine, device, threads), deterministic in itertools.product(sorted(ways), (False, True)):
+        with contextlib.suppress(machine.DeviceError):
+            machine.resolve_device(device)
+            about = machine.fingerprint(
+                Execution(engine=engine, device=device, threads=threads, deterministic=deterministic)
+            )
+            named |= {about["id"]: about} if about["id"] in named else {}
+    return named
