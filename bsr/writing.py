@@ -67,7 +67,7 @@ def _session(results: Sequence[Result], experiment: str) -> SessionRecord:
 
 def _varied(results: Sequence[Result]) -> tuple[str, ...]:
     """The fields that tell these Runs apart, beside task, batch size and seed."""
-    free = {"task", "batch_size", "seed"}
+    free = {"task", "batch_size", "seed", "model"}  # in every label
     values = {name: {getattr(result.run, name) for result in results} for name in RUN_FIELDS}
     return tuple(name for name, found in values.items() if len(found) > 1 and name not in free)
 
