@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Final, Literal
 
 from bsr.gpu_record import GpuRecord
@@ -168,10 +169,7 @@ class Run:
         if not self.steps:
             per_epoch = self.steps_per_epoch
             return tuple(per_epoch * epoch for epoch in range(1, self.epochs + 1))
-        halves = (round(64 * 2 ** (n / 2)) for n in range(12))
-        quarters = (round(TEN_EPOCHS[1] * 2 ** (n / 4)) for n in range(1, 100))
-        moments = {*halves, *itertools.takewhile(lambda step: step < self.steps, quarters), *TEN_EPOCHS}
-        return tuple(sorted({step for step in moments if step < self.steps} | {self.steps}))
+        return _octaves(self.steps)
 
     @property
     def evaluations(self) -> int:
@@ -190,6 +188,15 @@ class Run:
             return [self.learning_rate] * count
         total = self.total_steps
         return [self.learning_rate * (total - step) / total for step in range(first, first + count)]
+
+
+@cache
+def _octaves(steps: int) -> tuple[int, ...]:
+    """See Run.evaluation_steps."""
+    halves = (round(64 * 2 ** (n / 2)) for n in range(12))
+    quarters = (round(TEN_EPOCHS[1] * 2 ** (n / 4)) for n in range(1, 100))
+    moments = {*halves, *itertools.takewhile(lambda step: step < steps, quarters), *TEN_EPOCHS}
+    return tuple(sorted({step for step in moments if step < steps} | {steps}))
 
 
 RUN_FIELDS: Final = tuple(field.name for field in fields(Run))

@@ -427,3 +427,23 @@ def test_a_run_that_two_experiments_share_has_an_entry_of_each(tmp_path: Path) -
     assert len(names) == len(set(names)) == 13
     shared = [one for one in made if one["extra_info"]["learning_rate"] == 0.01]
     assert {one["extra_info"]["experiment"] for one in shared} == set(experiments)
+
+
+def test_files_of_two_machines_are_merged_where_no_experiment_is_in_both(tmp_path: Path) -> None:
+    grid = Grid(tasks=("std",), batch_sizes=(32,), runs=2)
+    elsewhere = {
+        "fedcba987654": {**synthetic.fingerprint(), "id": "fedcba987654", "device_name": "Another CPU"}
+    }
+    one = synthetic.session(("batch-size",), grid)
+    moved = synthetic.session(
+        ("std-at-0.01",), grid, circumstances={"environment": "fedcba987654"}, environments=elsewhere
+    )
+    paths = [synthetic.write(tmp_path / name, part) for name, part in (("a.json", one), ("b.json", moved))]
+    merged = tmp_path / "merged.json"
+    assert main([*map(str, paths), "--output", str(merged)]) == 0
+    assert len(read(merged).session.environments) == 2
+    again = synthetic.session(
+        ("batch-size",), grid, circumstances={"environment": "fedcba987654"}, environments=elsewhere
+    )
+    other = synthetic.write(tmp_path / "c.json", again)
+    assert main([str(paths[0]), str(other), "--output", str(tmp_path / "no.json")]) == 2

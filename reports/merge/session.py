@@ -66,9 +66,15 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
 
 
 def _check_mergeable(first: Source, other: Source) -> None:
-    """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
+    """Raises RefusedError, with each field and both values, unless both have one grid and one machine.
+
+    Files without an experiment in common may be of two machines: nothing of one is compared with the other's.
+    """
     files = [Cells(Recording(path=source.path, session=source.session)) for source in (first, other)]
-    found = [*differences(*files), *_unlike_machines(first, other)]
+    shared = {name for case in first.session.cases for name in case.cases} & {
+        name for case in other.session.cases for name in case.cases
+    }
+    found = [*differences(*files), *(_unlike_machines(first, other) if shared else ())]
     if found:
         said = "; ".join(
             f"{field} is {_short(one)} in {first.name} and {_short(its)} in {other.name}"
