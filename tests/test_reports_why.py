@@ -77,6 +77,12 @@ def test_four_figures_at_most_stand_with_the_answer(data: Cells) -> None:
     assert sum(one.section == "Why" for one in figures()) == 4
 
 
+def test_the_page_says_what_of_the_plan_is_here(data: Cells) -> None:
+    rows = {row["what"]: (row["planned"], row["here"]) for row in table(data, "plan")}
+    assert rows["study-rate"] == (180, 120)  # two of three tasks
+    assert rows["noise-scale"] == (18, 0)
+
+
 def test_a_rate_at_the_edge_gives_no_verdict() -> None:
     session = synthetic.why_session(updates=4.0, tasks=("mean",))
     edged = tuple(replace(rate, at_edge=rate.batch_size == 1024) for rate in session.rates)

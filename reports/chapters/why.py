@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import Schedule
+from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT, noise_scale
+from bsr.experiments import EXPERIMENTS, PRESETS, plan
+from bsr.rates import RatesError, Schedule
+from bsr.run import FINISHED
 from reports import why
 from reports.arms import Arm, Kind, arms_of, geometric, pooled
 from reports.cells import Cells, statuses
@@ -288,13 +291,38 @@ def _arms_table(data: Cells) -> Table:
     return Table("controlled-runs", "Every arm", header, rows, note, folded=True)
 
 
+def _departures(data: Cells) -> Table:
+    """The plan was committed before it was run: what of it is not here, or not as it asks."""
+    preset = PRESETS["why"]
+    try:
+        planned = plan(preset.experiments, replace(preset.grid, rates=data.session.rates))
+    except RatesError:
+        planned = plan(("study-rate", "rate-rules", "adam-memory"), preset.grid)
+    finished = {result.run.key for result in data.all_results if result.status in FINISHED}
+    rows: list[Row] = [
+        (name, len(runs), sum(run.key in finished for run in runs.values()), "runs")
+        for name, runs in planned.items()
+        if EXPERIMENTS[name].trains
+    ]
+    trainings = sum(len(list(noise_scale(preset.grid, task))) for task in preset.grid.tasks)
+    rows.append(("noise-scale", trainings, len(data.session.noise), "trainings"))
+    edged = sum(rate.at_edge for rate in data.session.rates)
+    rows.append(
+        ("tuned rates inside their grid", len(data.session.rates), len(data.session.rates) - edged, "rates")
+    )
+    note = "The plan is docs/why.md, committed before the runs. What is not in it is exploratory."
+    return Table("plan", "The plan, and what is here of it", ("what", "planned", "here", "of"), rows, note)
+
+
 def _order(arm: Arm) -> tuple[str, int, int, str, float, float]:
     return arm.task, arm.steps, arm.batch_size, arm.schedule, arm.learning_rate, arm.beta2
 
 
 def tables(data: Cells) -> Sequence[Table]:
     """What the figures show, and every arm."""
-    return [_parts_table(data), _schedule_table(data), _arms_table(data)]
+    if not arms_of(data).by_arm:
+        return []
+    return [_parts_table(data), _schedule_table(data), _departures(data), _arms_table(data)]
 
 
 CHAPTER: Final = Chapter(
