@@ -363,6 +363,20 @@ def test_events_are_recorded_round_the_work_and_read_in_seconds(monkeypatch: pyt
     assert seconds == [1.5]
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_clocks_are_recorded_and_events_agree_with_the_host() -> None:
+    result = train(RUN, made_split(RUN), ON_CUDA)
+    assert result.notes == ()
+    assert result.gpu is not None
+    for state in (result.gpu.before, result.gpu.after):
+        assert state is not None
+        assert 0 < (state.sm_clock_mhz or 0) <= (state.max_sm_clock_mhz or 0)
+        assert state.throttle_reasons is not None
+    assert len(result.device_seconds) == RUN.epochs
+    for device, host in zip(result.device_seconds, result.training_seconds, strict=True):
+        assert 0 < device <= host
+
+
 def test_nvidias_own_package_has_what_is_asked_for(server: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(server)
     monkeypatch.undo()
