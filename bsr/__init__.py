@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bsr.data import Split, load_split
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
-    from bsr.model import RegressionCNN
+    from bsr.model import MODELS, RegressionCNN
     from bsr.reading import read
     from bsr.run import Execution, Result, Run
     from bsr.tasks import TASKS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "EXPERIMENTS",
+    "MODELS",
     "PRESETS",
     "TASKS",
     "Execution",
@@ -38,6 +39,7 @@ _HOME: Final = {
     "EXPERIMENTS": "bsr.experiments",
     "PRESETS": "bsr.experiments",
     "TASKS": "bsr.tasks",
+    "MODELS": "bsr.model",
     "Execution": "bsr.run",
     "RegressionCNN": "bsr.model",
     "Result": "bsr.run",

@@ -11,7 +11,8 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -146,7 +147,7 @@ def check(name: str, images: Tensor) -> None:
 def identity(name: str, made: nn.Module) -> Identity:
     """Of a network made by that name: the shapes of its parameters, a digest of the source of its classes.
 
-    Comments, docstrings and blank lines do not count, nor what comes with torch or Python.
+    Comments, docstrings and layout do not count, nor what comes with torch or Python.
     """
     shapes = ", ".join("x".join(map(str, value.shape)) or "1" for value in made.parameters())
     digest = hashlib.sha256(shapes.encode()).hexdigest()[:12]
@@ -163,22 +164,27 @@ def _package(kind: Callable[..., object]) -> str:
     return str(getattr(kind, "__module__", "")).partition(".")[0]
 
 
+@cache
 def _code(kind: Callable[..., object]) -> str:
-    """Its source, less what says nothing to Python; its name where there is no source."""
+    """Its source as Python reads it, whatever the layout; its name where there is no source.
+
+    As it was when first asked for: who edits the file later changes nothing that is loaded.
+    """
     try:
-        source = textwrap.dedent(inspect.getsource(kind))
-        silent = {line for start, end in _docstrings(source) for line in range(start, end + 1)}
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):
         return str(getattr(kind, "__qualname__", type(kind).__qualname__))
-    lines = enumerate(source.splitlines(), start=1)
-    kept = (line.rstrip() for number, line in lines if number not in silent)
-    return "\n".join(line for line in kept if line and not line.lstrip().startswith("#"))
+    return repr(_canonical(tree))
 
 
-def _docstrings(source: str) -> Iterator[tuple[int, int]]:
-    """The first and last line of each."""
+def _canonical(node: object) -> object:
+    """A syntax tree in plain values, without docstrings and what only some versions of Python have."""
+    if isinstance(node, list):
+        return [_canonical(each) for each in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
     documented = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, documented) and ast.get_docstring(node):
-            said = node.body[0]
-            yield said.lineno, said.end_lineno or said.lineno
+    if isinstance(node, documented) and ast.get_docstring(node) is not None:
+        fields["body"] = node.body[1:]
+    return type(node).__name__, {name: _canonical(value) for name, value in fields.items()}

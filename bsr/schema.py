@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bsr.experiments import LOG_GRID
 from bsr.rates import TunedRate
-from bsr.run import SCHEMA, Result, Run
+from bsr.run import SCHEMA, STUDY_MODEL, Result, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
@@ -185,6 +185,7 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
         "experiment": experiment,
         "optimiser": result.run.optimiser,
         "loss": result.run.loss,
+        "model": result.run.model,
         "learning_rate": result.run.learning_rate,
         "key": result.run.key,
         "images_per_second": result.images_per_second,
@@ -200,4 +201,5 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
 def group(result: Result) -> str:
     """pytest-benchmark's group: times of other tasks, engines or circumstances never share a table."""
     disturbed = ", while its GPU was throttled or shared" if result.disturbed else ""
-    return f"{result.run.task}, {result.engine}, timed {result.timing}{disturbed}"
+    network = f"network {result.run.model}, " if result.run.model != STUDY_MODEL else ""
+    return f"{result.run.task}, {network}{result.engine}, timed {result.timing}{disturbed}"

@@ -85,6 +85,13 @@ def test_a_worker_with_other_data_is_refused_with_both_digests() -> None:
     assert problem == "expected data with digest digest, got other; give every worker the same files"
 
 
+def test_a_worker_with_other_code_is_refused_with_both_digests() -> None:
+    first, other = (FIRST._replace(trained=(("network mine:Net", digest),)) for digest in ("aa", "bb"))
+    assert problem_of(other, first) == (
+        "expected network mine:Net aa, got bb; give every worker the same code"
+    )
+
+
 def test_a_worker_that_cannot_train_says_why() -> None:
     assert problem_of(FIRST._replace(problem="no such device"), FIRST) == "no such device"
     assert not problem_of(FIRST, FIRST)

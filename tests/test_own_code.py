@@ -16,6 +16,7 @@ from bsr import data
 from bsr.cluster.worker import identify
 from bsr.data import DataError, load_images
 from bsr.executors import UntrainableError, check_trainable, compute
+from bsr.model import identity, network
 from bsr.plugin.own_code import learning_rates
 from bsr.run import Execution, Result, Run
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
@@ -153,6 +154,27 @@ def test_it_is_resumed_and_compared_with_itself(session: Suite, capsys: pytest.C
     assert session.run(*SESSION, "--benchmark-json=again.json").code == 0
     files = [str(session.folder / name) for name in ("run.json", "again.json")]
     assert main([*files, "--output", str(session.folder / "page")]) == 0, capsys.readouterr().err
+
+
+def test_comments_docstrings_and_layout_are_no_other_network_and_a_number_is(own: Path) -> None:
+    made = {}
+    for name, (old, new) in {
+        "own_study": ("", ""),
+        "own_formatted": ("super().__init__()", "super(\n        ).__init__()  # a comment\n"),
+        "own_documented": ("Another width, other images, dropout.", "Something else."),
+        "own_edited": ("nn.Dropout(0.25)", "nn.Dropout(0.5)"),
+    }.items():
+        (own / f"{name}.py").write_text(MODULE.replace(old, new) if old else MODULE)
+        made[name] = identity(f"{name}:Net", network(f"{name}:Net"))
+    assert made["own_study"] == made["own_formatted"] == made["own_documented"]
+    assert made["own_study"].parameter_shapes == made["own_edited"].parameter_shapes
+    assert made["own_study"].network_digest != made["own_edited"].network_digest
+
+
+def test_an_edit_of_the_file_changes_nothing_that_is_loaded(own: Path) -> None:
+    before = identity(NETWORK, network(NETWORK))
+    (own / "own_study.py").write_text(MODULE.replace("nn.Dropout(0.25)", "nn.Dropout(0.5)"))
+    assert identity(NETWORK, network(NETWORK)) == before
 
 
 @pytest.mark.slow

@@ -88,6 +88,12 @@ def other_dataset(document: Document) -> None:
     document["bsr"]["cases"].append(json.loads(json.dumps(synthetic.document(other)))["bsr"]["cases"][0])
 
 
+def other_labels(document: Document) -> None:
+    """Two results of one task whose labels were not the same."""
+    for case, digest in zip(document["bsr"]["cases"], ("aa", "bb"), strict=True):
+        case["result"]["labels_digest"] = digest
+
+
 ALTERED = {
     "a part that is missing": (lambda d: d.pop("bsr"), "a part `bsr`"),
     "another kind of JSON": (lambda d: d.clear(), "got another kind of JSON"),
@@ -128,6 +134,10 @@ ALTERED = {
     "a second dataset": (
         other_dataset,
         "run.dataset: expected one value in a study, 'MNIST', got 'KMNIST' too",
+    ),
+    "labels of two kinds under one name": (
+        other_labels,
+        "$.bsr.cases[1].result: expected labels of mean (60,000 and 10,000 test images of MNIST) aa",
     ),
     "an error smaller than any": (
         case_field("result", "test_mse", 1, value=1e-300),

@@ -301,3 +301,21 @@ def test_a_corrupt_record_in_the_middle_stops_the_session_and_stays(suite: Suite
         assert ended.code == 4
         assert "run.journal.jsonl, line 2: expected a bsr journal record, got" in ended.errors[0]
         assert journal.read_bytes() == b"".join(lines)
+
+
+def test_a_result_of_code_that_changed_meanwhile_is_failed_and_not_mixed_in(tmp_path: Path) -> None:
+    session, executor = begun(tmp_path / "run.journal.jsonl", resume=False)
+    digests = iter(("aa", "bb"))
+
+    def compute(run: Run, execution: Execution) -> Future[Any]:
+        future: Future[Any] = Future()
+        result = Result(run=run, status="ok", labels_digest=next(digests), environment="0123")
+        future.set_result(Computed(result, MACHINE))
+        return future
+
+    executor.compute = compute  # type: ignore[method-assign]
+    first, second = (run for run in RUNS if run.task == "mean")
+    assert session.result_of(first).status == "ok"
+    result = session.result_of(second)
+    assert result.status == "failed"
+    assert re.fullmatch(r"labels of mean \(.*\): expected aa, as before, got bb; the code .*", result.message)

@@ -114,7 +114,7 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> l
         preset = PRESETS[name]
         if preset.grid.train_images != session.options.grid.train_images:
             continue  # seconds of a part of the images say nothing about all of them
-        grid = replace(preset.grid, tasks=session.options.grid.tasks)
+        grid = replace(preset.grid, tasks=session.options.grid.tasks, models=session.options.grid.models)
         runs = {run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
         seconds = estimate.total(runs)
         if seconds is not None and seconds > MUCH_LARGER * mine:
