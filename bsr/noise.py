@@ -3,7 +3,7 @@
 A batch's gradient is the full gradient G plus noise whose variance falls as 1/B. The noise scale
 tr(S) / |G|^2 is the batch size at which both are equally large: the critical batch size that it predicts. At
 a constant rate |G|^2 swings along the steep directions, so one moment says little: the trajectory is printed,
-and what is left after COOLING more updates at a rate that falls to zero.
+and what is left after COOLING_STEPS more updates at a rate that falls to zero.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SAMPLE: Final = 32
 """Gradients, and images in each, from which their variance is taken."""
 PIECE: Final = 5_000
 """Images of the full gradient that are added up in float32; pieces are, in float64."""
-COOLING: Final = {"batch_size": 256, "steps": 100, "schedule": "linear"}
+COOLING_STEPS: Final = 100
+COOLING_BATCH_SIZE: Final = 256
 
 
 class GradientLearner(Learner, Protocol):
@@ -82,8 +83,9 @@ def _kind(execution: Execution) -> type[GradientLearner]:
 
 
 def _cooled(learner: Learner, run: Run, split: Split, execution: Execution) -> GradientLearner:
-    """A learner with these weights after COOLING, its moments begun anew; the other one is left as it was."""
-    cooling = replace(run, **COOLING)  # type: ignore[arg-type]
+    """A learner with these weights, cooled, its moments begun anew; the other one is left as it was."""
+    steps = min(COOLING_STEPS, run.steps)
+    cooling = replace(run, batch_size=COOLING_BATCH_SIZE, steps=steps, schedule="linear")
     model, generator = initial_model(run.seed, run.model)
     model.load_state_dict(learner.weights())
     cold = _kind(execution)(model, cooling, split, execution)

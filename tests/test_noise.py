@@ -75,6 +75,7 @@ def test_two_batch_sizes_say_the_same(measured: NoiseScale) -> None:
 
 
 @needs_native
+@pytest.mark.slow
 def test_the_engines_agree(split: Split, measured: NoiseScale) -> None:
     eager = measure(RUN, split, Execution(engine="eager"))
     assert (eager.engine, measured.engine) == ("eager", "native")

@@ -51,6 +51,21 @@ def test_the_harness_of_a_session_whose_json_was_lost_is_not_timed_again(suite: 
     assert document["benchmarks"][0]["stats"]["mean"] == before.seconds
 
 
+@pytest.mark.slow
+def test_the_noise_of_a_session_whose_json_was_lost_is_not_measured_again(suite: Suite) -> None:
+    noise = (*SMOKE, "--bsr-experiments=noise-scale", "--bsr-tasks=mean", "--bsr-batch-sizes=16", JSON)
+    ended = suite.run(*noise, "--fault=replace:2")
+    assert "No space left on device" in ended.output
+    before = journal.read(suite.folder / "run.journal.jsonl").noise
+    assert set(before) == {("MNIST", "mean", 16, seed) for seed in (200,)}
+    again = suite.run(*noise, "--bsr-resume")
+    assert again.code == 0, again.output
+    assert "noise scale" not in again.output
+    (scale,) = suite.json()["bsr"]["noise"]
+    assert [point["step"] for point in scale["points"]] == [1, 1, 2, 2, 4, 4, 8, 8]
+    assert all(point["trace"] > 0 for point in scale["points"])
+
+
 def test_a_session_that_stops_before_its_labels_goes_on_with_them(suite: Suite, tmp_path: Path) -> None:
     (tmp_path / "test_leaving.py").write_text(
         "import pytest\n"
