@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bsr.data import Split, load_split
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
+    from bsr.figures import draw
     from bsr.model import MODELS, RegressionCNN
     from bsr.reading import read
     from bsr.run import Execution, Result, Run
@@ -29,6 +30,7 @@ __all__ = [
     "Result",
     "Run",
     "Split",
+    "draw",
     "load_split",
     "read",
     "train",
@@ -45,6 +47,7 @@ _HOME: Final = {
     "Result": "bsr.run",
     "Run": "bsr.run",
     "Split": "bsr.data",
+    "draw": "bsr.figures",
     "load_split": "bsr.data",
     "read": "bsr.reading",
     "train": "bsr.engines",

@@ -31,14 +31,15 @@ def run(code: str) -> str:
 
 
 def test_everything_that_needs_no_torch_works_without_it() -> None:
-    run(f"{WITHOUT_HEAVY}import {', '.join(LIGHT)}; bsr.Run, bsr.Result, bsr.EXPERIMENTS, bsr.PRESETS")
+    names = "bsr.Run, bsr.Result, bsr.EXPERIMENTS, bsr.PRESETS, bsr.read, bsr.draw"
+    run(f"{WITHOUT_HEAVY}import {', '.join(LIGHT)}; {names}")
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     loaded = f"print(*[name for name in {HEAVY} if name in sys.modules])"
     assert run(f"import sys, {', '.join(LIGHT)}; {loaded}") == "\n"
     assert (
-        run(f"import sys, bsr; bsr.train, bsr.load_split, bsr.TASKS, bsr.RegressionCNN; {loaded}")
+        run(f"import sys, bsr; bsr.train, bsr.load_split, bsr.TASKS, bsr.write, bsr.RegressionCNN; {loaded}")
         == "torch\n"
     )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 import synthetic
 from bsr.experiments import EXPERIMENTS, Experiment, Grid
@@ -53,7 +52,7 @@ def other_rows(data: Cells) -> Sequence[Row]:
 def labels(content: FigureContent, panel: int = 0) -> list[str]:
     """Of the lines in a panel."""
     with mpl.rc_context(style.PARAMETERS):  # type: ignore[arg-type]
-        axes: Axes = Canvas(figsize=style.PANEL_SIZE).add_axes(style.axes_place())
+        axes: Axes = style.PanelFigure(figsize=style.PANEL_SIZE).add_axes(style.axes_place())
         content.panels[panel].draw(axes)
     return axes.get_legend_handles_labels()[1]
 

@@ -20,6 +20,9 @@ def legend(axes: Axes, title: str = "", handles: Any = None) -> None:
     handles = list({handle.get_label(): handle for handle in handles}.values())
     if not handles:
         return
+    if not isinstance(figure, style.PanelFigure):  # a user's own, which has no strip above its axes
+        axes.legend(handles=handles, title=title or None)
+        return
     left = 0.014
     if title:
         text = figure.text(left, style.from_top(0.515), title, size=style.SMALL, va="top", color=style.MUTED)

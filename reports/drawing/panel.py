@@ -19,7 +19,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
@@ -62,7 +61,7 @@ class RenderedPanel:
 def render(panel: Panel, identity: str) -> RenderedPanel:
     """Draw a panel. `identity` makes the SVG's ids unique within a page."""
     with mpl.rc_context(style.PARAMETERS):  # type: ignore[arg-type]  # a plain dict, from 3.9 on
-        figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
+        figure = style.PanelFigure(figsize=(WIDTH, HEIGHT), dpi=DPI)
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_axes(style.axes_place())
         panel.draw(axes)

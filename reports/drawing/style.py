@@ -81,6 +81,10 @@ PARAMETERS: Final[dict[str, Any]] = {
 """Matplotlib settings of every figure. parse_math is off: a `$` in a name is a dollar sign."""
 
 
+class PanelFigure(Figure):
+    """A figure that is one panel of a report, with room for a head and a legend above its axes."""
+
+
 def from_top(inches: float) -> float:
     """A height in a panel, as a share of it, from its upper edge."""
     return 1 - inches / PANEL_SIZE[1]
