@@ -447,3 +447,18 @@ def test_files_of_two_machines_are_merged_where_no_experiment_is_in_both(tmp_pat
     )
     other = synthetic.write(tmp_path / "c.json", again)
     assert main([str(paths[0]), str(other), "--output", str(tmp_path / "no.json")]) == 1
+
+
+def test_shards_of_two_networks_at_rates_of_their_own_become_one_study(tmp_path: Path) -> None:
+    rates = {"study": 0.001, "wide": 0.002}
+    paths = [
+        written(
+            tmp_path / f"{name}.json",
+            synthetic.session(grid=replace(SMALL, models=(name,), learning_rates=(("mean", rate),))),
+        )
+        for name, rate in rates.items()
+    ]
+    whole = tmp_path / "whole.json"
+    assert main([*map(str, paths), "--output", str(whole)]) == 0
+    of_mean = [result.run for result in read(whole).results if result.run.task == "mean"]
+    assert {run.model: run.learning_rate for run in of_mean} == rates
