@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final
 
@@ -29,6 +29,7 @@ from bsr.training import Learner, data_order, initial_model, make_optimiser
 BATCH_SIZES: Final = (16, 64, 256, 1024)
 TEXTBOOK: Final = "textbook"
 EAGER: Final = "eager"
+GRAPH: Final = "graph"
 ONE_CORE: Final = "native, one core"
 ALL_CORES: Final = "native, all cores"
 
@@ -67,7 +68,8 @@ def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
 def engine_epoch(execution: Execution, run: Run, split: Split) -> Callable[[], float]:
     """One training epoch of an engine, likewise."""
     model, generator = initial_model(run.seed)
-    learner: Learner = engines.learner(execution.engine)(model, run, split, execution)
+    with machine.configured(run.precision, execution):  # what is captured keeps its precision
+        learner: Learner = engines.learner(execution.engine)(model, run, split, execution)
 
     def epoch() -> float:
         order = next(data_order(generator, run.train_images))
@@ -113,6 +115,10 @@ class Loops:
         epochs = {
             (loop, size): epoch for size in self.batch_sizes for loop, epoch in self._loops(size).items()
         }
+        if self.device != "cpu":
+            tell("harness: a round that does not count, in which the device loads and plans")
+            for epoch in epochs.values():
+                epoch()
         for number in range(1, rounds + 1):
             tell(f"harness: round {number} of {rounds}")
             for cell, epoch in epochs.items():
@@ -135,6 +141,9 @@ class Loops:
             TEXTBOOK: textbook_epoch(run, split, self.device),
             EAGER: engine_epoch(eager, run, split),
         }
+        graph = replace(eager, engine="graph")
+        if not engines.unsupported_reason("graph", run, graph):
+            loops[GRAPH] = engine_epoch(graph, run, split)
         native = Execution(engine="native", threads=1, device=self.device)
         if not (engines.unsupported_reason("native", run, native) or engines.unavailable_reason("native")):
             loops[ONE_CORE] = engine_epoch(native, run, split)

@@ -252,7 +252,7 @@ def pretended() -> Iterator[Gpu]:
 
 def _moved(
     model: RegressionCNN,
-    device: str | torch.device,
+    device: str | torch.device | None = None,
     memory_format: torch.memory_format = torch.preserve_format,
 ) -> RegressionCNN:
     """Module.to cannot put tensors without content in the place of real ones."""

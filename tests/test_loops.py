@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import median
 
 import pytest
 
-from bsr import engines
-from bsr.loops import ALL_CORES, EAGER, ONE_CORE, TEXTBOOK, Loops, table
+from bsr import engines, loops
+from bsr.loops import ALL_CORES, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -25,8 +26,9 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     told: list[str] = []
     timings = Loops(train_images=256, batch_sizes=(16, 100)).measure(rounds=2, tell=told.append)
-    loops = [(timing.loop, timing.batch_size) for timing in timings]
-    assert loops == [(loop, size) for size in (16, 100) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)]
+    assert [(timing.loop, timing.batch_size) for timing in timings] == [
+        (loop, size) for size in (16, 100) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)
+    ]
     assert all(len(timing.seconds) == 2 and min(timing.seconds) > 0 for timing in timings)
     assert told == ["harness: round 1 of 2", "harness: round 2 of 2"]
 
@@ -48,6 +50,22 @@ def test_they_are_timed_on_the_device_they_say() -> None:
     timings = Loops(train_images=64, batch_sizes=(16,), device="meta")
     with pytest.raises(Exception, match=r"(?i)meta"):  # they did go there
         timings.measure(rounds=1)
+
+
+def test_on_a_gpu_the_graph_engine_is_timed_too_and_nothing_is_met_in_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[str] = []
+
+    def epoch(loop: str) -> Callable[[], float]:
+        return lambda: trained.append(loop) or 1.0  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(loops, "textbook_epoch", lambda *_arguments: epoch(TEXTBOOK))
+    monkeypatch.setattr(loops, "engine_epoch", lambda execution, *_arguments: epoch(execution.engine))
+    timings = Loops(train_images=64, batch_sizes=(16,), device="cuda:0").measure(rounds=2)
+    assert [timing.loop for timing in timings] == [TEXTBOOK, EAGER, GRAPH]
+    assert trained == [TEXTBOOK, EAGER, GRAPH] * 3
+    assert all(len(timing.seconds) == 2 for timing in timings)
 
 
 def test_it_is_collected_only_where_it_is_asked_for(suite: Suite) -> None:
