@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 INSTALLED := .venv/installed
 
-.PHONY: bench test test-slow labels soak floors lint clean
+.PHONY: bench test test-slow labels soak cluster floors lint clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine) && \
@@ -29,6 +29,9 @@ labels: $(INSTALLED)  ## the label checks alone, seconds
 
 soak: $(INSTALLED)  ## fault injection at many random moments, and 2,000 runs; prints what each costs
 	$(BIN)/python -m pytest -m soak --capture=no $(ARGS)
+
+cluster: $(INSTALLED)  ## SLURM, ssh to a second host, a cut link and TLS, all real; as root; ARGS names a part
+	@$(BIN)/python tests/cluster/make_cluster.py $(ARGS)
 
 floors:  ## the label checks, a smoke session and its report on the oldest versions that are allowed
 	$(PYTHON) -m venv .floors
