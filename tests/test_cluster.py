@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import wait
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -16,9 +17,10 @@ from bsr.cluster import Cluster, ClusterError
 from bsr.cluster.connection import connect
 from bsr.cluster.roster import lacking_resource
 from bsr.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
-from bsr.executors import compute
+from bsr.data import load_images
+from bsr.executors import Computed, compute
 from bsr.experiments import PRESETS, batch_size
-from bsr.run import Execution, Run
+from bsr.run import Execution, Result, Run, Status
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
@@ -129,6 +131,30 @@ def test_a_worker_that_is_no_longer_what_it_was_does_not_train() -> None:
         future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest", {}))
         with pytest.raises(UnlikeWorkerError, match=r"expected bsr 0\.0\.1 and data digest, got version"):
             future.result(timeout=60)
+
+
+class LeftError(BaseException):
+    """The process would have ended."""
+
+
+def _leave(_code: int) -> None:
+    raise LeftError
+
+
+@pytest.mark.parametrize(("status", "leaves"), [("failed", True), ("out_of_memory", False)])
+def test_a_worker_that_can_train_no_more_ends_so_that_its_run_goes_to_another(
+    monkeypatch: pytest.MonkeyPatch, status: Status, leaves: bool
+) -> None:
+    spent = Computed(Result(run=_tiny(), status=status), {}, "cuda:0 is lost to this process")
+    monkeypatch.setattr("bsr.cluster.worker.compute", lambda *_arguments: spent)
+    monkeypatch.setattr("bsr.cluster.worker._neighbours", lambda: 0)
+    monkeypatch.setattr("os._exit", _leave)
+    expected: tuple[str, str, dict[str, str]] = (bsr.__version__, load_images("MNIST").digest, {})
+    with pytest.raises(LeftError) if leaves else nullcontext():
+        assert compute_on_worker(_tiny(), HERE, expected).result.status == status
+    monkeypatch.setattr("bsr.cluster.worker.spent_reason", lambda _execution: spent.spent)
+    with pytest.raises(LeftError):  # and begins no other
+        compute_on_worker(_tiny(), HERE, expected)
 
 
 def _tiny() -> Run:
