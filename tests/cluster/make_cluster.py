@@ -86,12 +86,12 @@ def with_tls(folder: Path, reference: Reference) -> Part:
         shown = part("TLS", hosts.here, reference, SHORT_RUNS)
         address = "tls://10.0.0.1:8786"
         for name, asked in (("no certificate", address), ("no TLS", "tcp://10.0.0.1:8786")):
-            said = hosts.here.run(f"DASK_CONFIG=/tmp/none {CLIENT.format(asked)} || true")
+            said = hosts.here.run(f"HOME=/tmp/none {CLIENT.format(asked)} || true")
             lines = [line for line in said.splitlines() if line.startswith("ERROR:")]
             assert len(lines) == 1, said
             print(f"  refused, a session with {name}: {lines[0]}")
         line = (
-            f"DASK_CONFIG=/tmp/none timeout 60 dask worker {address} --host 10.0.0.2 --no-dashboard || true"
+            f"HOME=/tmp/none timeout 60 dask worker {address} --host 10.0.0.2 --no-dashboard || true"
         )
         said = hosts.other.run(line)
         print(f"  refused, a worker with no certificate: {said.strip().splitlines()[-1]}")
