@@ -155,14 +155,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
+    if not isinstance(error, RuntimeError):
+        return False
     said = str(error).lower()
-    if isinstance(error, RuntimeError) and any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES):
+    if any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES):
         return True
-    return (
-        isinstance(error, RuntimeError)
-        and error.__context__ is not None
-        and is_out_of_memory(error.__context__)
-    )
+    return error.__context__ is not None and is_out_of_memory(error.__context__)
 
 
 def release_memory() -> None:
