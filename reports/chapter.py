@@ -70,9 +70,17 @@ class Chapter:
     """Those that it draws over the batch size, or as they should be; all others are in chapters.others."""
 
 
+def _controlled(preset: str) -> bool:
+    return "batch-size" not in PRESETS[preset].experiments
+
+
 def measure_command(data: Cells, options: str) -> str:
-    """A pytest line with the recording's preset (if it is one of ours) and `options`."""
-    preset = data.session.preset if data.session.preset in PRESETS else DEFAULT_PRESET
+    """A pytest line with the recording's preset (if it is one of ours) and `options`.
+
+    What the study trains in epochs has sessions of its own, apart from controlled ones.
+    """
+    named = data.session.preset in PRESETS and not _controlled(data.session.preset)
+    preset = data.session.preset if named else DEFAULT_PRESET
     chosen = "" if "--bsr-preset" in options or preset == DEFAULT_PRESET else f" --bsr-preset {preset}"
     return f"pytest benchmarks --benchmark-json=run.json{chosen} {options}"
 

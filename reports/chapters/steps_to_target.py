@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from reports.arms import arms_of
-from reports.cells import Cells
+from reports.cells import Cells, span
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
@@ -94,7 +94,7 @@ def figure(data: Cells) -> FigureContent | None:
         "median run never got there, an arrow at the last update. Reached: the median of three evaluations. "
         "Of all arms at the study's and tuned rates, the fastest. Thin: S = S_min (1 + B_crit / B), a miss "
         "counted as longer than what was trained. Dashed: half the updates per doubling. "
-        f"n = {min(runs)} to {max(runs)} seeds.",
+        f"n = {span(runs, 'seed')}.",
         f"Updates to a target error against batch size. Critical batch sizes at {MIDDLE:.0%}: {fits}.",
     )
 

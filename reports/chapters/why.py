@@ -16,7 +16,7 @@ from bsr.rates import RatesError, Schedule
 from bsr.run import FINISHED
 from reports import why
 from reports.arms import Arm, Kind, arms_of, geometric, pooled
-from reports.cells import Cells, statuses
+from reports.cells import Cells, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
@@ -165,13 +165,13 @@ def equal_updates(data: Cells) -> FigureContent | None:
     if not tasks:
         return None
     parts = [part for found in tasks.values() for line in found.values() for part in line.values()]
-    counts = sorted({part.seeds for part in parts})
+    counts = [part.seeds for part in parts]
     return FigureContent(
         [Panel(task, partial(_draw_curves, lines=found), NORMALISED) for task, found in tasks.items()],
         "Normalised test MSE against batch size: after ten epochs' worth of images, where a larger batch "
         "makes fewer updates, and after the same number of updates. Tuned: with the rate that was best for "
         "that batch size, on a linear schedule. Geometric means, lines: 95% intervals. "
-        f"n = {min(counts)} to {max(counts)} seeds. {statuses(arms_of(data).ended())}".strip(),
+        f"n = {span(counts, 'seed')}. {statuses(arms_of(data).ended())}".strip(),
         "Normalised test MSE against batch size. "
         + " ".join(_said(task, found) for task, found in tasks.items()),
     )

@@ -90,9 +90,7 @@ def with_tls(folder: Path, reference: Reference) -> Part:
             lines = [line for line in said.splitlines() if line.startswith("ERROR:")]
             assert len(lines) == 1, said
             print(f"  refused, a session with {name}: {lines[0]}")
-        line = (
-            f"HOME=/tmp/none timeout 60 dask worker {address} --host 10.0.0.2 --no-dashboard || true"
-        )
+        line = f"HOME=/tmp/none timeout 60 dask worker {address} --host 10.0.0.2 --no-dashboard || true"
         said = hosts.other.run(line)
         print(f"  refused, a worker with no certificate: {said.strip().splitlines()[-1]}")
         nothing_of_the_session_remains(hosts, address)
