@@ -44,8 +44,9 @@ def connect(address: str, wait: float) -> tuple[Client, LocalCluster | None]:
     except _UncertifiedError as error:
         raise ClusterError(str(error)) from error
     except (OSError, ValueError, RuntimeError, TimeoutError) as error:
-        cause = f" ({one_line(error.__cause__)})" if error.__cause__ else ""
-        got = f"{error}{cause}" if str(error) else "something else that listens there"
+        got = str(error) or "something else that listens there"
+        if error.__cause__ is not None and str(error.__cause__) not in got:
+            got += f" ({one_line(error.__cause__)})"
         raise ClusterError(
             f"expected a Dask scheduler at {address!r}, got {got}; {_remedy(address)}"
         ) from error

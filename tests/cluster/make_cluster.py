@@ -92,7 +92,8 @@ def with_tls(folder: Path, reference: Reference) -> Part:
             print(f"  refused, a session with {name}: {lines[0]}")
         line = f"HOME=/tmp/none timeout 60 dask worker {address} --host 10.0.0.2 --no-dashboard || true"
         said = hosts.other.run(line)
-        print(f"  refused, a worker with no certificate: {said.strip().splitlines()[-1]}")
+        reason = next(line for line in said.splitlines() if "check your TLS configuration" in line)
+        print(f"  refused, a worker with no certificate: {reason.strip()}")
         nothing_of_the_session_remains(hosts, address)
     return shown
 
