@@ -134,6 +134,7 @@ def test_every_run_is_trained_once_whatever_workers_come_and_go(connected: Clust
         assert result.test_mse == compute(result.run, HERE).result.test_mse
 
 
+@pytest.mark.slow
 def test_what_only_lost_workers_could_train_is_given_back(connected: Cluster, local: Any) -> None:
     future = connected.compute(LONG, connected.execution)
     lose(local, 2)
@@ -143,6 +144,7 @@ def test_what_only_lost_workers_could_train_is_given_back(connected: Cluster, lo
     assert [result.status for result in train(connected, RUNS[:1], at={})] == ["ok"]
 
 
+@pytest.mark.slow
 def test_without_a_worker_for_too_long_it_ends_and_says_how_to_go_on(local: Any) -> None:
     local.scale(1)
     cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=2)
@@ -179,6 +181,7 @@ def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
     cluster.shutdown(cancel_futures=True)
 
 
+@pytest.mark.slow
 def test_a_run_stops_after_its_epoch_once_nobody_waits_for_it(local: Any) -> None:
     local.scale(1)
     cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
