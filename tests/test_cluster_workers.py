@@ -119,12 +119,16 @@ def test_an_adaptive_cluster_starts_a_worker_for_a_session_that_waits(local: Any
 
 def test_every_run_is_trained_once_whatever_workers_come_and_go(connected: Cluster, local: Any) -> None:
     in_flight = [connected.capacity]
+
+    def noticed(workers: int) -> None:
+        until(lambda: [list(connected.news()), connected.workers == workers][1])
+        in_flight.append(connected.capacity)
+
     happens = {
         2: lambda: lose(local),
-        4: lambda: in_flight.append(connected.capacity),
+        4: lambda: noticed(1),
         5: lambda: local.scale(3),
-        7: lambda: until(lambda: list(connected.news()) or connected.workers == 3),
-        8: lambda: in_flight.append(connected.capacity),
+        7: lambda: noticed(3),
     }
     results = train(connected, RUNS, at=dict(happens))
     assert sorted(result.run.seed for result in results) == [run.seed for run in RUNS]

@@ -108,6 +108,7 @@ def run_through(session: Session, cases: int = len(RUNS)) -> None:
     session.journal.close()
 
 
+@pytest.mark.slow
 def test_the_journal_cut_at_every_byte_of_its_last_record_is_resumed_to_the_same_grid_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
