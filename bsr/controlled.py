@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bsr import rates
 from bsr.rates import Schedule, TunedRate, tuned_rate
@@ -213,7 +213,6 @@ def _reporting(
 
 def _run(grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate: float, seed: int) -> Run:
     """A Run of so many updates, evaluated on the test images."""
-    changes: dict[str, Any] = {"dataset": grid.dataset, "precision": grid.precision}
     return Run(
         task=task,
         batch_size=size,
@@ -224,5 +223,6 @@ def _run(grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate:
         schedule=schedule,
         train_images=min(grid.train_images, IMAGES),
         test_images=grid.test_images,
-        **changes,
+        dataset=grid.dataset,
+        precision=grid.precision,
     )
