@@ -41,6 +41,7 @@ def recorded(folder: Path, **arguments: object) -> Path:
     return synthetic.write(folder / "rates.json", synthetic.session(**arguments))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_second_look_collects_the_study_s_multiples_of_the_best_rate(suite: Suite) -> None:
     grid = Grid(tasks=("mean", "std"), batch_sizes=(32,), runs=2, epochs=2)
     path = recorded(suite.folder, grid=grid, experiments=("learning-rate",))

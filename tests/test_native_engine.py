@@ -249,6 +249,7 @@ def test_it_evaluates_as_the_eager_engine_does(width: int) -> None:
         assert found.prediction_spread == pytest.approx(wanted.prediction_spread, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_it_trains_mnist_to_the_same_error_in_the_first_epoch_at_batch_size_1024() -> None:
     """On a quarter of it, to save time; smaller batches take more steps and are chaotic."""
     run = Run(task="mean", batch_size=1024, seed=1024, learning_rate=0.0015, epochs=1, train_images=15_360)

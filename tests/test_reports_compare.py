@@ -504,6 +504,7 @@ def test_from_study_to_verdict_no_and_two_percent_difference_are_not_called_diff
     assert different(comparisons[factor], measure) <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["error", "time"])
 def test_from_study_to_verdict_thirty_percent_are_found(
     comparisons: dict[float, list[Pair]], measure: str
