@@ -13,6 +13,7 @@ from typing import Any, Final
 from bsr.experiments import EXPERIMENTS, MOST_BATCH_SIZES, MOST_TASKS
 from bsr.gpu_record import GpuRecord, GpuState
 from bsr.rates import TunedRate
+from bsr.reading.recording import OF_AN_EPOCH
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result
 from bsr.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 
@@ -98,18 +99,8 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         )
 
 
-_MEASURED: Final = (
-    "test_mse",
-    "test_mae",
-    "training_loss",
-    "training_seconds",
-    "device_seconds",
-    "evaluation_seconds",
-)
-
-
 def _value_complaints(result: Result) -> Iterator[Complaint]:
-    for name in _MEASURED:
+    for name in OF_AN_EPOCH:
         for index, value in enumerate(getattr(result, name)):
             if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value

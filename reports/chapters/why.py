@@ -28,8 +28,8 @@ from reports.verdicts import Finding, Verdict, p_text
 
 CLAIMS: Final = {
     "updates": "Fewer updates explain why a larger batch has a higher error after the same epochs.",
-    "rate": "A learning rate tuned at one batch size explains it.",
-    "batch size": "The batch size itself: at equal updates and tuned rates a larger batch is worse.",
+    "rate": "A learning rate that was tuned at one batch size only explains it.",
+    "batch size": "At equal updates and tuned rates a larger batch is still worse.",
 }
 FACTOR: Final = f"error of {LARGEST} / error of {SMALLEST} (log)"
 ALL: Final = "all tasks"
@@ -50,7 +50,7 @@ def _finding(data: Cells, name: str, part: stats.Part, *, edge: bool) -> Finding
         verdict = "shown" if part.factor > 1 else "not shown"
     elif part.none and not edge:
         verdict = "not shown"
-    sentence = f"Of the gap, {why.NAMES[name]} makes {why.factor(part)}."
+    sentence = f"The factor of {why.NAMES[name]} is {why.factor(part)}."
     if edge:
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
     elif part.none:
