@@ -84,8 +84,9 @@ def _check_mergeable(first: Source, other: Source) -> None:
 
 
 def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object, object]]:
-    """(field, first's value, other's value) for a machine of `other` on which `first` did not train."""
-    known, unknown = first.machines, {k: v for k, v in other.machines.items() if k not in first.machines}
+    """(field, first's value, other's value) where each file has a machine on which the other did not train."""
+    known = {name: about for name, about in first.machines.items() if name not in other.machines}
+    unknown = {name: about for name, about in other.machines.items() if name not in first.machines}
     if known and unknown:
         (identity, about), (its_identity, its) = next(iter(known.items())), next(iter(unknown.items()))
         names = [name for name in dict.fromkeys([*about, *its]) if name != "id"]
@@ -94,7 +95,7 @@ def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object
         ]
         yield from fields_ or [("environment", identity, its_identity)]
     engines = [sorted({case.result.engine for case in one.session.cases} - {""}) for one in (first, other)]
-    if not unknown and all(engines) and engines[0] != engines[1]:
+    if not (known and unknown) and all(engines) and engines[0] != engines[1]:
         yield "engine", listed(engines[0]), listed(engines[1])
     kernels = [_kernels(source) for source in (first, other)]
     if all(kernels) and kernels[0] != kernels[1] and engines[0] == engines[1]:
