@@ -7,12 +7,12 @@ seeds from 200, the same ones for every batch size, so that seeds are pairs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bsr import rates
-from bsr.rates import Schedule, TunedRate, tuned_rate
+from bsr.rates import Arm, RatesError, Schedule, TunedRate, tuned_rate
 from bsr.run import Run
 
 if TYPE_CHECKING:
@@ -49,50 +49,43 @@ FORTY_EPOCH_SEEDS: Final = 6
 def tune(grid: Grid) -> Iterator[Run]:
     """Five rates per task, batch size, budget and schedule; or what lies beyond an edge that was found."""
     if grid.beyond:
-        for task, size, steps, schedule, rate in grid.beyond:
-            yield from _tuning(grid, task, size, steps, schedule, (rate,))
+        for arm, rate in grid.beyond:
+            yield from _tuning(grid, arm, (rate,))
         return
     for task in _tasks(grid):
-        for size, steps, schedule in _tuned_arms(grid):
-            lowest = _lowest_power(size, steps)
-            tried = tuple(_study_rate(task) * 2.0**power for power in range(lowest, lowest + 5))
-            yield from _tuning(grid, task, size, steps, schedule, tried)
+        for arm in _tuned_arms(grid, task):
+            lowest = _lowest_power(arm)
+            tried = [_study_rate(task) * 2.0**power for power in range(lowest, lowest + 5)]
+            yield from _tuning(grid, arm, tried)
 
 
-def _tuning(
-    grid: Grid, task: str, size: int, steps: int, schedule: Schedule, tried: tuple[float, ...]
-) -> Iterator[Run]:
-    seeds = _seeds(grid, FIRST_TUNING_SEED)
-    if (size, steps) == (LARGEST, BUDGETS[1]):  # forty epochs a Run
-        seeds = seeds[:1]
+def _tuning(grid: Grid, arm: Arm, tried: Sequence[float]) -> Iterator[Run]:
+    forty_epochs = (arm.batch_size, arm.steps) == (LARGEST, BUDGETS[1])
     for rate in tried:
-        for seed in seeds:
-            yield replace(_run(grid, task, size, steps, schedule, rate, seed), evaluate_on="validation")
+        for seed in _seeds(grid, FIRST_TUNING_SEED)[: 1 if forty_epochs else None]:
+            yield replace(_run(grid, arm, rate, seed), evaluate_on="validation")
 
 
-def _tuned_arms(grid: Grid) -> Iterator[tuple[int, int, Schedule]]:
-    """(batch size, steps, schedule) of every arm whose rate is tuned."""
-    arms = [(size, steps) for steps in BUDGETS for size in BATCH_SIZES if (size, steps) != (256, BUDGETS[1])]
-    arms.append((SMALLEST, TEN_EPOCHS_AT[SMALLEST]))
-    both: list[tuple[int, int, Schedule]] = [
-        (size, steps, schedule) for size, steps in arms for schedule in SCHEDULES
-    ]
-    for size, steps, schedule in (*both, *((size, TEN_EPOCHS_AT[size], SCHEDULES[1]) for size in (64, 256))):
-        if size in grid.batch_sizes:
-            yield size, steps, schedule
+def _tuned_arms(grid: Grid, task: str) -> Iterator[Arm]:
+    """Every arm of a task whose rate is tuned."""
+    both = [(steps, size) for steps in BUDGETS for size in BATCH_SIZES if (steps, size) != (BUDGETS[1], 256)]
+    both.append((TEN_EPOCHS_AT[SMALLEST], SMALLEST))
+    arms = [Arm(task, steps, schedule, size) for steps, size in both for schedule in SCHEDULES]
+    arms += [Arm(task, TEN_EPOCHS_AT[size], "linear", size) for size in (64, 256)]
+    return (arm for arm in arms if arm.batch_size in grid.batch_sizes)
 
 
-def _lowest_power(size: int, steps: int) -> int:
+def _lowest_power(arm: Arm) -> int:
     """Of two, times the study's rate: where the window of five rates begins.
 
     The more updates there are, and the smaller the batch, the lower the rate that serves best.
     """
-    if size < 16:
+    if arm.batch_size < 16:
         return -3
-    if size == 16:
-        return -3 if steps == TEN_EPOCHS_AT[16] else -2
-    if size == 64:
-        return -2 if steps == TEN_EPOCHS_AT[64] else -1
+    if arm.batch_size == 16:
+        return -3 if arm.steps == TEN_EPOCHS_AT[16] else -2
+    if arm.batch_size == 64:
+        return -2 if arm.steps == TEN_EPOCHS_AT[64] else -1
     return 0
 
 
@@ -101,7 +94,7 @@ def study_rate(grid: Grid) -> Iterator[Run]:
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
             for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[:1]:
-                yield from _reporting(grid, task, size, steps, schedule, _study_rate(task))
+                yield from _reporting(grid, Arm(task, steps, schedule, size), _study_rate(task))
 
 
 def equal_epochs(grid: Grid) -> Iterator[Run]:
@@ -109,8 +102,8 @@ def equal_epochs(grid: Grid) -> Iterator[Run]:
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
             for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[1:]:
-                rate = _tuned(grid, task, size, steps, schedule)
-                yield from _reporting(grid, task, size, steps, schedule, rate)
+                arm = Arm(task, steps, schedule, size)
+                yield from _reporting(grid, arm, _tuned(grid, arm))
 
 
 def equal_updates(grid: Grid) -> Iterator[Run]:
@@ -125,12 +118,13 @@ def equal_updates(grid: Grid) -> Iterator[Run]:
             if TEN_EPOCHS_AT.get(size, steps + 1) <= steps and not forty_epochs:
                 continue
             for schedule in SCHEDULES:
-                tried = {_tuned(grid, task, size, steps, schedule)}
+                arm = Arm(task, steps, schedule, size)
+                tried = {_tuned(grid, arm)}
                 if schedule == "linear" or forty_epochs:
                     tried.add(_study_rate(task))
                 for rate in sorted(tried):
                     most = FORTY_EPOCH_SEEDS if forty_epochs else None
-                    yield from _reporting(grid, task, size, steps, schedule, rate, most)
+                    yield from _reporting(grid, arm, rate, most)
 
 
 def rate_rules(grid: Grid) -> Iterator[Run]:
@@ -140,7 +134,7 @@ def rate_rules(grid: Grid) -> Iterator[Run]:
             if size > 64:
                 for power in RULES.values():
                     rate = scaled_rate(task, size, power)
-                    yield from _reporting(grid, task, size, steps, "linear", rate, RULE_SEEDS)
+                    yield from _reporting(grid, Arm(task, steps, "linear", size), rate, RULE_SEEDS)
 
 
 def scaled_rate(task: str, batch_size: int, power: float) -> float:
@@ -153,7 +147,8 @@ def adam_memory(grid: Grid) -> Iterator[Run]:
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
             if size in {SMALLEST, LARGEST}:
-                runs = _reporting(grid, task, size, steps, "constant", _study_rate(task), MEMORY_SEEDS)
+                arm = Arm(task, steps, "constant", size)
+                runs = _reporting(grid, arm, _study_rate(task), MEMORY_SEEDS)
                 yield from (replace(run, beta2=SHORT_MEMORY) for run in runs)
 
 
@@ -161,7 +156,7 @@ def noise_scale(grid: Grid, task: str) -> Iterator[Run]:
     """The trainings along which the gradient's noise is measured: ten epochs at the study's rate."""
     for size, steps in _ten_epochs(grid):
         if size in {SMALLEST, LARGEST}:
-            yield from _reporting(grid, task, size, steps, "constant", _study_rate(task), NOISE_SEEDS)
+            yield from _reporting(grid, Arm(task, steps, "constant", size), _study_rate(task), NOISE_SEEDS)
 
 
 def rates_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedRate, ...]:
@@ -177,7 +172,7 @@ def networks(grid: Grid) -> Iterator[Run]:
     """
     for task in grid.tasks:
         for size, steps in _ten_epochs(grid):
-            yield from _reporting(grid, task, size, steps, "constant", grid.rate(task, size))
+            yield from _reporting(grid, Arm(task, steps, "constant", size), grid.rate(task, size))
 
 
 def _tasks(grid: Grid) -> list[str]:
@@ -192,8 +187,15 @@ def _study_rate(task: str) -> float:
     return tuned_rate(task, SCALED_FROM, epochs=10)
 
 
-def _tuned(grid: Grid, task: str, size: int, steps: int, schedule: Schedule) -> float:
-    return rates.find(_table(grid), task, size, steps, schedule).learning_rate
+def _tuned(grid: Grid, arm: Arm) -> float:
+    """Raises RatesError where it was not tuned."""
+    found = rates.find(_table(grid), arm)
+    if found is None:
+        raise RatesError(
+            f"expected a tuned rate for {arm}, got none; tune it with --bsr-preset tune, and give the "
+            "tuned-rates.csv of its report by --bsr-rates"
+        )
+    return found.learning_rate
 
 
 def _table(grid: Grid) -> tuple[TunedRate, ...]:
@@ -204,23 +206,21 @@ def _seeds(grid: Grid, first: int) -> tuple[int, ...]:
     return grid.seeds or tuple(first + index for index in range(grid.runs))
 
 
-def _reporting(
-    grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate: float, most: int | None = None
-) -> Iterator[Run]:
+def _reporting(grid: Grid, arm: Arm, rate: float, most: int | None = None) -> Iterator[Run]:
     for seed in _seeds(grid, FIRST_REPORTING_SEED)[:most]:
-        yield _run(grid, task, size, steps, schedule, rate, seed)
+        yield _run(grid, arm, rate, seed)
 
 
-def _run(grid: Grid, task: str, size: int, steps: int, schedule: Schedule, rate: float, seed: int) -> Run:
+def _run(grid: Grid, arm: Arm, rate: float, seed: int) -> Run:
     """A Run of so many updates, evaluated on the test images."""
     return Run(
-        task=task,
-        batch_size=size,
+        task=arm.task,
+        batch_size=arm.batch_size,
         seed=seed,
         learning_rate=rate,
         epochs=0,
-        steps=min(steps, grid.most_steps),
-        schedule=schedule,
+        steps=min(arm.steps, grid.most_steps),
+        schedule=arm.schedule,
         train_images=min(grid.train_images, IMAGES),
         test_images=grid.test_images,
         dataset=grid.dataset,

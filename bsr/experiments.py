@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from bsr import controlled
-from bsr.rates import DEFAULT_LEARNING_RATE, TUNED_LEARNING_RATE, Schedule, TunedRate, tuned_rate
+from bsr.rates import DEFAULT_LEARNING_RATE, TUNED_LEARNING_RATE, Arm, TunedRate, tuned_rate
 from bsr.run import MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
@@ -63,8 +63,8 @@ class Grid:
     """Updates at which the controlled experiments compare batch sizes."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
-    beyond: tuple[tuple[str, int, int, Schedule, float], ...] = ()
-    """Task, batch size, steps, schedule, rate beyond an edge of a tuning; non-empty collects only these."""
+    beyond: tuple[tuple[Arm, float], ...] = ()
+    """What was tuned, and a rate beyond the edge of its tuning; non-empty collects only these."""
     models: tuple[str, ...] = (STUDY_MODEL,)
     """The networks with which every Run of an experiment is trained."""
     learning_rates: tuple[tuple[str, float], ...] = ()

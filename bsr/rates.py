@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS
+from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, Run
 
 TUNED_LEARNING_RATE: Final = {"mean": 0.0015, "median": 0.1, "std": 0.001, "var": 0.0015}
 """The study's learning rate per task, tuned once at batch size 32 (Lamon et al. 2021, table 1)."""
@@ -36,6 +36,25 @@ class RatesError(Exception):
     """There is no such rate, or no such table; the message says what, expected, got, remedy."""
 
 
+class Arm(NamedTuple):
+    """What a rate is tuned for."""
+
+    task: str
+    steps: int
+    """The budget, updates."""
+    schedule: Schedule
+    batch_size: int
+
+    @classmethod
+    def of(cls, run: Run) -> Arm:
+        """The arm that a Run belongs to, whatever its rate."""
+        return cls(run.task, run.steps, run.schedule, run.batch_size)
+
+    def __str__(self) -> str:
+        """`mean at batch size 16, 586 updates, linear`."""
+        return f"{self.task} at batch size {self.batch_size}, {self.steps:,} updates, {self.schedule}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedRate:
     """The rate with the lowest validation error among those tried for one arm."""
@@ -52,6 +71,11 @@ class TunedRate:
     at_edge: bool
     """Whether nothing beyond it was tried, so that a better one may lie there."""
 
+    @property
+    def arm(self) -> Arm:
+        """What it was tuned for."""
+        return Arm(self.task, self.steps, self.schedule, self.batch_size)
+
 
 @cache
 def shipped() -> tuple[TunedRate, ...]:
@@ -59,16 +83,9 @@ def shipped() -> tuple[TunedRate, ...]:
     return read(SHIPPED) if SHIPPED.exists() else ()
 
 
-def find(rates: Iterable[TunedRate], task: str, batch_size: int, steps: int, schedule: Schedule) -> TunedRate:
-    """The rate of one arm. Raises RatesError where it was not tuned."""
-    arm = (task, batch_size, steps, schedule)
-    for rate in rates:
-        if (rate.task, rate.batch_size, rate.steps, rate.schedule) == arm:
-            return rate
-    raise RatesError(
-        f"expected a tuned rate for {task} at batch size {batch_size}, {steps:,} updates, {schedule}, got "
-        "none; tune it with --bsr-preset tune, and give its report's tuned-rates.csv by --bsr-rates"
-    )
+def find(rates: Iterable[TunedRate], arm: Arm) -> TunedRate | None:
+    """The rate of one arm; None where it was not tuned."""
+    return next((rate for rate in rates if rate.arm == arm), None)
 
 
 def read(path: Path) -> tuple[TunedRate, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bsr.experiments import LOG_GRID, REFINED, TUNING_BATCH_SIZE
-from bsr.rates import Schedule
+from bsr.rates import Arm
 from bsr.reading import RefusedError, read
 from bsr.run import Result
 
@@ -81,24 +81,19 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
     return tuple(best)
 
 
-Beyond = tuple[str, int, int, Schedule, float]
-"""Task, batch size, steps, schedule and a rate."""
-
-
-def beyond_edges(path: Path) -> tuple[Beyond, ...]:
+def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
     """For each tuned arm whose best rate is at the edge of those tried: that rate, times or over two.
 
     Raises RefinementError where the file holds no tuning, or all its best rates lie inside.
     """
-    arms: dict[tuple[str, int, int, Schedule], list[Result]] = defaultdict(list)
+    arms: dict[Arm, list[Result]] = defaultdict(list)
     for result in _results(path, "tune"):
-        run = result.run
-        arms[run.task, run.batch_size, run.steps, run.schedule].append(result)
-    found: list[Beyond] = []
+        arms[Arm.of(result.run)].append(result)
+    found: list[tuple[Arm, float]] = []
     for arm, results in arms.items():
         rates = by_rate(results)
         if contenders(rates) and at_edge(best := best_rate(rates), rates):
-            found.append((*arm, best * 2 if best == max(rates) else best / 2))
+            found.append((arm, best * 2 if best == max(rates) else best / 2))
     if not found:
         got = "best rates inside the ones that were tried" if arms else "none"
         raise RefinementError(

@@ -6,37 +6,34 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from bsr import stats
+from bsr import rates, stats
 from bsr.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments import PRESETS
-from bsr.rates import Schedule, TunedRate, tuned_rate
+from bsr.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.run import Result, Run
 from reports.cells import Cells
 
 USUAL_MEMORY = 0.999
 Kind = Literal["study", "tuned"]
+KINDS: Final[tuple[Kind, ...]] = ("study", "tuned")
 """Of a rate: the study's, tuned once at batch size 32, or that tuned for the arm."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """What one line of the plan trains: Runs of an arm differ by their seed alone."""
+class Training(NamedTuple):
+    """What one line of the plan trains: its Runs differ by their seed alone."""
 
-    task: str
-    batch_size: int
-    steps: int
-    schedule: Schedule
-    learning_rate: float
+    arm: Arm
+    learning_rate: float | None
     beta2: float = USUAL_MEMORY
 
     @classmethod
-    def of(cls, run: Run) -> Arm:
-        """The arm that a Run belongs to."""
-        return cls(run.task, run.batch_size, run.steps, run.schedule, run.learning_rate, run.beta2)
+    def of(cls, run: Run) -> Training:
+        """The line that a Run belongs to."""
+        return cls(Arm.of(run), run.learning_rate, run.beta2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,70 +43,63 @@ class Arms:
     data: Cells
 
     @cached_property
-    def by_arm(self) -> dict[Arm, dict[int, Result]]:
-        """Arm -> seed -> result; Runs that looked at validation images are none of it."""
-        found: dict[Arm, dict[int, Result]] = {}
+    def trainings(self) -> dict[Training, dict[int, Result]]:
+        """What was trained -> seed -> result; Runs that looked at validation images are none of it."""
+        found: dict[Training, dict[int, Result]] = {}
         for case in self.data.session.cases:
             run = case.result.run
             if set(case.cases) & _REPORTING and run.steps and run.evaluate_on == "test":
-                found.setdefault(Arm.of(run), {})[run.seed] = case.result
+                found.setdefault(Training.of(run), {})[run.seed] = case.result
         return found
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """With something to learn, the study's order first."""
-        named = {arm.task for arm in self.by_arm}
+        named = {training.arm.task for training in self.trainings}
         return tuple(task for task in self.data.tasks if task in named and task not in self.data.degenerate)
 
-    def rate(self, task: str, batch_size: int, steps: int, schedule: Schedule, kind: Kind) -> float | None:
+    def rate(self, arm: Arm, kind: Kind) -> float | None:
         """The study's, or the one tuned for that budget; None where none was recorded."""
         if kind == "study":
-            return tuned_rate(task, batch_size, epochs=10)
-        found = self.tuned(task, batch_size, steps, schedule)
+            return tuned_rate(arm.task, arm.batch_size, epochs=10)
+        found = self.tuned(arm)
         return found.learning_rate if found else None
 
-    def tuned(self, task: str, batch_size: int, steps: int, schedule: Schedule) -> TunedRate | None:
+    def tuned(self, arm: Arm) -> TunedRate | None:
         """The row of the table of rates that the session took."""
-        arm = (task, batch_size, steps, schedule)
-        for rate in self.data.session.rates:
-            if (rate.task, rate.batch_size, rate.steps, rate.schedule) == arm:
-                return rate
-        return None
+        return rates.find(self.data.session.rates, arm)
 
-    def errors(
-        self,
-        task: str,
-        batch_size: int,
-        steps: int,
-        schedule: Schedule,
-        rate: float | None,
-        beta2: float = USUAL_MEMORY,
-    ) -> dict[int, float]:
-        """Seed -> log of the normalised test MSE after so many updates; empty where it was not measured.
+    def errors(self, arm: Arm, rate: float | None, beta2: float = USUAL_MEMORY) -> dict[int, float]:
+        """Seed -> log of the normalised test MSE after the arm's updates; empty where it was not measured.
 
         A constant schedule's smaller budget is the beginning of a longer Run. A training that did not get
         there, or ended worse than the best constant, counts as that constant or as what it is: never dropped.
         """
+        alike = {
+            training.arm.steps: results
+            for training, results in self.trainings.items()
+            if training == Training(arm._replace(steps=training.arm.steps), rate, beta2)
+        }
         found: dict[int, float] = {}
-        for arm, results in self.by_arm.items():
-            like = (arm.task, arm.batch_size, arm.schedule, arm.learning_rate, arm.beta2)
-            if like == (task, batch_size, schedule, rate, beta2):
-                longer = arm.steps > steps and schedule == "constant"
-                if arm.steps == steps or longer:
-                    for seed, result in results.items():
-                        value = log_error(result, steps)
-                        if value is not None and (arm.steps == steps or seed not in found):
-                            found[seed] = value
+        for steps in sorted(
+            alike, reverse=True
+        ):  # its own Runs last, over beginnings of longer ones
+            if steps == arm.steps or (steps > arm.steps and arm.schedule == "constant"):
+                values = {seed: log_error(result, arm.steps) for seed, result in alike[steps].items()}
+                found |= {seed: value for seed, value in values.items() if value is not None}
         return found
+
+    def errors_at(self, arm: Arm, kind: Kind, beta2: float = USUAL_MEMORY) -> dict[int, float]:
+        """The same, at the arm's rate of that kind."""
+        return self.errors(arm, self.rate(arm, kind), beta2)
 
     def contrast(self, steps: int, schedule: Schedule, task: str) -> stats.Gaps | None:
         """The four gaps of LARGEST against SMALLEST, equal updates at `steps`; None where one lacks."""
         arms: dict[str, dict[int, float]] = {}
-        for kind in ("study", "tuned"):
+        for kind in KINDS:
             for size in (SMALLEST, LARGEST):
                 for how, updates in (("epochs", TEN_EPOCHS_AT[size]), ("updates", steps)):
-                    rate = self.rate(task, size, updates, schedule, kind)
-                    arms[f"{kind} {how} {size}"] = self.errors(task, size, updates, schedule, rate)
+                    arms[f"{kind} {how} {size}"] = self.errors_at(Arm(task, updates, schedule, size), kind)
         seeds = sorted(set.intersection(*(set(arm) for arm in arms.values())))
         if not seeds:
             return None
@@ -124,7 +114,7 @@ class Arms:
 
     def ended(self) -> tuple[Result, ...]:
         """Every result, for captions that say how Runs ended."""
-        return tuple(result for results in self.by_arm.values() for result in results.values())
+        return tuple(result for results in self.trainings.values() for result in results.values())
 
 
 _REPORTING = frozenset(PRESETS["why"].experiments)

@@ -10,9 +10,8 @@ from statistics import median
 from typing import Final
 
 from bsr import stats
-from bsr.rates import tuned_rate
 from bsr.run import Result
-from reports.arms import USUAL_MEMORY, Arm, Arms, arms_of
+from reports.arms import KINDS, USUAL_MEMORY, Arms, Training, arms_of
 from reports.cells import Cells
 
 TARGETS: Final = (0.03, 0.01, 0.005)
@@ -24,9 +23,9 @@ WINDOW: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """How one batch size got to a target, with the arm of all that were trained whose median is lowest."""
+    """How one batch size got to a target, with that of its trainings whose median is lowest."""
 
-    arm: Arm
+    training: Training
     steps: tuple[float, ...]
     """Of the runs that got there."""
     missed: int
@@ -36,20 +35,22 @@ class Reaching:
         """Over all runs, a miss as infinitely many."""
         return median([*self.steps, *[math.inf] * self.missed])
 
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sooner is better; else more runs that got there, else the longer training."""
+        return self.median, -len(self.steps), -self.training.arm.steps
+
 
 @lru_cache(maxsize=64)
 def reaching(data: Cells, task: str, target: float) -> dict[int, Reaching]:
     """By batch size."""
     arms = arms_of(data)
     found: dict[int, Reaching] = {}
-    for arm, results in arms.by_arm.items():
-        if arm.task == task and arm.beta2 == USUAL_MEMORY and _of_a_chosen_rate(arms, arm):
-            one = _reaching(arm, tuple(results.values()), target)
-            held = found.get(arm.batch_size)
-            if held is None or (one.median, -len(one.steps), -arm.steps) < (
-                held.median, -len(held.steps), -held.arm.steps
-            ):  # fmt: skip
-                found[arm.batch_size] = one
+    for training, results in arms.trainings.items():
+        if training.arm.task == task and training.beta2 == USUAL_MEMORY and _of_a_chosen_rate(arms, training):
+            one = _reaching(training, tuple(results.values()), target)
+            size = training.arm.batch_size
+            found[size] = min(found.get(size, one), one, key=lambda held: held.rank)
     return dict(sorted(found.items()))
 
 
@@ -58,21 +59,18 @@ def critical(data: Cells, task: str, target: float = MIDDLE) -> stats.Critical |
     """The fit over all batch sizes."""
     cells = reaching(data, task, target)
     return stats.critical_batch_size(
-        {size: stats.Steps(one.steps, one.missed, one.arm.steps) for size, one in cells.items()}
+        {size: stats.Steps(one.steps, one.missed, one.training.arm.steps) for size, one in cells.items()}
     )
 
 
-def _of_a_chosen_rate(arms: Arms, arm: Arm) -> bool:
+def _of_a_chosen_rate(arms: Arms, training: Training) -> bool:
     """The study's, or the tuned one: a rule of thumb's was chosen by nobody."""
-    tuned = arms.tuned(arm.task, arm.batch_size, arm.steps, arm.schedule)
-    return arm.learning_rate == tuned_rate(arm.task, arm.batch_size, epochs=10) or (
-        tuned is not None and tuned.learning_rate == arm.learning_rate
-    )
+    return training.learning_rate in {arms.rate(training.arm, kind) for kind in KINDS}
 
 
-def _reaching(arm: Arm, results: Sequence[Result], target: float) -> Reaching:
+def _reaching(training: Training, results: Sequence[Result], target: float) -> Reaching:
     steps = [reached(result, target) for result in results]
-    return Reaching(arm, tuple(step for step in steps if step is not None), steps.count(None))
+    return Reaching(training, tuple(step for step in steps if step is not None), steps.count(None))
 
 
 def reached(result: Result, target: float) -> float | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bsr import stats
 from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import Schedule, TunedRate
+from bsr.rates import Arm, Schedule, TunedRate
 from reports.arms import arms_of
 from reports.cells import Cells
 from reports.text import listed, number
@@ -42,7 +42,7 @@ def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
     """Rates of a decomposition that lie at the edge of what was tried, so that it gets no verdict."""
     arms = arms_of(data)
     used = [
-        arms.tuned(task, size, updates, schedule)
+        arms.tuned(Arm(task, updates, schedule, size))
         for task in arms.tasks
         for size in (SMALLEST, LARGEST)
         for updates in dict.fromkeys((TEN_EPOCHS_AT[size], steps))

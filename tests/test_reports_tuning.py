@@ -8,11 +8,12 @@ from typing import Any
 
 import synthetic
 from bsr.experiments import PRESETS
+from bsr.rates import Arm
 from bsr.reading import Recording
 from bsr.run import Run
 from reports.cells import Cells
 from reports.chapters import figures
-from reports.chapters.tuning import CHAPTER, Arm, arms
+from reports.chapters.tuning import CHAPTER, arms
 
 GRID = replace(PRESETS["tune"].grid, tasks=("std",), batch_sizes=(16, 1024), runs=2)
 BEST = 0.002

@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from bsr.controlled import BUDGETS
 from bsr.experiments import Grid
+from bsr.rates import Arm
 from bsr.reading import Recording
 from bsr.schema import NoisePoint, NoiseScale, SessionRecord
 from reports import why
@@ -105,22 +106,21 @@ def test_no_remainder_is_said_only_where_it_is_shown() -> None:
 
 
 def test_a_dead_run_counts_as_the_best_constant_and_is_never_dropped(data: Cells) -> None:
-    (arm, results), *_ = arms_of(data).by_arm.items()
+    (training, results), *_ = arms_of(data).trainings.items()
     result = next(iter(results.values()))
     dead = replace(result, status="dead")
-    assert log_error(dead, arm.steps) == 0.0
+    assert log_error(dead, training.arm.steps) == 0.0
     short = replace(result, status="diverged", test_mse=result.test_mse[:3])
-    assert log_error(short, arm.steps) == 0.0
-    assert log_error(replace(result, status="failed"), arm.steps) is None
+    assert log_error(short, training.arm.steps) == 0.0
+    assert log_error(replace(result, status="failed"), training.arm.steps) is None
 
 
 def test_a_constant_run_is_read_at_its_smaller_budgets(data: Cells) -> None:
     arms = arms_of(data)
-    rate = arms.rate("mean", 16, 586, "constant", "study")
-    early, late = (arms.errors("mean", 16, steps, "constant", rate) for steps in (586, 37_500))
+    early, late = (arms.errors_at(Arm("mean", steps, "constant", 16), "study") for steps in (586, 37_500))
     assert set(early) == set(late) == set(range(200, 210))
     assert math.exp(sum(early.values()) / 10 - sum(late.values()) / 10) == pytest.approx(4.0, rel=0.2)
-    assert arms.errors("mean", 16, 586, "linear", rate)  # a linear one has Runs of its own
+    assert arms.errors_at(Arm("mean", 586, "linear", 16), "study")  # a linear one has Runs of its own
 
 
 def test_validation_errors_are_none_of_it() -> None:
@@ -128,13 +128,13 @@ def test_validation_errors_are_none_of_it() -> None:
     assert {case.result.run.evaluate_on for case in session.cases} == {"test", "validation"}
     assert all(
         result.run.evaluate_on == "test"
-        for results in arms_of(cells(session)).by_arm.values()
+        for results in arms_of(cells(session)).trainings.values()
         for result in results.values()
     )
 
 
 def test_a_target_is_reached_where_the_median_of_three_evaluations_is(data: Cells) -> None:
-    result = next(iter(next(iter(arms_of(data).by_arm.values())).values()))
+    result = next(iter(next(iter(arms_of(data).trainings.values())).values()))
     baseline, probes = result.baseline_mse or 0.0, result.run.evaluations
     once = [1.0] * probes
     once[2] = 0.001

@@ -76,7 +76,8 @@ def test_a_constant_run_at_the_study_s_rate_is_evaluated_at_every_smaller_budget
 
 def test_tuned_runs_take_the_rate_of_their_arm() -> None:
     for run in WHY["equal-epochs"].values():
-        expected = rates.find(synthetic.RATES, run.task, run.batch_size, run.steps, run.schedule)
+        expected = rates.find(synthetic.RATES, rates.Arm.of(run))
+        assert expected is not None
         assert run.learning_rate == expected.learning_rate
 
 
@@ -120,7 +121,7 @@ def tuned(best: float) -> Cells:
 def test_what_lies_beyond_an_edge_is_planned_alone(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "tune.json", tuned(best=0.1).session)
     beyond = beyond_edges(path)
-    assert {(task, size, rate) for task, size, _, _, rate in beyond} == {("std", 1024, 0.032)}
+    assert {(arm.task, arm.batch_size, rate) for arm, rate in beyond} == {("std", 1024, 0.032)}
     grid = replace(PRESETS["tune"].grid, beyond=beyond)
     runs = plan(("tune",), grid)["tune"].values()
     assert {(run.steps, run.schedule) for run in runs} == {

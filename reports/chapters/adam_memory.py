@@ -7,6 +7,7 @@ from typing import Final
 
 from bsr import stats
 from bsr.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
+from bsr.rates import Arm
 from reports.arms import USUAL_MEMORY, arms_of, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter
@@ -19,10 +20,7 @@ CLAIM: Final = "Adam's memory of 1,000 updates is what holds the large batch bac
 
 def errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, float]:
     """Seed -> log error after ten epochs at the study's rate."""
-    arms, steps = arms_of(data), TEN_EPOCHS_AT[size]
-    return arms.errors(
-        task, size, steps, "constant", arms.rate(task, size, steps, "constant", "study"), beta2
-    )
+    return arms_of(data).errors_at(Arm(task, TEN_EPOCHS_AT[size], "constant", size), "study", beta2)
 
 
 def change(data: Cells, size: int, *tasks: str) -> stats.Part | None:

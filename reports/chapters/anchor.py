@@ -9,6 +9,7 @@ import numpy as np
 
 from bsr import stats
 from bsr.controlled import LARGEST, TEN_EPOCHS_AT
+from bsr.rates import Arm
 from bsr.stats.basis import Array
 from reports.arms import arms_of
 from reports.cells import Cells
@@ -25,8 +26,7 @@ def _pairs(data: Cells) -> dict[str, tuple[Array, Array]]:
     arms, steps = arms_of(data), TEN_EPOCHS_AT[LARGEST]
     found = {}
     for task in arms.tasks:
-        rate = arms.rate(task, LARGEST, steps, "constant", "study")
-        controlled = list(arms.errors(task, LARGEST, steps, "constant", rate).values())
+        controlled = list(arms.errors_at(Arm(task, steps, "constant", LARGEST), "study").values())
         study = [
             math.log(value)
             for cell in data.cells(task)

@@ -7,9 +7,9 @@ from typing import Final
 
 from bsr import stats
 from bsr.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import tuned_rate
+from bsr.rates import Arm, tuned_rate
 from reports import why
-from reports.arms import Arms, arms_of, geometric, pooled
+from reports.arms import Arms, Training, arms_of, geometric, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter
 from reports.noise import noise
@@ -64,7 +64,7 @@ def table(data: Cells) -> Table:
         f"{NOT_TESTED.capitalize()}: what needs other data, scaled moments, or a measure of sharpness."
     )
     header = ("source", "statement", "these data")
-    return Table("literature", "Against the literature", header, rows if arms.by_arm else [], note)
+    return Table("literature", "Against the literature", header, rows if arms.trainings else [], note)
 
 
 def _equal_updates(data: Cells) -> str:
@@ -96,7 +96,7 @@ def _best_rates(arms: Arms) -> str:
         rates = {
             task: rate / tuned_rate(task, SCALED_FROM, epochs=10)
             for task in arms.tasks
-            if (rate := arms.rate(task, size, steps, "linear", "tuned"))
+            if (rate := arms.rate(Arm(task, steps, "linear", size), "tuned"))
         }
         if rates:
             rules = listed(
@@ -122,11 +122,7 @@ def _best_sizes(arms: Arms) -> str:
         errors = {
             size: part.factor
             for size, steps in TEN_EPOCHS_AT.items()
-            if (
-                part := geometric(
-                    arms.errors(task, size, steps, "linear", arms.rate(task, size, steps, "linear", "tuned"))
-                )
-            )
+            if (part := geometric(arms.errors_at(Arm(task, steps, "linear", size), "tuned")))
         }
         if len(errors) > 1:
             said.append(f"{task} {min(errors, key=lambda size: errors[size])}")
@@ -143,17 +139,13 @@ def _generalisation(arms: Arms) -> str:
 
 def _excess(arms: Arms, task: str, size: int) -> dict[int, float]:
     """Seed -> log of test over training error, the latter over the images since the evaluation before."""
-    steps = TEN_EPOCHS_AT[size]
-    rate = arms.rate(task, size, steps, "linear", "tuned")
-    found = {}
-    for arm, results in arms.by_arm.items():
-        if (arm.task, arm.batch_size, arm.steps, arm.schedule, arm.learning_rate) == (
-            task, size, steps, "linear", rate,
-        ):  # fmt: skip
-            for seed, result in results.items():
-                if result.final_mse and result.training_loss and result.training_loss[-1]:
-                    found[seed] = math.log(result.final_mse / result.training_loss[-1])
-    return found
+    arm = Arm(task, TEN_EPOCHS_AT[size], "linear", size)
+    results = arms.trainings.get(Training(arm, arms.rate(arm, "tuned")), {})
+    return {
+        seed: math.log(result.final_mse / result.training_loss[-1])
+        for seed, result in results.items()
+        if result.final_mse and result.training_loss and result.training_loss[-1]
+    }
 
 
 CHAPTER: Final = Chapter(tables=lambda data: [table(data)])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bsr import stats
 from bsr.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
+from bsr.rates import Arm
 from reports.arms import arms_of, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter
@@ -17,35 +18,37 @@ from reports.why import ends, factor
 
 CLAIM: Final = "The square root of the batch size scales Adam's rate better than the batch size itself."
 SIZES: Final = (256, 1024)
-Errors = Mapping[int, float]
 
 
-def errors(data: Cells, task: str, size: int, rate: float | None) -> Errors:
-    """Seed -> log error after ten epochs, linear schedule."""
-    return arms_of(data).errors(task, size, TEN_EPOCHS_AT[size], "linear", rate)
+def ten_epochs(task: str, size: int) -> Arm:
+    """What is compared: ten epochs, linear schedule."""
+    return Arm(task, TEN_EPOCHS_AT[size], "linear", size)
 
 
-def against_tuned(data: Cells, power: float, sizes: tuple[int, ...] = SIZES) -> stats.Part | None:
+def scaled(data: Cells, task: str, size: int, power: float) -> Mapping[int, float]:
+    """Seed -> log error at a rate scaled from 32."""
+    return arms_of(data).errors(ten_epochs(task, size), scaled_rate(task, size, power))
+
+
+def against_tuned(
+    data: Cells, power: float, tasks: Sequence[str], sizes: Sequence[int] = SIZES
+) -> stats.Part | None:
     """Error with a scaled rate over that with the tuned one."""
-    arms = arms_of(data)
     return pooled(
-        (
-            errors(data, task, size, arms.rate(task, size, TEN_EPOCHS_AT[size], "linear", "tuned")),
-            errors(data, task, size, scaled_rate(task, size, power)),
-        )
-        for task in arms.tasks
+        (arms_of(data).errors_at(ten_epochs(task, size), "tuned"), scaled(data, task, size, power))
+        for task in tasks
         for size in sizes
     )
 
 
 def finding(data: Cells) -> list[Finding]:
     """Which rule ends nearer to the tuned rate's error."""
-    rules = {name: found for name, power in RULES.items() if (found := against_tuned(data, power))}
+    tasks = arms_of(data).tasks
+    rules = {name: found for name, power in RULES.items() if (found := against_tuned(data, power, tasks))}
     between = pooled(
-        (errors(data, task, size, roots), errors(data, task, size, linear))
-        for task in arms_of(data).tasks
+        (scaled(data, task, size, RULES["square root"]), scaled(data, task, size, RULES["linear"]))
+        for task in tasks
         for size in SIZES
-        for roots, linear in [[scaled_rate(task, size, RULES[name]) for name in ("square root", "linear")]]
     )
     if between is None or not rules:
         return []
@@ -62,7 +65,7 @@ def finding(data: Cells) -> list[Finding]:
             f"{name}, batch size {size}: {factor(found)} of the tuned rate's error"
             for name, power in RULES.items()
             for size in SIZES
-            if (found := against_tuned(data, power, (size,)))
+            if (found := against_tuned(data, power, tasks, (size,)))
         ),
         f"{RULE_SEEDS} seeds per task and batch size; a dead run counts as the best constant",
     )
@@ -74,10 +77,10 @@ def _table(data: Cells) -> Table:
     for size in SIZES:
         for name, power in RULES.items():
             for task in arms_of(data).tasks:
-                rate = scaled_rate(task, size, power)
-                tuned = arms_of(data).rate(task, size, TEN_EPOCHS_AT[size], "linear", "tuned")
-                found = pooled([(errors(data, task, size, tuned), errors(data, task, size, rate))])
+                found = against_tuned(data, power, (task,), (size,))
                 if found is not None:
+                    rate = scaled_rate(task, size, power)
+                    tuned = arms_of(data).rate(ten_epochs(task, size), "tuned")
                     rows.append((task, size, name, rate, tuned, found.factor, *ends(found), found.seeds))
     header = (
         "task", "batch size", "rule", "learning rate", "tuned rate", "factor", "95% from", "95% to", "seeds"

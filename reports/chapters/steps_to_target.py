@@ -103,7 +103,7 @@ def _draw(
     axes: Axes, cells: Mapping[float, Mapping[int, Reaching]], fits: Mapping[float, stats.Critical | None]
 ) -> None:
     everything = [one for found in cells.values() for one in found.values()]
-    medians = [one.median if math.isfinite(one.median) else float(one.arm.steps) for one in everything]
+    medians = [min(one.median, float(one.training.arm.steps)) for one in everything]
     scale = style.log_axis(axes.yaxis, medians)
     sizes = sorted({size for found in cells.values() for size in found})
     across = np.exp(np.linspace(math.log(sizes[0]), math.log(sizes[-1]), 60))
@@ -122,7 +122,7 @@ def _draw(
         )
         for size, one in found.items():
             if not math.isfinite(one.median):
-                (top,) = scale.place([float(one.arm.steps)])
+                (top,) = scale.place([float(one.training.arm.steps)])
                 axes.plot([size], [top], "^", color=colour, markerfacecolor="none")
         fit = fits[target]
         if fit is not None:
@@ -138,7 +138,7 @@ def _table(data: Cells) -> Table:
         for target in TARGETS:
             for size, one in reaching(data, task, target).items():
                 middle = one.median if math.isfinite(one.median) else None
-                arm = (one.arm.steps, one.arm.schedule, one.arm.learning_rate)
+                arm = (one.training.arm.steps, one.training.arm.schedule, one.training.learning_rate)
                 rows.append((task, target, size, middle, len(one.steps), one.missed, *arm))
     header = (
         "task", "target", "batch size", "median steps", "reached", "missed", "updates", "schedule",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from matplotlib.axes import Axes
 
 from bsr.controlled import RULES, SCALED_FROM, scaled_rate
-from bsr.rates import tuned_rate
+from bsr.rates import Arm, tuned_rate
 from bsr.refinement import Rates, at_edge, best_rate, by_rate, centre, contenders
-from bsr.run import Run
 from reports.cells import Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -29,24 +28,6 @@ BEYOND: Final = (
     "Look beyond: pytest benchmarks --bsr-preset tune --bsr-refine {} --benchmark-json=beyond.json; then "
     "python -m reports merge both"
 )
-
-
-class Arm(NamedTuple):
-    """What a rate is tuned for."""
-
-    task: str
-    steps: int
-    schedule: str
-    batch_size: int
-
-    @classmethod
-    def of(cls, run: Run) -> Arm:
-        """The arm that a Run belongs to."""
-        return cls(run.task, run.steps, run.schedule, run.batch_size)
-
-    def __str__(self) -> str:
-        """`mean at batch size 16, 586 updates, linear`."""
-        return f"{self.task} at batch size {self.batch_size}, {self.steps:,} updates, {self.schedule}"
 
 
 def arms(data: Cells) -> dict[Arm, Rates]:

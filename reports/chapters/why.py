@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT, noise_scale
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
-from bsr.rates import RatesError, Schedule
+from bsr.rates import Arm, RatesError, Schedule
 from bsr.run import FINISHED
 from reports import why
-from reports.arms import Arm, Kind, arms_of, geometric, pooled
+from reports.arms import KINDS, Kind, arms_of, geometric, pooled
 from reports.cells import Cells, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -147,13 +147,12 @@ LINES: Final[tuple[Line, ...]] = (
 def curves(data: Cells, task: str) -> dict[str, dict[int, stats.Part]]:
     """Line -> batch size -> geometric mean of the normalised error."""
     arms = arms_of(data)
-    sizes = sorted({arm.batch_size for arm in arms.by_arm if arm.task == task})
+    sizes = sorted({training.arm.batch_size for training in arms.trainings if training.arm.task == task})
     found: dict[str, dict[int, stats.Part]] = {}
     for name, kind, schedule, budget in LINES:
         for size in sizes:
             steps = budget or TEN_EPOCHS_AT.get(size, 0)
-            rate = arms.rate(task, size, steps, schedule, kind)
-            part = geometric(arms.errors(task, size, steps, schedule, rate)) if steps else None
+            part = geometric(arms.errors_at(Arm(task, steps, schedule, size), kind)) if steps else None
             if part is not None:
                 found.setdefault(name, {})[size] = part
     return found
@@ -244,12 +243,11 @@ def _schedule_table(data: Cells) -> Table:
     """What a rate that falls to zero changes: the floor that a constant rate leaves."""
     arms = arms_of(data)
     rows: list[Row] = []
-    for kind in ("study", "tuned"):
+    for kind in KINDS:
         for size, steps in sorted(TEN_EPOCHS_AT.items()):
             pairs = [
                 tuple(
-                    arms.errors(task, size, steps, schedule, arms.rate(task, size, steps, schedule, kind))
-                    for schedule in ("linear", "constant")
+                    arms.errors_at(Arm(task, steps, schedule, size), kind) for schedule in reversed(SCHEDULES)
                 )
                 for task in arms.tasks
             ]
@@ -264,24 +262,22 @@ def _schedule_table(data: Cells) -> Table:
 def _arms_table(data: Cells) -> Table:
     arms = arms_of(data)
     rows: list[Row] = []
-    for arm in sorted(arms.by_arm, key=_order):
-        results = arms.by_arm[arm]
-        errors = arms.errors(arm.task, arm.batch_size, arm.steps, arm.schedule, arm.learning_rate, arm.beta2)
-        part = geometric(errors)
-        tuned = arms.tuned(arm.task, arm.batch_size, arm.steps, arm.schedule)
-        chosen = tuned if tuned and tuned.learning_rate == arm.learning_rate else None
+    for training, results in sorted(arms.trainings.items(), key=lambda item: item[0]):
+        part = geometric(arms.errors(*training))
+        tuned = arms.tuned(training.arm)
+        chosen = tuned if tuned and tuned.learning_rate == training.learning_rate else None
         validation = chosen.validation_mse if chosen else None
         finals = [result.final_mse for result in results.values() if result.final_mse is not None]
         lost = sum(result.status != "ok" for result in results.values())
         rows.append(
             (
-                arm.task, arm.batch_size, arm.steps, arm.schedule, arm.learning_rate, arm.beta2,
+                *training.arm, training.learning_rate, training.beta2,
                 "tuned" if chosen else "", part and part.factor, *why.ends(part),
                 stats.geometric_mean(finals) if finals else None, validation, len(results), lost,
             )
         )  # fmt: skip
     header = (
-        "task", "batch size", "updates", "schedule", "learning rate", "beta2", "rate", "normalised",
+        "task", "updates", "schedule", "batch size", "learning rate", "beta2", "rate", "normalised",
         "95% from", "95% to", "test MSE", "validation MSE", "seeds", "lost",
     )  # fmt: skip
     note = (
@@ -314,13 +310,9 @@ def _departures(data: Cells) -> Table:
     return Table("plan", "The plan, and what is here of it", ("what", "planned", "here", "of"), rows, note)
 
 
-def _order(arm: Arm) -> tuple[str, int, int, str, float, float]:
-    return arm.task, arm.steps, arm.batch_size, arm.schedule, arm.learning_rate, arm.beta2
-
-
 def tables(data: Cells) -> Sequence[Table]:
     """What the figures show, and every arm."""
-    if not arms_of(data).by_arm:
+    if not arms_of(data).trainings:
         return []
     return [_parts_table(data), _schedule_table(data), _departures(data), _arms_table(data)]
 

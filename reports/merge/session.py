@@ -84,7 +84,7 @@ def _check_mergeable(first: Source, other: Source) -> None:
 
 
 def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object, object]]:
-    """(field, first's value, other's value) where each file has a machine on which the other did not train."""
+    """(field, first's value, other's value) where each file has a machine that the other has not."""
     known = {name: about for name, about in first.machines.items() if name not in other.machines}
     unknown = {name: about for name, about in other.machines.items() if name not in first.machines}
     if known and unknown:
