@@ -81,9 +81,7 @@ class Arms:
             if training == Training(arm._replace(steps=training.arm.steps), rate, beta2)
         }
         found: dict[int, float] = {}
-        for steps in sorted(
-            alike, reverse=True
-        ):  # its own Runs last, over beginnings of longer ones
+        for steps in sorted(alike, reverse=True):  # its own Runs last, over beginnings of longer ones
             if steps == arm.steps or (steps > arm.steps and arm.schedule == "constant"):
                 values = {seed: log_error(result, arm.steps) for seed, result in alike[steps].items()}
                 found |= {seed: value for seed, value in values.items() if value is not None}

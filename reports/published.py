@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 
 from bsr import paper
@@ -39,6 +40,7 @@ def provenance(source: paper.Source) -> str:
     return f"published ({source.figure} of the study): {source.runs}. Compare {source.compare}."
 
 
+@lru_cache(maxsize=8)
 def comparable(data: Cells) -> bool:
     """Whether the study trained on what the published numbers were trained on."""
     runs = [result.run for result in data.all_results if result.run.model == data.shown]

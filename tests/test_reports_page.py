@@ -187,18 +187,35 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+PLAIN_FIGURES = """
+import io
+from matplotlib.figure import Figure
+for _ in range(20):
+    figure = Figure()
+    for place in range(1, 5):
+        figure.add_subplot(2, 2, place).loglog([1, 10, 1000], [3, 2, 1])
+    for kind in ("svg", "png"):
+        figure.savefig(io.BytesIO(), format=kind)
+"""
+"""Takes 5 seconds on a processor on which the report of 280 cases takes as long, and may take 15."""
+
+
 @pytest.mark.slow
-def test_280_cases_take_under_15_seconds_and_no_torch(tmp_path: Path) -> None:
+def test_280_cases_take_little_longer_than_drawing_does_and_no_torch(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="POSIX alone tells the processor time of a child")
+
+    def processor_seconds(code: str, *arguments: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-W", "error", "-c", code, *arguments]
+        subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return float(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
     session = synthetic.session(grid=Grid())
     assert len(session.cases) == 280
     path = synthetic.write(tmp_path / "paper.json", session)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-W", "error", "-c", NO_TORCH, str(path)]
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # processor seconds, on one core: what others do on this machine does not count
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
+    # beside what matplotlib takes here, since processors differ by a factor of two, and others work on them
+    assert processor_seconds(NO_TORCH, str(path)) < 3 * processor_seconds(PLAIN_FIGURES)
     assert (tmp_path / "paper-report" / "index.html").is_file()
 
 
