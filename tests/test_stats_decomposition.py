@@ -107,6 +107,21 @@ def test_few_seeds_give_factors_without_intervals_or_claims() -> None:
     assert decompose() is None
 
 
+def test_how_far_the_tasks_of_a_seed_go_together_is_said() -> None:
+    stream = np.random.default_rng(5)
+    alone, shared = planted(stream, {}), planted(stream, {}, tasks=1) * 3
+    correlations = []
+    for gaps in (alone, shared, alone[:1]):
+        found = decompose(*gaps)
+        assert found is not None
+        correlations.append(found.parts["whole"].correlation)
+    apart, together, single = correlations
+    assert apart is not None
+    assert abs(apart) < 0.5
+    assert together == pytest.approx(1.0)
+    assert single is None
+
+
 def test_holm_corrects_the_smallest_most() -> None:
     ps = {"a": PValue(0.02), "b": PValue(0.016), "c": PValue(0.04)}
     assert holm(ps) == {"b": True, "a": True, "c": True}

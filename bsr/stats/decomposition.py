@@ -65,6 +65,8 @@ class Part:
     """Whether it is shown to be within SAME: two one-sided t tests at 5%, so the 90% interval within."""
     seeds: int
     """Of the task with the fewest."""
+    correlation: float | None
+    """Of the tasks' logs over seeds, mean of all pairs: `p` takes it as 0. None where tasks are no pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,15 @@ def part(*tasks: Array) -> Part:
         significant=p.significant,
         none=ninety is not None and ninety.within(*SAME),
         seeds=seeds,
+        correlation=_correlation(tasks),
     )
+
+
+def _correlation(tasks: Sequence[Array]) -> float | None:
+    if len(tasks) < 2 or len({len(logs) for logs in tasks}) > 1 or min(map(np.ptp, tasks)) == 0:
+        return None
+    each = np.corrcoef(np.stack(tasks))
+    return float(each[np.triu_indices(len(tasks), 1)].mean())
 
 
 def _spread(mean: float, tasks: Sequence[Array]) -> Contrast:

@@ -114,7 +114,9 @@ def _verdict(effect: Effect) -> Literal["shown", "not shown", "cannot tell"]:
     interval = effect.difference.interval
     if interval is None:
         return "cannot tell"
-    return "shown" if interval.high <= 1 else "not shown"
+    if interval.high <= 1:
+        return "shown"
+    return "not shown" if interval.low > 1 else "cannot tell"
 
 
 def _line(effect: Effect) -> str:

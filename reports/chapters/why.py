@@ -56,10 +56,17 @@ def _finding(data: Cells, name: str, part: stats.Part, *, edge: bool) -> Finding
     elif part.none:
         sentence += " That is no effect, within 0.8 to 1.25."
     lines = (
-        f"pooled over tasks: {why.factor(part)}, {p_text(part.p)}, n = {part.seeds}",
+        f"pooled over tasks: {why.factor(part)}, {p_text(part.p)}, n = {part.seeds}{_alike(part)}",
         *_orders(data, name),
     )
     return Finding(f"why-{name.replace(' ', '-')}", CLAIMS[name], verdict, sentence, lines, "why")
+
+
+def _alike(part: stats.Part) -> str:
+    """How far the tasks of one seed go together, which the test takes as not at all."""
+    if part.correlation is None:
+        return ""
+    return f"; its tasks correlate by {part.correlation:.2f} over seeds, which the test takes as 0"
 
 
 def _orders(data: Cells, name: str) -> tuple[str, ...]:
