@@ -117,7 +117,7 @@ def part(*tasks: Array) -> Part:
 def _correlation(tasks: Sequence[Array]) -> float | None:
     if len(tasks) < 2 or len({len(logs) for logs in tasks}) > 1 or min(map(np.ptp, tasks)) == 0:
         return None
-    each = np.corrcoef(np.stack(tasks))
+    each = np.atleast_2d(np.corrcoef(np.stack(tasks)))
     return float(each[np.triu_indices(len(tasks), 1)].mean())
 
 
