@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bsr.stats import PARTS, Gaps, Steps, critical_batch_size, decompose
-from bsr.stats.basis import PValue
+from bsr.stats.basis import Interval, PValue
 from bsr.stats.decomposition import holm
 
 SEEDS = 10
@@ -107,19 +107,29 @@ def test_few_seeds_give_factors_without_intervals_or_claims() -> None:
     assert decompose() is None
 
 
+def single_interval(tasks: list[Gaps]) -> Interval | None:
+    found = decompose(tasks[0])
+    assert found is not None
+    return found.parts["whole"].interval
+
+
 def test_how_far_the_tasks_of_a_seed_go_together_is_said() -> None:
     stream = np.random.default_rng(5)
     alone, shared = planted(stream, {}), planted(stream, {}, tasks=1) * 3
-    correlations = []
+    parts = []
     for gaps in (alone, shared, alone[:1]):
         found = decompose(*gaps)
         assert found is not None
-        correlations.append(found.parts["whole"].correlation)
-    apart, together, single = correlations
-    assert apart is not None
-    assert abs(apart) < 0.5
-    assert together == pytest.approx(1.0)
-    assert single is None
+        parts.append(found.parts["whole"])
+    apart, together, single = parts
+    assert apart.correlation is not None
+    assert abs(apart.correlation) < 0.5
+    assert together.correlation == pytest.approx(1.0)
+    assert single.correlation is None
+    assert single.by_seed is None
+    # three copies of one task are no more than one: whole seeds say so
+    assert together.by_seed is not None
+    assert together.by_seed.interval == single_interval(shared)
 
 
 def test_holm_corrects_the_smallest_most() -> None:

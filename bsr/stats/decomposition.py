@@ -5,6 +5,8 @@ study's rate and at tuned ones, and after equal updates at both. Along one order
 along the other the updates; each part is the mean of both (a Shapley value of two players).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +68,9 @@ class Part:
     seeds: int
     """Of the task with the fewest."""
     correlation: float | None
-    """Of the tasks' logs over seeds, mean of all pairs: `p` takes it as 0. None where tasks are no pairs."""
+    """Of the tasks' logs over seeds, mean of all pairs, taken as 0 for interval and `p`; None for one task."""
+    by_seed: Part | None
+    """The same with whole seeds as units, right however tasks correlate, and weaker; None for one task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def part(*tasks: Array) -> Part:
         none=ninety is not None and ninety.within(*SAME),
         seeds=seeds,
         correlation=_correlation(tasks),
+        by_seed=part(np.mean(tasks, axis=0)) if len(tasks) > 1 and len(set(map(len, tasks))) == 1 else None,
     )
 
 

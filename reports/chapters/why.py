@@ -32,6 +32,7 @@ CLAIMS: Final = {
     "batch size": "At equal updates and tuned rates a larger batch is still worse.",
 }
 FACTOR: Final = f"error of {LARGEST} / error of {SMALLEST} (log)"
+PRODUCT: Final = "factors whose product is the whole gap"
 ALL: Final = "all tasks"
 
 
@@ -63,10 +64,13 @@ def _finding(data: Cells, name: str, part: stats.Part, *, edge: bool) -> Finding
 
 
 def _alike(part: stats.Part) -> str:
-    """How far the tasks of one seed go together, which the test takes as not at all."""
-    if part.correlation is None:
+    """The same with whole seeds as units, since the tasks of one seed may go together."""
+    if part.correlation is None or part.by_seed is None:
         return ""
-    return f"; its tasks correlate by {part.correlation:.2f} over seeds, which the test takes as 0"
+    return (
+        f"; with whole seeds as units, whose tasks correlate by {part.correlation:.2f}, "
+        f"{why.factor(part.by_seed)}, {p_text(part.by_seed.p)}"
+    )
 
 
 def _orders(data: Cells, name: str) -> tuple[str, ...]:
@@ -95,7 +99,7 @@ def factors(data: Cells) -> FigureContent | None:
     said = [line for steps in panels for line in [why.line(data, steps, "linear")] if line]
     return FigureContent(
         [
-            Panel(f"What the gap is made of: {steps:,} updates", partial(_draw_factors, rows=rows), FACTOR)
+            Panel(f"What the gap is made of: {steps:,} updates", partial(_draw_factors, rows=rows), PRODUCT)
             for steps, rows in panels.items()
         ],
         f"The error of batch size {LARGEST} over that of {SMALLEST} after ten epochs, and the three factors "
