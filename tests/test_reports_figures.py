@@ -298,6 +298,12 @@ def test_measured_stands_beside_published_at_the_same_epoch(whole: Cells) -> Non
     assert beside(whole, "var")[0].published.epoch == 10
 
 
+def test_controlled_runs_in_the_same_recording_leave_the_published_ones_where_they_are(whole: Cells) -> None:
+    controlled = synthetic.why_session(tasks=("mean",), experiments=("study-rate",))
+    together = measured(replace(whole.session, cases=(*whole.session.cases, *controlled.cases)))
+    assert beside(together, "mean") == beside(whole, "mean")
+
+
 @pytest.mark.parametrize("other", [{"dataset": "KMNIST"}, {"train_images": 1024}, {"precision": "tf32"}])
 def test_nothing_published_stands_beside_another_protocol(other: dict[str, Any]) -> None:
     foreign = measured(synthetic.session(EVERYTHING, replace(SOME, **other)))

@@ -68,7 +68,7 @@ class Part:
     seeds: int
     """Of the task with the fewest."""
     correlation: float | None
-    """Of the tasks' logs over seeds, mean of all pairs, taken as 0 for interval and `p`; None for one task."""
+    """Of the tasks' logs over seeds, mean of all pairs, which `p` takes as 0; None for one task."""
     by_seed: Part | None
     """The same with whole seeds as units, right however tasks correlate, and weaker; None for one task."""
 
