@@ -42,7 +42,7 @@ def provenance(source: paper.Source) -> str:
 
 @lru_cache(maxsize=8)
 def comparable(data: Cells) -> bool:
-    """Whether what was trained for so many epochs was trained on what the published numbers were trained on."""
+    """Whether what was trained for epochs, not updates, was trained on what the published numbers were."""
     runs = [result.run for result in data.all_results if result.run.model == data.shown and result.run.epochs]
     return bool(runs) and all(map(follows_the_study, runs))
 
