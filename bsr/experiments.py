@@ -293,17 +293,17 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "study": Preset("every experiment of the study", Grid(), _STUDY),
     "tune": Preset(
-        "rates per batch size for equal updates, on validation images: 1,110 runs, an hour on two cores",
+        "rates per batch size for equal updates, on validation images: half an hour on two AVX-512 cores",
         replace(_CONTROLLED_GRID, runs=3),
         ("tune",),
     ),
     "why": Preset(
-        "updates, rate or batch size: equal epochs and equal updates at tuned rates, two hours on two cores",
+        "updates, rate or batch size: equal epochs and equal updates at tuned rates, 40 minutes on them",
         _CONTROLLED_GRID,
         _WHY,
     ),
     "why-quick": Preset(
-        "the same for two batch sizes, 586 updates and three seeds: ten minutes",
+        "the same for two batch sizes, 586 updates and three seeds, five minutes",
         replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=(586,)),
         _WHY[:3],
     ),

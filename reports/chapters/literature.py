@@ -12,7 +12,7 @@ from reports import why
 from reports.arms import Arms, Training, arms_of, geometric, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter
-from reports.noise import noise
+from reports.noise import cooled_range, noise
 from reports.table import Row, Table
 from reports.targets import MIDDLE, critical
 from reports.text import listed, number
@@ -49,7 +49,7 @@ def table(data: Cells) -> Table:
         SOURCES["Shallue et al. 2019 (JMLR 20)"][1]: _critical(data),
         SOURCES["Shallue et al. 2019 (JMLR 20)"][2]: _best_rates(arms),
         SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][0]: _noise(data),
-        SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][1]: _critical(data),
+        SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][1]: _predicted(data),
         SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][0]: _best_sizes(arms),
         SOURCES["Keskar et al. 2017 (ICLR)"][0]: _generalisation(arms),
         SOURCES["Malladi et al. 2022 (NeurIPS)"][0]: _best_rates(arms),
@@ -80,6 +80,13 @@ def _critical(data: Cells) -> str:
     fits = {task: fit for task in arms_of(data).tasks if (fit := critical(data, task))}
     said = listed(f"{task} {_size(fit)}" for task, fit in fits.items())
     return f"critical batch size at {MIDDLE:.0%}: {said}" if fits else ""
+
+
+def _predicted(data: Cells) -> str:
+    """What the noise says of the critical batch size, and what was measured."""
+    ranges = {task: found for task in arms_of(data).tasks if (found := cooled_range(data, task))}
+    said = listed(f"{task} {number(low, 2)} to {number(high, 2)}" for task, (low, high) in ranges.items())
+    return f"predicted: {said}; {_critical(data)}" if ranges and _critical(data) else ""
 
 
 def _size(fit: stats.Critical) -> str:
