@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +111,10 @@ def colours() -> str:
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
+def _images(counts: Iterable[int]) -> str:
+    return listed(f"{count:,}" for count in sorted(counts))
+
+
 def summary(data: Cells) -> str:
     """What was measured, in a line."""
     session = data.session
@@ -120,7 +124,8 @@ def summary(data: Cells) -> str:
         f"preset {session.preset}",
     ]
     if runs:
-        images = f"{runs[0].train_images:,} training and {runs[0].test_images:,} test images"
+        train, test = ({getattr(run, f"{split}_images") for run in runs} for split in ("train", "test"))
+        images = f"{_images(train)} training and {_images(test)} test images"
         parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
         if data.networks != (STUDY_MODEL,):
             others = [name for name in data.networks if name != data.shown]
