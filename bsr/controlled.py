@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bsr import rates
 from bsr.rates import Arm, RatesError, Schedule, TunedRate, tuned_rate
-from bsr.run import Run
+from bsr.run import STUDY_MODEL, Run
 
 if TYPE_CHECKING:
     from bsr.experiments import Grid
@@ -199,7 +199,16 @@ def _tuned(grid: Grid, arm: Arm) -> float:
 
 
 def _table(grid: Grid) -> tuple[TunedRate, ...]:
-    return rates.shipped() if grid.rates is None else grid.rates
+    """Raises RatesError for those that ship where other images or networks are trained."""
+    if grid.rates is not None:
+        return grid.rates
+    if (grid.dataset, grid.models) != ("MNIST", (STUDY_MODEL,)):
+        raise RatesError(
+            f"expected rates tuned for {grid.dataset} and {', '.join(grid.models)}, got those that ship, of "
+            f"MNIST and {STUDY_MODEL}; tune with --bsr-preset tune, and give its report's tuned-rates.csv by "
+            "--bsr-rates"
+        )
+    return rates.shipped()
 
 
 def _seeds(grid: Grid, first: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +38,7 @@ class RatesError(Exception):
 
 
 class Arm(NamedTuple):
-    """What a rate is tuned for."""
+    """What is trained alike but for rate and seed, so what a rate is tuned for."""
 
     task: str
     steps: int
@@ -102,9 +103,13 @@ def read(path: Path) -> tuple[TunedRate, ...]:
             f"{path}: expected the tuned-rates.csv of a tuning session's report, got no column {missing[0]}"
         )
     try:
-        return tuple(_rate(row) for row in rows)
+        found = tuple(_rate(row) for row in rows)
     except (ValueError, TypeError, csv.Error) as error:
         raise RatesError(f"{path}, row {rows.line_num}: expected a tuned rate, got {error}") from error
+    for arm, count in Counter(rate.arm for rate in found).items():
+        if count > 1:
+            raise RatesError(f"{path}: expected one rate for {arm}, got {count}; leave all but one out")
+    return found
 
 
 def _rate(row: dict[str, str]) -> TunedRate:

@@ -44,11 +44,12 @@ class Arms:
 
     @cached_property
     def trainings(self) -> dict[Training, dict[int, Result]]:
-        """What was trained -> seed -> result; Runs that looked at validation images are none of it."""
+        """What was trained -> seed -> result: of the network shown, and evaluated on test images."""
         found: dict[Training, dict[int, Result]] = {}
         for case in self.data.session.cases:
             run = case.result.run
-            if set(case.cases) & _REPORTING and run.steps and run.evaluate_on == "test":
+            reported = run.steps and run.evaluate_on == "test" and run.model == self.data.shown
+            if set(case.cases) & _REPORTING and reported:
                 found.setdefault(Training.of(run), {})[run.seed] = case.result
         return found
 
@@ -72,8 +73,8 @@ class Arms:
     def errors(self, arm: Arm, rate: float | None, beta2: float = USUAL_MEMORY) -> dict[int, float]:
         """Seed -> log of the normalised test MSE after the arm's updates; empty where it was not measured.
 
-        A constant schedule's smaller budget is the beginning of a longer Run. A training that did not get
-        there, or ended worse than the best constant, counts as that constant or as what it is: never dropped.
+        A constant schedule's smaller budget is the beginning of a longer Run. A training that died or
+        diverged counts as no better than the best constant; one that failed was not measured.
         """
         alike = {
             training.arm.steps: results
@@ -107,12 +108,18 @@ class Arms:
             return [large[seed] - small[seed] for seed in seeds]
 
         return stats.Gaps(
-            gap("study epochs"), gap("tuned epochs"), gap("study updates"), gap("tuned updates")
+            gap("study epochs"), gap("tuned epochs"), gap("study updates"), gap("tuned updates"), seeds
         )
 
+    def chosen(self, training: Training) -> bool:
+        """Whether its rate is the study's or the tuned one: a rule of thumb's was chosen by nobody."""
+        rates_chosen = {self.rate(training.arm, kind) for kind in KINDS}
+        return training.beta2 == USUAL_MEMORY and training.learning_rate in rates_chosen
+
     def ended(self) -> tuple[Result, ...]:
-        """Every result, for captions that say how Runs ended."""
-        return tuple(result for results in self.trainings.values() for result in results.values())
+        """Every result at a chosen rate, for captions that say how Runs ended."""
+        chosen = (results for training, results in self.trainings.items() if self.chosen(training))
+        return tuple(result for results in chosen for result in results.values())
 
 
 _REPORTING = frozenset(PRESETS["why"].experiments)
@@ -142,12 +149,6 @@ def log_error(result: Result, steps: int) -> float | None:
 def geometric(errors: Mapping[int, float]) -> stats.Part | None:
     """The geometric mean of an arm's normalised errors, with its interval."""
     return stats.part(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
-
-
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> stats.Part | None:
-    """Second over first, by the seeds that both have."""
-    shared = sorted(set(first) & set(second))
-    return stats.part(np.array([second[seed] - first[seed] for seed in shared])) if shared else None
 
 
 def pooled(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Part | None:

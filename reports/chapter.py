@@ -79,8 +79,9 @@ def measure_command(data: Cells, options: str) -> str:
 
     What the study trains in epochs has sessions of its own, apart from controlled ones.
     """
-    named = data.session.preset in PRESETS and not _controlled(data.session.preset)
-    preset = data.session.preset if named else DEFAULT_PRESET
+    merged = data.session.preset.replace(" and ", ", ").split(", ")
+    named = (name for name in merged if name in PRESETS and not _controlled(name))
+    preset = next(named, DEFAULT_PRESET)
     chosen = "" if "--bsr-preset" in options or preset == DEFAULT_PRESET else f" --bsr-preset {preset}"
     return f"pytest benchmarks --benchmark-json=run.json{chosen} {options}"
 

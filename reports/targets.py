@@ -11,7 +11,7 @@ from typing import Final
 
 from bsr import stats
 from bsr.run import Result
-from reports.arms import KINDS, USUAL_MEMORY, Arms, Training, arms_of
+from reports.arms import Training, arms_of
 from reports.cells import Cells
 
 TARGETS: Final = (0.03, 0.01, 0.005)
@@ -47,7 +47,7 @@ def reaching(data: Cells, task: str, target: float) -> dict[int, Reaching]:
     arms = arms_of(data)
     found: dict[int, Reaching] = {}
     for training, results in arms.trainings.items():
-        if training.arm.task == task and training.beta2 == USUAL_MEMORY and _of_a_chosen_rate(arms, training):
+        if training.arm.task == task and arms.chosen(training):
             one = _reaching(training, tuple(results.values()), target)
             size = training.arm.batch_size
             found[size] = min(found.get(size, one), one, key=lambda held: held.rank)
@@ -61,11 +61,6 @@ def critical(data: Cells, task: str, target: float = MIDDLE) -> stats.Critical |
     return stats.critical_batch_size(
         {size: stats.Steps(one.steps, one.missed, one.training.arm.steps) for size, one in cells.items()}
     )
-
-
-def _of_a_chosen_rate(arms: Arms, training: Training) -> bool:
-    """The study's, or the tuned one: a rule of thumb's was chosen by nobody."""
-    return training.learning_rate in {arms.rate(training.arm, kind) for kind in KINDS}
 
 
 def _reaching(training: Training, results: Sequence[Result], target: float) -> Reaching:

@@ -58,7 +58,7 @@ def answer(data: Cells) -> str:
     itself = parts["batch size"]
     return (
         f"After the same ten epochs\N{RIGHT SINGLE QUOTATION MARK} worth of images, batch size {LARGEST} has "
-        f"{number(parts['whole'].factor, 2)} times the error of {SMALLEST}. That is a product: fewer updates "
+        f"{times(parts['whole'].factor)} times the error of {SMALLEST}. That is a product: fewer updates "
         f"{factor(parts['updates'])}, a rate tuned only at 32 {factor(parts['rate'])}, the batch size itself "
         f"{factor(itself)}{_itself(itself)}."
     )
@@ -83,9 +83,14 @@ WORKED: Final = (
 
 
 def factor(part: stats.Part) -> str:
-    """A factor with the sign of multiplication and its interval: `x1.3 (1.1 to 1.5)`."""
-    said = f" ({number(part.interval.low, 2)} to {number(part.interval.high, 2)})" if part.interval else ""
-    return f"\N{MULTIPLICATION SIGN}{number(part.factor, 2)}{said}"
+    """A factor with the sign of multiplication and its interval: `x1.30 (1.12 to 1.48)`."""
+    said = f" ({times(part.interval.low)} to {times(part.interval.high)})" if part.interval else ""
+    return f"\N{MULTIPLICATION SIGN}{times(part.factor)}{said}"
+
+
+def times(value: float) -> str:
+    """Two decimals below ten, so that 1.02 is not 1.0; two digits beyond."""
+    return f"{value:.2f}" if 0.1 <= value < 9.995 else number(value, 2)
 
 
 def ends(part: stats.Part | None) -> tuple[float | None, float | None]:

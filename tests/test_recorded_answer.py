@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from bsr.experiments import PRESETS, plan
 from bsr.reading import Recording
 from reports import why
 from reports.cells import Cells
+from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
+from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
 from reports.merge import merged, read
 
 ROOT = Path(__file__).parents[1]
 TUNING_JOURNALS = sorted((ROOT / "reports" / "runs").glob("cpu-tune*.journal.jsonl"))
+FACTORS = re.compile("\N{MULTIPLICATION SIGN}[0-9.,]+ \\([^)]*\\)")
 pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone")
 
 
@@ -52,13 +56,27 @@ def test_readme_and_docs_say_what_the_recordings_say() -> None:
     said = f"fewer updates {factors['updates']}, a rate tuned only at 32 {factors['rate']}"
     assert f"{said}, the batch size itself {factors['batch size']}" in prose("README.md")
     assert said in why.answer(data)
-    (meets,) = anchor(data)
+    (rules,), (memory,), (meets,) = rate_rules(data), adam_memory(data), anchor(data)
+    constant, longer = (why.decomposition(data, *arm) for arm in ((586, "constant"), (2_344, "linear")))
+    var = why.decomposition(data, *why.PRIMARY, "var")
+    assert constant is not None
+    assert longer is not None
+    assert var is not None
+    parts = {
+        "the rate at equal epochs": found.parts["rate at equal epochs"],
+        "the rate at equal updates": found.parts["rate at equal updates"],
+        "the rate of var": var.parts["rate"],
+        "the study's gap": constant.parts["whole"],
+        "the batch size at a constant rate": constant.parts["batch size"],
+        "the batch size after more updates": longer.parts["batch size"],
+    }
+    missing = [name for name, part in parts.items() if why.factor(part) not in prose("docs/why.md")]
+    assert not missing
+    told = FACTORS.findall(rules.sentence) + FACTORS.findall(memory.sentence)[:1]
+    assert len(told) == 5
+    assert [factor for factor in told if factor not in prose("docs/why.md")] == []
     assert meets.verdict == "shown"
     assert "0.970 times" in meets.sentence
     assert "0.970 times" in prose("docs/why.md")
     assert "(90% interval 0.912 to 1.03)" in meets.sentence
     assert "(90% interval 0.912 to 1.03)" in prose("docs/why.md")
-    for steps, schedule in ((586, "constant"), (2_344, "linear")):
-        part = why.decomposition(data, steps, schedule)
-        assert part is not None
-        assert why.factor(part.parts["batch size"]) in prose("docs/why.md")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def test_a_rate_at_the_edge_gives_no_verdict() -> None:
 def test_a_quick_session_says_the_same_with_three_seeds() -> None:
     quick = cells(synthetic.why_session(updates=4.0, preset="why-quick", spread=0.02))
     found = findings(quick).answer
-    assert "fewer updates \N{MULTIPLICATION SIGN}4.0" in found.sentence
+    (updates,) = re.findall("fewer updates \N{MULTIPLICATION SIGN}([0-9.]+),", found.sentence)
+    assert float(updates) == pytest.approx(4.0, rel=0.05)
     assert {row["seeds"] for row in table(quick, "why")} == {3}
     assert {row["95% from"] for row in table(quick, "why") if row["task"] == "mean"} == {None}
 
@@ -131,6 +133,15 @@ def test_validation_errors_are_none_of_it() -> None:
         for results in arms_of(cells(session)).trainings.values()
         for result in results.values()
     )
+
+
+def test_another_network_is_no_seed_of_the_study_s(data: Cells) -> None:
+    wide = tuple(
+        replace(case, result=replace(case.result, run=replace(case.result.run, model="wide")))
+        for case in data.session.cases
+    )
+    both = cells(replace(data.session, cases=(*data.session.cases, *wide)))
+    assert arms_of(both).trainings == arms_of(data).trainings
 
 
 def test_a_target_is_reached_where_the_median_of_three_evaluations_is(data: Cells) -> None:

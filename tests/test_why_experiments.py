@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,15 @@ def test_an_arm_that_was_not_tuned_is_named_with_its_remedy() -> None:
         plan(("equal-epochs", "equal-updates"), grid)
 
 
+@pytest.mark.parametrize("other", [{"dataset": "FashionMNIST"}, {"models": ("study", "wide")}])
+def test_rates_that_ship_are_for_no_other_images_or_networks(other: dict[str, Any]) -> None:
+    grid = replace(PRESETS["why"].grid, **other)
+    with pytest.raises(rates.RatesError, match="got those that ship, of MNIST and study; tune with"):
+        plan(("equal-epochs",), grid)
+    assert plan(("equal-epochs",), replace(grid, rates=synthetic.RATES))
+    assert plan(("study-rate",), grid)
+
+
 def test_rules_of_thumb_scale_the_study_s_rate_from_32() -> None:
     found = {(run.batch_size, run.learning_rate) for run in WHY["rate-rules"].values() if run.task == "mean"}
     assert found == {(256, 0.012), (256, 0.00424264), (1024, 0.048), (1024, 0.00848528)}
@@ -157,6 +167,10 @@ def test_the_table_of_a_tuning_report_is_what_why_takes(tmp_path: Path) -> None:
         ("{header}\nmean,16,586,linear,nan,1,3,\n", "the learning rate nan"),
         ("{header}\nmean,0,586,linear,0.1,1,3,\n", "batch size 0"),
         ("{header}\nmean,16\n", "expected a tuned rate"),
+        (
+            "{header}\n" + "mean,16,586,linear,0.1,1,3,\n" * 2,
+            "one rate for mean at batch size 16, 586 updates, linear, got 2",
+        ),
     ],
 )
 def test_a_table_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:

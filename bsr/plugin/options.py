@@ -200,7 +200,8 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} or tune beside it")
     if _value(config, "runs") and _value(config, "seeds"):
         raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
-    if _value(config, "learning-rates") and all(EXPERIMENTS[name].tries_rates for name in experiments):
+    trained = [EXPERIMENTS[name] for name in experiments if EXPERIMENTS[name].trains]
+    if _value(config, "learning-rates") and all(experiment.tries_rates for experiment in trained):
         raise refuse(
             "learning-rates",
             _value(config, "learning-rates"),

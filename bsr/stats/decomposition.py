@@ -32,6 +32,8 @@ class Gaps:
     tuned_epochs: Sequence[float]
     study_updates: Sequence[float]
     tuned_updates: Sequence[float]
+    seeds: Sequence[int] = ()
+    """Which they are, so that tasks are pairs where they have the same; may be left out."""
 
     def parts(self) -> dict[str, Array]:
         """[seeds] of each of PARTS, of both orders of the first two, and of the whole."""
@@ -89,7 +91,8 @@ def decompose(*tasks: Gaps) -> Decomposition | None:
     each = [gaps.parts() for gaps in tasks]
     if not each or not all(len(parts["whole"]) for parts in each):
         return None
-    pooled = {name: part(*(parts[name] for parts in each)) for name in each[0]}
+    paired = all(gaps.seeds == tasks[0].seeds for gaps in tasks)
+    pooled = {name: part(*(parts[name] for parts in each), paired=paired) for name in each[0]}
     significant = holm({name: pooled[name].p for name in PARTS})
     return Decomposition(
         {
@@ -99,8 +102,12 @@ def decompose(*tasks: Gaps) -> Decomposition | None:
     )
 
 
-def part(*tasks: Array) -> Part:
-    """What the mean over tasks of the mean of their logs [seeds] stands for."""
+def part(*tasks: Array, paired: bool = False) -> Part:
+    """What the mean over tasks of the mean of their logs [seeds] stands for.
+
+    `paired` says that the logs of all tasks are of the same seeds, in the same order.
+    """
+    paired = paired and len(tasks) > 1 and len(set(map(len, tasks))) == 1
     share = 1 / len(tasks)
     mean = share * sum(float(logs.mean()) for logs in tasks)
     seeds = min(map(len, tasks))
@@ -114,15 +121,15 @@ def part(*tasks: Array) -> Part:
         significant=p.significant,
         none=ninety is not None and ninety.within(*SAME),
         seeds=seeds,
-        correlation=_correlation(tasks),
-        by_seed=part(np.mean(tasks, axis=0)) if len(tasks) > 1 and len(set(map(len, tasks))) == 1 else None,
+        correlation=_correlation(tasks) if paired else None,
+        by_seed=part(np.mean(tasks, axis=0)) if paired else None,
     )
 
 
 def _correlation(tasks: Sequence[Array]) -> float | None:
-    if len(tasks) < 2 or len({len(logs) for logs in tasks}) > 1 or min(map(np.ptp, tasks)) == 0:
+    if min(map(np.ptp, tasks)) == 0:
         return None
-    each = np.atleast_2d(np.corrcoef(np.stack(tasks)))
+    each: Array = np.corrcoef(np.stack(tasks))
     return float(each[np.triu_indices(len(tasks), 1)].mean())
 
 

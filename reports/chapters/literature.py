@@ -110,7 +110,7 @@ def _best_rates(arms: Arms) -> str:
                 f"{number((size / SCALED_FROM) ** power, 2)} {name}" for name, power in RULES.items()
             )
             found = listed(f"{number(times, 2)} {task}" for task, times in rates.items())
-            said.append(f"at {size} the best rate is {found} times that at {SCALED_FROM} (rules: {rules})")
+            said.append(f"at {size} the best rate is {found} times the study's (rules: {rules})")
     return "; ".join(said)
 
 
@@ -141,7 +141,10 @@ def _generalisation(arms: Arms) -> str:
     found = pooled((_excess(arms, task, SMALLEST), _excess(arms, task, LARGEST)) for task in arms.tasks)
     if found is None:
         return ""
-    return f"test over training error, {LARGEST} over {SMALLEST} at tuned rates: {why.factor(found)}"
+    return (
+        f"test error over the training loss on the way, {LARGEST} over {SMALLEST} at tuned rates: "
+        f"{why.factor(found)}; not at equal training error"
+    )
 
 
 def _excess(arms: Arms, task: str, size: int) -> dict[int, float]:

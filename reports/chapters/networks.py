@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final, Literal, NamedTuple
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.run import Result
+from reports.arms import log_error
 from reports.cells import Cells, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -69,15 +71,14 @@ def updates(results: Iterable[Result]) -> int:
 
 
 def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[tuple[str, int], float]:
-    """(task, seed) -> test MSE at the end, or after the updates that all have made."""
+    """(task, seed) -> normalised test MSE at the end, or after the updates that all have made."""
     step = updates(results)
     found = {}
     for result in results:
-        moments = result.run.evaluation_steps
-        if result.run.batch_size == size and result.final_mse is not None and step in moments:
-            mse = result.final_mse if equal == "epochs" else result.test_mse[moments.index(step) + 1]
-            if mse is not None:
-                found[result.run.task, result.run.seed] = mse
+        if result.run.batch_size == size:
+            value = log_error(result, result.run.steps if equal == "epochs" else step)
+            if value is not None:
+                found[result.run.task, result.run.seed] = math.exp(value)
     return found
 
 

@@ -44,30 +44,35 @@ def against_tuned(
 def finding(data: Cells) -> list[Finding]:
     """Which rule ends nearer to the tuned rate's error."""
     tasks = arms_of(data).tasks
-    rules = {name: found for name, power in RULES.items() if (found := against_tuned(data, power, tasks))}
+    rules = {
+        (name, size): found
+        for name, power in RULES.items()
+        for size in SIZES
+        if (found := against_tuned(data, power, tasks, (size,)))
+    }
     between = pooled(
         (scaled(data, task, size, RULES["square root"]), scaled(data, task, size, RULES["linear"]))
         for task in tasks
         for size in SIZES
     )
-    if between is None or not rules:
+    if between is None or len(rules) < len(RULES) * len(SIZES):
         return []
     verdict: Verdict = "cannot tell"
     if between.p.significant:
         verdict = "shown" if between.factor > 1 else "not shown"
-    said = listed(f"{factor(found)} with the {name} rule" for name, found in rules.items())
-    sentence = (
-        f"With a rate scaled from {SCALED_FROM} the error at {listed(SIZES)} is the tuned rate's {said}."
+    said = listed(
+        f"{listed(f'{factor(rules[name, size])} at {size}' for size in SIZES)} with the {name} rule"
+        for name in RULES
     )
+    sentence = f"With a rate scaled from {SCALED_FROM} the error is the tuned rate's {said}."
     lines = (
         f"linear over square root: {factor(between)}, {p_text(between.p)}",
         *(
-            f"{name}, batch size {size}: {factor(found)} of the tuned rate's error"
+            f"{name}, both batch sizes: {factor(found)} of the tuned rate's error"
             for name, power in RULES.items()
-            for size in SIZES
-            if (found := against_tuned(data, power, tasks, (size,)))
+            if (found := against_tuned(data, power, tasks))
         ),
-        f"{RULE_SEEDS} seeds per task and batch size; a dead run counts as the best constant",
+        f"{RULE_SEEDS} seeds per task and batch size; a dead run counts as what it ended with, or a constant",
     )
     return [Finding("rate-rules", CLAIM, verdict, sentence, lines)]
 

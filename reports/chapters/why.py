@@ -10,12 +10,12 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT, noise_scale
+from bsr.controlled import BATCH_SIZES, BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT, noise_scale
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.rates import Arm, RatesError, Schedule
 from bsr.run import FINISHED
 from reports import why
-from reports.arms import KINDS, Kind, arms_of, geometric, pooled
+from reports.arms import KINDS, USUAL_MEMORY, Kind, arms_of, geometric, pooled
 from reports.cells import Cells, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -27,8 +27,8 @@ from reports.text import listed, number
 from reports.verdicts import Finding, Verdict, p_text
 
 CLAIMS: Final = {
-    "updates": "Fewer updates explain why a larger batch has a higher error after the same epochs.",
-    "rate": "A learning rate that was tuned at one batch size only explains it.",
+    "updates": "Fewer updates raise the error of a larger batch after the same epochs.",
+    "rate": "A learning rate that was tuned at one batch size only raises it.",
     "batch size": "At equal updates and tuned rates a larger batch is still worse.",
 }
 FACTOR: Final = f"error of {LARGEST} / error of {SMALLEST} (log)"
@@ -54,7 +54,7 @@ def _finding(data: Cells, name: str, part: stats.Part, *, edge: bool) -> Finding
     sentence = f"The factor of {why.NAMES[name]} is {why.factor(part)}."
     if edge:
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
-    elif part.none:
+    elif part.none and not part.significant:
         sentence += " That is no effect, within 0.8 to 1.25."
     lines = (
         f"pooled over tasks: {why.factor(part)}, {p_text(part.p)}, n = {part.seeds}{_alike(part)}",
@@ -222,7 +222,6 @@ def _parts_table(data: Cells) -> Table:
             for task in (None, *arms_of(data).tasks):
                 found = why.decomposition(data, steps, schedule, task)
                 for name, part in (found.parts if found else {}).items():
-                    ends = (part.interval.low, part.interval.high) if part.interval else (None, None)
                     none = "within" if part.none else ""
                     rows.append(
                         (
@@ -231,7 +230,7 @@ def _parts_table(data: Cells) -> Table:
                             schedule,
                             name,
                             part.factor,
-                            *ends,
+                            *why.ends(part),
                             part.p.value,
                             none,
                             part.seeds,
@@ -248,6 +247,23 @@ def _parts_table(data: Cells) -> Table:
         "no effect, by two one-sided t tests at 5%."
     )
     return Table("why", "What the gap is made of", header, rows, note)
+
+
+def _updates_table(data: Cells) -> Table:
+    """Every batch size over the smallest of the contrast, after the same updates."""
+    arms = arms_of(data)
+    rows: list[Row] = []
+    for steps in BUDGETS:
+        for size in BATCH_SIZES:
+            part = pooled(
+                (arms.errors_at(small, "tuned"), arms.errors_at(small._replace(batch_size=size), "tuned"))
+                for small in (Arm(task, steps, "linear", SMALLEST) for task in arms.tasks)
+            )
+            if part is not None and size != SMALLEST:
+                rows.append((steps, size, part.factor, *why.ends(part), part.seeds))
+    header = ("updates", "batch size", "factor", "95% from", "95% to", "seeds")
+    note = f"Error over that of {SMALLEST} after the same updates, tuned rates, linear, pooled over tasks."
+    return Table("equal-updates", "The same number of updates", header, rows, note)
 
 
 def _schedule_table(data: Cells) -> Table:
@@ -276,7 +292,8 @@ def _arms_table(data: Cells) -> Table:
     for training, results in sorted(arms.trainings.items(), key=lambda item: item[0]):
         part = geometric(arms.errors(*training))
         tuned = arms.tuned(training.arm)
-        chosen = tuned if tuned and tuned.learning_rate == training.learning_rate else None
+        own = tuned and (tuned.learning_rate, USUAL_MEMORY) == (training.learning_rate, training.beta2)
+        chosen = tuned if own else None
         validation = chosen.validation_mse if chosen else None
         finals = [result.final_mse for result in results.values() if result.final_mse is not None]
         lost = sum(result.status != "ok" for result in results.values())
@@ -325,7 +342,13 @@ def tables(data: Cells) -> Sequence[Table]:
     """What the figures show, and every arm."""
     if not arms_of(data).trainings:
         return []
-    return [_parts_table(data), _schedule_table(data), _departures(data), _arms_table(data)]
+    return [
+        _parts_table(data),
+        _updates_table(data),
+        _schedule_table(data),
+        _departures(data),
+        _arms_table(data),
+    ]
 
 
 CHAPTER: Final = Chapter(

@@ -41,7 +41,7 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
     studies = [source.session for source in sources]
     cases = _cases(sources, keep_first=keep_first)
     session = SessionRecord(
-        preset=studies[0].preset,
+        preset=listed(dict.fromkeys(session.preset for session in studies)),
         experiments=tuple(dict.fromkeys(name for session in studies for name in session.experiments)),
         command=" && ".join(dict.fromkeys(session.command for session in studies if session.command)),
         options=_options(sources),
