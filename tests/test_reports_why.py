@@ -96,7 +96,7 @@ def test_a_rate_at_the_edge_gives_no_verdict() -> None:
 def test_a_quick_session_says_the_same_with_three_seeds() -> None:
     quick = cells(synthetic.why_session(updates=4.0, preset="why-quick", spread=0.02))
     found = findings(quick).answer
-    (updates,) = re.findall("fewer updates \N{MULTIPLICATION SIGN}([0-9.]+),", found.sentence)
+    (updates,) = re.findall("fewer updates \N{MULTIPLICATION SIGN}([0-9.]+)", found.sentence)
     assert float(updates) == pytest.approx(4.0, rel=0.05)
     assert {row["seeds"] for row in table(quick, "why")} == {3}
     assert {row["95% from"] for row in table(quick, "why") if row["task"] == "mean"} == {None}
