@@ -308,7 +308,7 @@ PRESETS: Final[dict[str, Preset]] = {
         _WHY[:3],
     ),
     "networks": Preset(
-        "does it hold for a wider and a deeper network: equal epochs, equal updates, two hours on two cores",
+        "does it hold for a wider and a deeper network: equal epochs, equal updates, an hour on them",
         replace(
             _CONTROLLED_GRID, batch_sizes=(16, 64, 256, 1024), runs=3, models=(STUDY_MODEL, "wide", "deep")
         ),
