@@ -189,6 +189,7 @@ def test_a_compiler_that_does_not_run_is_named(
     assert "broken-c++ does not run" in native.available()
 
 
+@pytest.mark.slow
 def test_a_compiler_that_hangs_is_ended_with_what_it_started_and_not_tried_again(
     cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

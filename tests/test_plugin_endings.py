@@ -42,7 +42,9 @@ def test_a_killed_session_is_resumed_to_the_same_whole(suite: Suite, lines: int,
     assert_resumed_to_the_whole(suite)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(other, marks=SLOW) for other in (signal.SIGINT, signal.SIGHUP))]
+)
 def test_a_session_that_is_asked_to_end_writes_its_json_and_is_resumed_to_the_same_whole(
     suite: Suite, number: signal.Signals
 ) -> None:
