@@ -57,19 +57,19 @@ def _finding(data: Cells, name: str, part: stats.Part, *, edge: bool) -> Finding
     elif part.none and not part.significant:
         sentence += " That is no effect, within 0.8 to 1.25."
     lines = (
-        f"pooled over tasks: {why.factor(part)}, {p_text(part.p)}, n = {part.seeds}{_alike(part)}",
+        f"pooled over tasks: {why.factor(part)}, {p_text(part.p)}, n = {part.seeds}{_by_seed(part)}",
         *_orders(data, name),
     )
     return Finding(f"why-{name.replace(' ', '-')}", CLAIMS[name], verdict, sentence, lines, "why")
 
 
-def _alike(part: stats.Part) -> str:
+def _by_seed(part: stats.Part) -> str:
     """The same with whole seeds as units, since the tasks of one seed may go together."""
     if part.correlation is None or part.by_seed is None:
         return ""
     return (
-        f"; with whole seeds as units, whose tasks correlate by {part.correlation:.2f}, "
-        f"{why.factor(part.by_seed)}, {p_text(part.by_seed.p)}"
+        f"; counted by whole seeds, as the tasks of a seed may go together (correlation "
+        f"{part.correlation:.2f}): {why.factor(part.by_seed)}, {p_text(part.by_seed.p)}"
     )
 
 
@@ -250,16 +250,16 @@ def _parts_table(data: Cells) -> Table:
 
 
 def _updates_table(data: Cells) -> Table:
-    """Every batch size over the smallest of the contrast, after the same updates."""
+    """The error of every other batch size over that of SMALLEST, after the same updates."""
     arms = arms_of(data)
     rows: list[Row] = []
     for steps in BUDGETS:
-        for size in BATCH_SIZES:
+        for size in (size for size in BATCH_SIZES if size != SMALLEST):
             part = pooled(
                 (arms.errors_at(small, "tuned"), arms.errors_at(small._replace(batch_size=size), "tuned"))
                 for small in (Arm(task, steps, "linear", SMALLEST) for task in arms.tasks)
             )
-            if part is not None and size != SMALLEST:
+            if part is not None:
                 rows.append((steps, size, part.factor, *why.ends(part), part.seeds))
     header = ("updates", "batch size", "factor", "95% from", "95% to", "seeds")
     note = f"Error over that of {SMALLEST} after the same updates, tuned rates, linear, pooled over tasks."
