@@ -13,7 +13,7 @@ INSTALLED := .venv/installed
 .PHONY: bench test test-slow labels soak cluster floors lint clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
-	device=$$($(BIN)/python -m bsr.machine) && \
+	device=$$($(BIN)/python -m bsr.machine.device) && \
 	$(BIN)/python -m pytest benchmarks --bsr-preset $(PRESET) \
 		--benchmark-json=reports/runs/$$device-$(PRESET).json $(ARGS) && \
 	$(BIN)/python -m reports reports/runs/$$device-$(PRESET).json

@@ -1,6 +1,6 @@
 """What a GPU did while a Run was timed, and whether that speaks against the time: plain values.
 
-None stands for what the device, its driver or the user's rights do not tell. bsr.nvml asks.
+None stands for what the device, its driver or the user's rights do not tell. bsr.machine.nvml asks.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from bsr import engines, machine
-from bsr.capacity import usable_cores
+from bsr import engines
 from bsr.data import Split, load_split
+from bsr.machine import device as machine
+from bsr.machine.capacity import usable_cores
 from bsr.rates import tuned_rate
 from bsr.run import Execution, Run
 from bsr.schema import HarnessTiming

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-from bsr import engines, machine
+from bsr import engines
 from bsr.data import Split
+from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.schema import NoisePoint, NoiseScale
 from bsr.training import EagerLearner, Learner, initial_model, orders

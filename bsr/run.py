@@ -264,7 +264,7 @@ class Result:
     device: str = ""
     threads: int = 0
     environment: str = ""
-    """Identity of the fingerprint of the machine that trained it (see bsr.machine)."""
+    """Identity of the fingerprint of the machine that trained it (see bsr.machine.device)."""
     beside: int = 0
     """How many other Runs the session let train on this machine at the same time."""
     cohort: int = 1

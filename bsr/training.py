@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr import machine, nvml
 from bsr.data import Split
+from bsr.machine import device as machine
+from bsr.machine import nvml
 from bsr.model import MODELS, RegressionCNN, check_predictions, network
 from bsr.model import identity as network_identity
 from bsr.run import STUDY_MODEL, Execution, Result, Run

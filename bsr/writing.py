@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bsr import durable, machine
+from bsr import durable
 from bsr.document import document, encoded, entry
 from bsr.experiments import EXPERIMENTS, Experiment
+from bsr.machine import device as machine
 from bsr.reading import RefusedError
 from bsr.reading.check import check
 from bsr.reading.json_file import refusing

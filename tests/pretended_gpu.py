@@ -29,9 +29,9 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bsr import machine
 from bsr.data import Split
 from bsr.engines import graph
+from bsr.machine import device as machine
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
 from bsr.training import Learner, initial_model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr.capacity import usable_cores, usable_memory_bytes, workers_that_fit
+from bsr.machine.capacity import usable_cores, usable_memory_bytes, workers_that_fit
 
 GIB = 2**30
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 import synthetic
-from bsr import journal, machine
+from bsr import journal
 from bsr.experiments import Grid
 from bsr.gpu_record import GpuRecord, GpuState
+from bsr.machine import device as machine
 from bsr.plugin import summary
 from bsr.plugin.progress import notes
 from bsr.reading import RefusedError, read

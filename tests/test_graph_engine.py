@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bsr import engines, machine
+from bsr import engines
 from bsr.data import Split
 from bsr.engines import graph
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
+from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.training import LOSSES, EagerLearner, TimeLimitReached, data_order, initial_model, orders, train
 from bsr.warm_up import undone

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bsr import machine
+from bsr.machine import device as machine
 from bsr.run import Execution
 
 CPU = Execution(device="cpu", threads=1)

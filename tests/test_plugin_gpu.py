@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bsr import engines, machine
+from bsr import engines
 from bsr.data import Split
 from bsr.experiments import PRESETS, batch_size
+from bsr.machine import device as machine
 from bsr.plugin import checks, estimate
 from bsr.run import Execution, Run
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bsr.capacity import usable_cores
 from bsr.journal import journal_path
+from bsr.machine.capacity import usable_cores
 from plugin_support import (
     SMOKE,
     Suite,

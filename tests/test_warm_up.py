@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bsr import machine
+from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.training import EagerLearner, initial_model, train
 from test_graph_engine import made_split

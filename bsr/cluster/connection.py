@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from bsr.capacity import usable_cores
+from bsr.machine.capacity import usable_cores
 from bsr.strict_json import one_line
 
 if TYPE_CHECKING:

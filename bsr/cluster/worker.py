@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import bsr
-from bsr import engines, machine
+from bsr import engines
 from bsr.data import DataError, load_images
 from bsr.executors import (
     Computed,
@@ -21,6 +21,7 @@ from bsr.executors import (
     identities,
     spent_reason,
 )
+from bsr.machine import device as machine
 from bsr.run import Execution, Run
 
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Final
 
-from bsr import machine, training, weights
+from bsr import training, weights
 from bsr.data import Split
+from bsr.machine import device as machine
 from bsr.run import Execution, Result, Run
 
 ENGINES: Final[dict[str, str]] = {

@@ -21,8 +21,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from bsr import machine
 from bsr.data import Split
+from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser

@@ -44,8 +44,9 @@ def find(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None
 
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
-    from bsr import engines, machine  # noqa: PLC0415 - torch, which only a session that measures needs
+    from bsr import engines  # noqa: PLC0415
     from bsr.executors import identities  # noqa: PLC0415
+    from bsr.machine import device as machine  # noqa: PLC0415 - torch, which only a session that measures needs
 
     execution, workers = checks.execution(options, runs)
     train_images = max(map(_train_images, runs), default=1)

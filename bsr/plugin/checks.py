@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from bsr import durable
-from bsr.capacity import workers_that_fit
+from bsr.machine.capacity import workers_that_fit
 from bsr.reading import is_benchmark_json
 from bsr.run import Execution, Run
 from bsr.text import printable
@@ -177,7 +177,8 @@ def telling(config: pytest.Config, what: str) -> Iterator[None]:
 
 def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
     """The execution with its device and engine found and tried, and the number of workers. Loads torch."""
-    from bsr import engines, machine  # noqa: PLC0415
+    from bsr import engines  # noqa: PLC0415
+    from bsr.machine import device as machine  # noqa: PLC0415
 
     asked = options.execution
     try:

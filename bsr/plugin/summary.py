@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
-from bsr.capacity import workers_that_fit
 from bsr.experiments import EXPERIMENTS, PRESETS, REFINED, STUDY_TASKS, plan, untuned
+from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
 from bsr.run import STUDY_MODEL, Result, Run

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from bsr import nvml
+from bsr.machine import nvml
 from bsr.run import Execution
 from bsr.strict_json import one_line
 
@@ -282,7 +282,3 @@ def name_for_files(device: str) -> str:
         return device
     name = torch.cuda.get_device_name(device).lower()
     return "-".join("".join(letter if letter.isalnum() else " " for letter in name).split())
-
-
-if __name__ == "__main__":
-    print(name_for_files(resolve_device("auto")))
