@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bsr.data import Split, load_split
+    from bsr.data.images import Split, load_split
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
     from bsr.figures import draw
@@ -46,9 +46,9 @@ _HOME: Final = {
     "RegressionCNN": "bsr.model",
     "Result": "bsr.run",
     "Run": "bsr.run",
-    "Split": "bsr.data",
+    "Split": "bsr.data.images",
     "draw": "bsr.figures",
-    "load_split": "bsr.data",
+    "load_split": "bsr.data.images",
     "read": "bsr.reading",
     "train": "bsr.engines",
     "write": "bsr.writing",

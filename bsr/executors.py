@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from bsr import engines, training
-from bsr.data import DataError, labels, load_images, load_split
+from bsr.data.images import DataError, labels, load_images, load_split
 from bsr.machine import device as machine
 from bsr.model import ModelError
 from bsr.model import check as check_network

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from bsr import data
+from bsr.data import images as data
 from bsr.schema import LabelDistribution
 
 WHISKER = 1.5
@@ -18,7 +18,7 @@ def label_distribution(
 ) -> LabelDistribution:
     """Quartiles (linear interpolation), whiskers and outliers of a task's labels over a whole split.
 
-    Label units. Raises as bsr.data.load_images does, and NamedError for an unknown task.
+    Label units. Raises as bsr.data.images.load_images does, and NamedError for an unknown task.
     """
     images = data.load_images(dataset, folder)
     labels = data.labels(images.train if split == "train" else images.test, task).double().numpy()

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines
-from bsr.data import Split, load_split
+from bsr.data.images import Split, load_split
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
 from bsr.rates import tuned_rate
@@ -104,7 +104,7 @@ class Loops:
     """Of one of their epochs."""
     dataset: str = "MNIST"
     folder: str | None = None
-    """See bsr.data.load_split."""
+    """See bsr.data.images.load_split."""
     device: str = "cpu"
     batch_sizes: tuple[int, ...] = BATCH_SIZES
     seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bsr import engines
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.schema import NoisePoint, NoiseScale

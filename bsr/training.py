@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.machine import nvml
 from bsr.model import MODELS, RegressionCNN, check_predictions, network

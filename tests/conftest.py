@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from bsr.data import Images
+    from bsr.data.images import Images
 
 # A busy machine is no reason to fail: no deadline, and slow draws are fine
 _PATIENT = [HealthCheck.too_slow]
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def mnist() -> Images:
     """The real images, all 70,000."""
-    from bsr.data import load_images
+    from bsr.data.images import load_images
 
     return load_images("MNIST")
 

@@ -29,7 +29,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.engines import graph
 from bsr.machine import device as machine
 from bsr.model import RegressionCNN

@@ -39,7 +39,7 @@ def _warm_up() -> None:
         import_module(name)
     import torch
 
-    from bsr.data import load_split
+    from bsr.data.images import load_split
     from bsr.experiments import PRESETS, batch_size
 
     assert torch.get_num_threads() == 1, "a fork of a process that has run OpenMP threads can hang"

@@ -17,7 +17,7 @@ from bsr.cluster import Cluster, ClusterError
 from bsr.cluster.connection import connect
 from bsr.cluster.roster import lacking_resource
 from bsr.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
-from bsr.data import load_images
+from bsr.data.images import load_images
 from bsr.executors import Computed, compute
 from bsr.experiments import PRESETS, batch_size
 from bsr.run import Execution, Result, Run, Status

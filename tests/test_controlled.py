@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from bsr.data import DataError, Split, load_images, load_split
+from bsr.data.images import DataError, Split, load_images, load_split
 from bsr.engines import ENGINES, EngineError, check_suited, learner, unavailable_reason
 from bsr.run import Execution, Run
 from bsr.tasks import TASKS

@@ -25,12 +25,13 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsr import data, raw_files
-from bsr.data import MD5, RAW_FILES, DataError, load_images, load_split
+from bsr.data import images as data
+from bsr.data import raw_files
+from bsr.data.images import MD5, RAW_FILES, DataError, load_images, load_split
 from bsr.run import Run
 
 if TYPE_CHECKING:
-    from bsr.data import Images
+    from bsr.data.images import Images
 
 DIGEST = "5b92582eb909c82a"
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -376,7 +377,7 @@ def test_a_read_only_cache_with_genuine_images_works(
 
 @pytest.mark.slow
 def test_four_processes_at_once_on_an_empty_cache_all_get_the_images(tmp_path: Path) -> None:
-    code = "from bsr.data import load_images; print(load_images('MNIST').digest)"
+    code = "from bsr.data.images import load_images; print(load_images('MNIST').digest)"
     environment = os.environ | {"BSR_CACHE": str(tmp_path)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
@@ -588,7 +589,7 @@ def test_torchvision_imports_where_its_operators_cannot_load(broken_torchvision:
         except RuntimeError as error:
             print(error)
         import gc, torch
-        from bsr import data
+        from bsr.data import images as data
         data._torchvision_datasets()
         gc.collect()
         print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.engines import ENGINES, EngineError, fallback_reason, placed, train, unavailable_reason
 from bsr.run import Execution, Run
 

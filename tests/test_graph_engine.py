@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bsr import engines
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.engines import graph
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
 from bsr.machine import device as machine

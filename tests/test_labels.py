@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bsr import data
-from bsr.data import Images
+from bsr.data import images as data
+from bsr.data.images import Images
 from bsr.labels import label_distribution
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from bsr.data import Split, labels, load_images, load_split
+from bsr.data.images import Split, labels, load_images, load_split
 from bsr.engines import build, native
 from bsr.engines.native import NativeLearner
 from bsr.model import PARAMETERS, RegressionCNN

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bsr import engines
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.engines.native import NativeLearner
 from bsr.experiments import Grid, plan
 from bsr.model import MODELS, ModelError, RegressionCNN, check, identity, network

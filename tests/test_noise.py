@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bsr import engines
-from bsr.data import Split, load_split
+from bsr.data.images import Split, load_split
 from bsr.engines.native import NativeLearner
 from bsr.noise import checkpoints, measure
 from bsr.run import Execution, Run

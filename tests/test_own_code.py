@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import bsr
-from bsr import data
 from bsr.cluster.worker import identify
-from bsr.data import DataError, load_images
+from bsr.data import images as data
+from bsr.data.images import DataError, load_images
 from bsr.executors import UntrainableError, check_trainable, compute
 from bsr.model import identity, network
 from bsr.plugin.own_code import learning_rates

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bsr import engines
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.experiments import PRESETS, batch_size
 from bsr.machine import device as machine
 from bsr.plugin import checks, estimate

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bsr import data
+from bsr.data import images as data
 from bsr.experiments import STUDY_TASKS
 from bsr.tasks import TASKS, Task, checked_by, oracle_of
 
 if TYPE_CHECKING:
-    from bsr.data import Images
+    from bsr.data.images import Images
 
 pytestmark = pytest.mark.labels
 

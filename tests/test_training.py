@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import bsr
-from bsr.data import Split, load_split
+from bsr.data.images import Split, load_split
 from bsr.experiments import STUDY_TASKS
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run

@@ -10,7 +10,7 @@ import pytest
 
 import bsr
 import synthetic
-from bsr.data import load_split
+from bsr.data.images import load_split
 from bsr.reading import RefusedError
 from bsr.run import Execution, Result, Run
 from plugin_support import ONE_CASE, Suite, suite

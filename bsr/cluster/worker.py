@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import bsr
 from bsr import engines
-from bsr.data import DataError, load_images
+from bsr.data.images import DataError, load_images
 from bsr.executors import (
     Computed,
     UntrainableError,

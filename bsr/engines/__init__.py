@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Final
 
 from bsr import training, weights
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Result, Run
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from bsr.data import cache_folder
+from bsr.data.images import cache_folder
 
 SOURCE: Final = Path(__file__).with_name("kernel.cpp")
 INCLUDED: Final = tuple(Path(__file__).with_name(name) for name in ("backward.h", "network.h", "lanes.h"))

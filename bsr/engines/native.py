@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from bsr.data import Split
+from bsr.data.images import Split
 from bsr.engines import build
 from bsr.engines.build import KernelError
 from bsr.model import IMAGE_SIZE

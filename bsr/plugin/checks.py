@@ -229,7 +229,7 @@ def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
 
 def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:
     """The data are there, genuine and enough; returns their digest."""
-    from bsr.data import DataError, load_images  # noqa: PLC0415
+    from bsr.data.images import DataError, load_images  # noqa: PLC0415
 
     try:
         images = load_images(dataset, folder)

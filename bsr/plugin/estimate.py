@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from bsr import engines, training
-from bsr.data import load_split
+from bsr.data.images import load_split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line

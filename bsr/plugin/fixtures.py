@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pytest
 
 from bsr import controlled
+from bsr.data.raw_files import BUNDLED
 from bsr.journal import Benchmark, Harness, JournalError, Labels, Noise
 from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
-from bsr.raw_files import BUNDLED
 from bsr.run import FINISHED, Result, Run
 from bsr.schema import extra_info, group
 from bsr.strict_json import one_line, plain
@@ -190,7 +190,7 @@ def measure_noise(
         of = (run.dataset, run.task, run.batch_size, run.seed)
         if (known := session.noise.get(of)) and known.scale.answers(run):
             return known
-        from bsr.data import load_split  # noqa: PLC0415 - loads torch
+        from bsr.data.images import load_split  # noqa: PLC0415 - loads torch
         from bsr.noise import measure as noise_of  # noqa: PLC0415
 
         execution, began = session.header.execution, time.perf_counter()

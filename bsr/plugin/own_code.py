@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from bsr.data.raw_files import MD5, DataError
 from bsr.experiments import Grid
 from bsr.named import is_import_path, look_up
-from bsr.raw_files import MD5, DataError
 from bsr.run import LEARNING_RATES
 
 
@@ -36,7 +36,7 @@ def sized(grid: Grid, dataset: str | None) -> Grid:
     """
     if dataset is None or not is_import_path(dataset):
         return grid
-    from bsr.data import load_images  # noqa: PLC0415 - loads torch
+    from bsr.data.images import load_images  # noqa: PLC0415 - loads torch
 
     try:
         images = load_images(dataset)

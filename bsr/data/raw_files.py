@@ -139,7 +139,7 @@ def supply(place: DatasetFolder, reader: Any) -> None:
         for path in (*place.legacy, *(place.raw / name for name in RAW_FILES)):
             path.unlink(missing_ok=True)
     for name in place.missing:
-        archive = (files("bsr") / "mnist" if bundled else place.raw) / f"{name}.gz"
+        archive = (files("bsr") / "data" / "mnist" if bundled else place.raw) / f"{name}.gz"
         if archive.is_file():
             remedy = "install bsr again" if bundled else f"replace it by the genuine {archive.name}"
             replace_file(place.raw / name, unpacked(archive, place.dataset, reader, remedy))

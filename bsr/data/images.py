@@ -20,8 +20,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from bsr.named import IMPORT_PATH, NamedError, is_import_path, look_up
-from bsr.raw_files import (
+from bsr.data.raw_files import (
     MD5,
     RAW_BYTES,
     RAW_FILES,
@@ -33,6 +32,7 @@ from bsr.raw_files import (
     supply,
     unpacked,
 )
+from bsr.named import IMPORT_PATH, NamedError, is_import_path, look_up
 from bsr.run import Run
 from bsr.tasks import TASKS, check_images
 

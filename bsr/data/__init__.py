@@ -1,0 +1,1 @@
+"""The images: bundled MNIST, and other data sets by name."""
