@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from bsr import engines, training
+from bsr import engines
 from bsr.data.images import DataError, labels, load_images, load_split
 from bsr.machine import device as machine
 from bsr.model import ModelError
@@ -25,7 +25,8 @@ from bsr.named import NamedError
 from bsr.run import Execution, Result, Run
 from bsr.strict_json import LONGEST_LINE, one_line
 from bsr.text import printable, shortened
-from bsr.training import initial_model
+from bsr.training import loop as training
+from bsr.training.loop import initial_model
 
 P = ParamSpec("P")
 T = TypeVar("T")

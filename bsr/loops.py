@@ -25,7 +25,7 @@ from bsr.machine.capacity import usable_cores
 from bsr.rates import tuned_rate
 from bsr.run import Execution, Run
 from bsr.schema import HarnessTiming
-from bsr.training import Learner, data_order, initial_model, make_optimiser
+from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
 TEXTBOOK: Final = "textbook"

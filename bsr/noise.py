@@ -18,10 +18,11 @@ from torch import Tensor
 
 from bsr import engines
 from bsr.data.images import Split
+from bsr.engines.eager import EagerLearner
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.schema import NoisePoint, NoiseScale
-from bsr.training import EagerLearner, Learner, initial_model, orders
+from bsr.training.loop import Learner, initial_model, orders
 
 CHECKPOINTS: Final = 8
 """After the last update, half of them, a quarter, ..."""

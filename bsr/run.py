@@ -230,7 +230,7 @@ class Execution:
     data: str | None = None
     timeout_seconds: float | None = None
     save_models: str | None = None
-    """Folder to keep trained weights in, see bsr.weights."""
+    """Folder to keep trained weights in, see bsr.training.weights."""
     session: str = ""
     """Of which session and recording they are, said in the weights' own headers; empty outside of one."""
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bsr.training import EagerLearner, Evaluation, TimeLimitReached
+from bsr.engines.eager import EagerLearner
+from bsr.training.loop import Evaluation, TimeLimitReached
 
 
 class FaultyLearner(EagerLearner):

@@ -34,7 +34,7 @@ from bsr.engines import graph
 from bsr.machine import device as machine
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
-from bsr.training import Learner, initial_model
+from bsr.training.loop import Learner, initial_model
 
 STEPS_PER_GRAPH: Final = 2
 RUN: Final = Run(

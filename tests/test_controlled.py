@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from bsr.data.images import DataError, Split, load_images, load_split
 from bsr.engines import ENGINES, EngineError, check_suited, learner, unavailable_reason
+from bsr.engines.eager import EagerLearner
 from bsr.run import Execution, Run
 from bsr.tasks import TASKS
-from bsr.training import EagerLearner, data_order, evaluation, initial_model, orders, train
+from bsr.training.loop import data_order, evaluation, initial_model, orders, train
 
 RUN = Run(
     task="mean",
@@ -189,7 +190,7 @@ def test_weights_are_those_of_plain_pytorch(changes: dict[str, Any]) -> None:
     run = replace(RUN, **changes)
     split = made_split(run)
     kept: dict[str, Tensor] = {}
-    train(run, split, CPU, on_weights=kept.update)
+    train(run, split, CPU, EagerLearner, on_weights=kept.update)
     for mine, its in zip(kept.values(), plainly(run, split), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-5)
 

@@ -231,10 +231,10 @@ def test_an_archive_that_is_none_is_one_line(folder: Path, damage: str) -> None:
 def test_a_damaged_package_is_one_line(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundled = tmp_path / "package" / "mnist"
+    bundled = tmp_path / "package" / "data" / "mnist"
     shutil.copytree(Path(data.__file__).parent / "mnist", bundled)
     (bundled / f"{RAW_FILES[0]}.gz").write_bytes(b"<html>")
-    monkeypatch.setattr(raw_files, "files", lambda _package: bundled.parent)
+    monkeypatch.setattr(raw_files, "files", lambda _package: bundled.parents[1])
     assert refusal("MNIST").endswith("install bsr again")
 
 

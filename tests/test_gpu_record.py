@@ -15,6 +15,7 @@ from torch import Tensor
 
 import synthetic
 from bsr import journal
+from bsr.engines.eager import EagerLearner
 from bsr.experiments import Grid
 from bsr.gpu_record import GpuRecord, GpuState
 from bsr.machine import device as machine
@@ -23,7 +24,7 @@ from bsr.plugin.progress import notes
 from bsr.reading import RefusedError, read
 from bsr.run import Execution, Result
 from bsr.schema import extra_info, group
-from bsr.training import train
+from bsr.training.loop import train
 from fake_nvml import CONSTANTS, FakeNvml, Gpu, home_gpu, pretend, processes, server_gpu
 from test_training import RUN, Puppet, made_split, puppet
 
@@ -366,7 +367,7 @@ def test_events_are_recorded_round_the_work_and_read_in_seconds(monkeypatch: pyt
 
 @pytest.mark.gpu
 def test_on_a_gpu_clocks_are_recorded_and_events_agree_with_the_host() -> None:
-    result = train(RUN, made_split(RUN), ON_CUDA)
+    result = train(RUN, made_split(RUN), ON_CUDA, EagerLearner)
     assert result.notes == ()
     assert result.gpu is not None
     for state in (result.gpu.before, result.gpu.after):

@@ -18,11 +18,12 @@ from torch import Tensor
 from bsr import engines
 from bsr.data.images import Split
 from bsr.engines import graph
+from bsr.engines.eager import EagerLearner
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
-from bsr.training import LOSSES, EagerLearner, TimeLimitReached, data_order, initial_model, orders, train
-from bsr.warm_up import undone
+from bsr.training.loop import LOSSES, TimeLimitReached, data_order, initial_model, orders, train
+from bsr.training.warm_up import undone
 
 RUN = Run(
     task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64

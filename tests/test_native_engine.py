@@ -25,10 +25,11 @@ from torch.nn import functional
 
 from bsr.data.images import Split, labels, load_images, load_split
 from bsr.engines import build, native
+from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.model import PARAMETERS, RegressionCNN
 from bsr.run import Execution, Run
-from bsr.training import LOSSES, EagerLearner, data_order, initial_model, train
+from bsr.training.loop import LOSSES, data_order, initial_model, train
 
 CPU = Execution(device="cpu", threads=1)
 RUN = Run(

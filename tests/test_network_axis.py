@@ -15,13 +15,14 @@ from torch.nn import functional
 
 from bsr import engines
 from bsr.data.images import Split
+from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.experiments import Grid, plan
 from bsr.model import MODELS, ModelError, RegressionCNN, check, identity, network
 from bsr.named import NamedError
 from bsr.run import Execution, Run
-from bsr.training import EagerLearner, data_order, initial_model, train
-from bsr.warm_up import undone
+from bsr.training.loop import data_order, initial_model, train
+from bsr.training.warm_up import undone
 from plugin_support import SMOKE, Suite, suite
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_a_network_of_one_s_own_trains_at_batch_256_as_in_the_plain_loop(kind: t
     run = replace(RUN, model=own(kind))
     weights: dict[str, Tensor] = {}
     torch.manual_seed(99)  # whatever was drawn before
-    train(run, made_split(run), CPU, on_weights=weights.update)
+    train(run, made_split(run), CPU, EagerLearner, on_weights=weights.update)
     for name, expected in plain_loop(run, kind).items():
         torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-5)
 
@@ -116,16 +117,18 @@ def test_dropout_draws_from_the_run_s_seed_and_shifts_no_order() -> None:
     for before in (1, 2):
         torch.manual_seed(before)
         state = torch.get_rng_state()
-        results.append(train(run, made_split(run), CPU))
+        results.append(train(run, made_split(run), CPU, EagerLearner))
         assert torch.equal(torch.get_rng_state(), state)
     assert results[0].test_mse == results[1].test_mse
-    without = train(replace(run, model=own(Normalised)), made_split(run), CPU)  # it draws the same weights
+    without = train(
+        replace(run, model=own(Normalised)), made_split(run), CPU, EagerLearner
+    )  # it draws the same weights
     assert results[0].order_digest == without.order_digest
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_network_trains(name: str) -> None:
-    result = train(replace(RUN, model=name), made_split(RUN), CPU)
+    result = train(replace(RUN, model=name), made_split(RUN), CPU, EagerLearner)
     assert result.status == "ok"
     assert result.test_mse[-1] is not None
     assert result.test_mse[0] is not None
@@ -167,7 +170,7 @@ def test_a_column_of_predictions_is_refused() -> None:
     with pytest.raises(
         ModelError, match=r"expected predictions \[40\] for 40 images, got \[40, 1\]; end it with"
     ):
-        train(run, made_split(run), CPU)
+        train(run, made_split(run), CPU, EagerLearner)
 
 
 def test_images_that_a_network_does_not_take_are_refused_in_one_line() -> None:

@@ -10,11 +10,12 @@ import torch
 
 from bsr import engines
 from bsr.data.images import Split, load_split
+from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.noise import checkpoints, measure
 from bsr.run import Execution, Run
 from bsr.schema import NoiseScale
-from bsr.training import EagerLearner, initial_model, orders
+from bsr.training.loop import initial_model, orders
 
 RUN = Run(
     task="mean",

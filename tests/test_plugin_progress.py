@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from bsr.engines import ENGINES
+from bsr.engines.eager import EagerLearner
 from bsr.experiments import PRESETS, batch_size
 from bsr.plugin.estimate import Estimate
 from bsr.run import Execution
-from bsr.training import EagerLearner
 from plugin_support import REPOSITORY, TWO_CASES, USUAL, session_environment
 
 RUN = next(batch_size(PRESETS["smoke"].grid))

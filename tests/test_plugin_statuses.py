@@ -71,7 +71,7 @@ def test_a_plugin_that_stops_a_training_fails_that_case_alone(suite: Suite, tmp_
         "def test_it(run, measure, monkeypatch):\n"
         "    if run.task == 'std':\n"
         "        stop = lambda *_: pytest.fail('took too long')\n"
-        "        monkeypatch.setattr('bsr.training.EagerLearner.train_epoch', stop)\n"
+        "        monkeypatch.setattr('bsr.engines.eager.EagerLearner.train_epoch', stop)\n"
         "    measure(run)\n"
     )
     ended = suite.run("test_stopped.py", *TWO_CASES, "--benchmark-json=run.json")
@@ -258,7 +258,7 @@ def test_a_warning_inside_a_training_is_a_note_and_never_fatal(suite: Suite, tmp
         "import pytest, warnings\n"
         "@pytest.mark.experiment('batch-size')\n"
         "def test_it(run, measure, monkeypatch):\n"
-        "    from bsr.training import EagerLearner\n"
+        "    from bsr.engines.eager import EagerLearner\n"
         "    usual = EagerLearner.train_epoch\n"
         "    def warn(*given):\n"
         "        warnings.warn('your driver is too old', UserWarning)\n"

@@ -11,9 +11,10 @@ import pytest
 from torch import Tensor
 
 from bsr.engines import graph
+from bsr.engines.eager import EagerLearner
 from bsr.engines.graph import GraphLearner
-from bsr.training import EagerLearner, Learner
-from bsr.warm_up import undone
+from bsr.training.loop import Learner
+from bsr.training.warm_up import undone
 from pretended_gpu import RUN, PretendedGpuError, in_a_process_of_its_own
 
 pytestmark = pytest.mark.slow  # a process each, since the pretended device cannot be taken back

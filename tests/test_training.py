@@ -19,13 +19,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import bsr
 from bsr.data.images import Split, load_split
+from bsr.engines.eager import PIECE, EagerLearner
 from bsr.experiments import STUDY_TASKS
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
 from bsr.tasks import TASKS
-from bsr.training import (
-    PIECE,
-    EagerLearner,
+from bsr.training.loop import (
     Evaluation,
     TimeLimitReached,
     baseline_mse,
@@ -226,7 +225,7 @@ def test_a_batch_that_goes_through_in_pieces_is_one_step_all_the_same(loss: Any)
 def test_the_mean_task_at_batch_size_1024_gives_the_published_error() -> None:
     """Test MSE 5.87 after the first epoch; later epochs and smaller batches are chaotic."""
     run = Run(task="mean", batch_size=1024, seed=1024, learning_rate=0.0015, epochs=1)
-    result = train(run, load_split(run), ONE_THREAD)
+    result = train(run, load_split(run), ONE_THREAD, EagerLearner)
     assert result.steps == 59
     assert result.test_mse[1] == pytest.approx(5.87, rel=0.02)
     assert result.baseline_mse == pytest.approx(124.442, abs=5e-4)
@@ -371,12 +370,12 @@ def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
         ValueError,
         match=r"split.train_images: expected torch.uint8 \[91, H, W\], got torch.uint8 \[90, 28, 28\]; use ",
     ):
-        train(replace(RUN, train_images=91), made_split(RUN))
+        train(replace(RUN, train_images=91), made_split(RUN), ONE_THREAD, EagerLearner)
 
 
 def test_labels_of_another_task_are_refused() -> None:
     with pytest.raises(ValueError, match="^split: expected labels of 'std', got 'mean'; use load_split"):
-        train(replace(RUN, task="std"), made_split(RUN))
+        train(replace(RUN, task="std"), made_split(RUN), ONE_THREAD, EagerLearner)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -403,7 +402,7 @@ def test_what_would_train_nonsense_is_refused_by_name(
     field = f"{part}_{name}"
     with pytest.raises(ValueError, match=rf"^split\.{field}: expected .*, got "):
         changed: Any = {field: change(getattr(split, field))}
-        train(RUN, replace(split, **changed))
+        train(RUN, replace(split, **changed), ONE_THREAD, EagerLearner)
 
 
 def test_weights_are_kept_where_the_execution_says_so(tmp_path: Path) -> None:
@@ -497,7 +496,7 @@ def sgd(rate: float) -> Run:
 
 def test_sgd_trains_on_raw_pixels_at_a_small_rate() -> None:
     run = sgd(1e-5)
-    result = train(run, load_split(run), ONE_THREAD)
+    result = train(run, load_split(run), ONE_THREAD, EagerLearner)
     assert result.status == "ok"
     assert result.final_mse is not None
     assert result.test_mse[0] is not None
@@ -507,7 +506,7 @@ def test_sgd_trains_on_raw_pixels_at_a_small_rate() -> None:
 def test_sgd_diverges_on_raw_pixels_at_the_step_where_the_textbook_loop_does() -> None:
     run = sgd(1e-4)
     split = load_split(run)
-    result = train(run, split, ONE_THREAD)
+    result = train(run, split, ONE_THREAD, EagerLearner)
     losses = textbook(run, split)[2]
     first = next(step for step, loss in enumerate(losses, start=1) if not math.isfinite(loss))
     assert result.status == "diverged"

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bsr.engines.eager import EagerLearner
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
-from bsr.training import EagerLearner, initial_model, train
+from bsr.training.loop import initial_model, train
 from test_graph_engine import made_split
 
 RUN = Run(task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=1, train_images=37, test_images=9)

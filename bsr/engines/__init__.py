@@ -14,13 +14,14 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Final
 
-from bsr import training, weights
 from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Result, Run
+from bsr.training import loop as training
+from bsr.training import weights
 
 ENGINES: Final[dict[str, str]] = {
-    "eager": "bsr.training:EagerLearner",
+    "eager": "bsr.engines.eager:EagerLearner",
     "native": "bsr.engines.native:NativeLearner",
     "graph": "bsr.engines.graph:GraphLearner",
 }
@@ -52,7 +53,7 @@ def train(
 ) -> Result:
     """Train one Run as `execution` says, its device and engine found where they are `auto`.
 
-    See bsr.training.train. The weights are kept where `execution` says so. Raises EngineError where the
+    See bsr.training.loop.train. The weights are kept where `execution` says so. Raises EngineError where the
     engine cannot train it, machine.DeviceError.
     """
     execution = placed(execution or Execution(), [run])

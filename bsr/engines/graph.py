@@ -25,8 +25,8 @@ from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
-from bsr.training import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
-from bsr.warm_up import undone
+from bsr.training.loop import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
+from bsr.training.warm_up import undone
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
@@ -164,7 +164,7 @@ class GraphLearner:
         self.step.zero_()
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See bsr.training.Learner; the deadline is looked at between stretches of steps.
+        """See bsr.training.loop.Learner; the deadline is looked at between stretches of steps.
 
         Replays are queued in no time, so where there is a deadline each is waited for. Whatever ends the
         epoch, nothing queued is left to write into memory that the next Run may own.
@@ -191,7 +191,7 @@ class GraphLearner:
         return self.losses.cpu()
 
     def evaluate(self) -> Evaluation:
-        """See bsr.training.Learner."""
+        """See bsr.training.loop.Learner."""
         with self._on_stream(), torch.inference_mode(), self.autocast:
             predictions = [self.model(images.float()).float() for images in self.test_images.split(2_500)]
             found = torch.cat(predictions)
@@ -199,5 +199,5 @@ class GraphLearner:
         return evaluation(found.cpu(), self.test_labels)
 
     def weights(self) -> dict[str, Tensor]:
-        """See bsr.training.Learner."""
+        """See bsr.training.loop.Learner."""
         return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}

@@ -19,7 +19,7 @@ from bsr.engines import build
 from bsr.engines.build import KernelError
 from bsr.model import IMAGE_SIZE
 from bsr.run import Execution, Run
-from bsr.training import Evaluation, TimeLimitReached, evaluation
+from bsr.training.loop import Evaluation, TimeLimitReached, evaluation
 
 LOSSES: Final = {"mse": 0, "mae": 1}
 OPTIMISERS: Final = {"sgd": 0, "adam": 1}
@@ -118,7 +118,7 @@ class NativeLearner:
         return build.source_digest()
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See bsr.training.Learner; the deadline is looked at every 40 ms.
+        """See bsr.training.loop.Learner; the deadline is looked at every 40 ms.
 
         Raises IndexError, TimeLimitReached.
         """
@@ -151,11 +151,11 @@ class NativeLearner:
         return found
 
     def evaluate(self) -> Evaluation:
-        """See bsr.training.Learner."""
+        """See bsr.training.loop.Learner."""
         return evaluation(self.predictions(), self.test_labels)
 
     def weights(self) -> dict[str, Tensor]:
-        """See bsr.training.Learner."""
+        """See bsr.training.loop.Learner."""
         return self._named(self.parameters.clone())
 
     def _named(self, flat: Tensor) -> dict[str, Tensor]:

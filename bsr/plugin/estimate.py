@@ -11,11 +11,12 @@ from typing import Final
 
 import torch
 
-from bsr import engines, training
+from bsr import engines
 from bsr.data.images import load_split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
+from bsr.training import loop as training
 
 PROBE_STEPS: Final = 3
 PROBE_TEST_IMAGES: Final = 500

@@ -95,7 +95,7 @@ def _set_aside(path: Path) -> None:
 
 def finished(history: History, planned: Iterable[Run], execution: Execution) -> dict[str, Result]:
     """Results of planned Runs that need no training: finished, and their weights there if they are kept."""
-    from bsr.weights import weights_path  # noqa: PLC0415 - loads torch
+    from bsr.training.weights import weights_path  # noqa: PLC0415 - loads torch
 
     folder = execution.save_models
     return {

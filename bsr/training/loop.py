@@ -1,4 +1,4 @@
-"""The reference: one training loop for every engine, and the plain PyTorch learner it is proved with.
+"""The one training loop of every engine.
 
 An engine is a Learner: it holds the weights and the images on its device, trains one epoch over a given
 order, and evaluates. Everything that must not differ between engines is here, once: the initial weights, the
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +24,14 @@ from torch.nn import functional
 from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.machine import nvml
-from bsr.model import MODELS, RegressionCNN, check_predictions, network
+from bsr.model import RegressionCNN, network
 from bsr.model import identity as network_identity
 from bsr.run import STUDY_MODEL, Execution, Result, Run
 from bsr.strict_json import one_line
-from bsr.training_log import Evaluation, TrainingLog, evaluation
-from bsr.warm_up import undone
+from bsr.training.log import Evaluation, TrainingLog, evaluation
 
 __all__ = [
     "LOSSES",
-    "EagerLearner",
     "Evaluation",
     "Learner",
     "TimeLimitReached",
@@ -80,126 +78,6 @@ class Learner(Protocol):
 
 class TimeLimitReached(Exception):  # noqa: N818 - it is a limit that was reached, not an error of the program
     """The Run's time limit passed between two steps."""
-
-
-PIECE: Final = 128
-"""Images that a CPU takes at once: of 32, 64, 128, 256 and all, the fastest on one core and on two."""
-
-
-class EagerLearner:
-    """Plain PyTorch, the fastest loop it gives: images on the device once, a batch is an index.
-
-    Any device. On two AVX-512 cores channels_last is 1.2, 1.5, 1.5 and 1.8 times as fast as the contiguous
-    format at batch sizes 16, 64, 256 and 1024, and the fused Adam at most a fifth faster than foreach. A
-    large batch goes through in pieces that stay in the CPU's caches, their gradients added up: 1.1 and 1.5
-    times as fast at batch sizes 256 and 1024; only for the study's network, since batch normalisation would
-    see the pieces. A user's own network keeps the contiguous format, which its `view` may need. Within a few
-    percent, and so not worth a line: float images, batches converted ahead, one flat parameter, in-place
-    ReLUs, losses in a list.
-    """
-
-    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "model")
-
-    def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
-        device = torch.device(execution.device)
-        self.run = run
-        self.taken = 0
-        self.device = device
-        self.device_seconds: list[float] = []
-        self.images = split.train_images.unsqueeze(1).to(device)
-        self.labels = split.train_labels.to(device)
-        self.test_images = split.test_images.unsqueeze(1).to(device)
-        self.test_labels = split.test_labels
-        self.model = model.to(device)
-        if run.model in MODELS:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = make_optimiser(run, self.model, fused=True)
-        self.loss = LOSSES[run.loss]
-        self.piece = PIECE if device.type == "cpu" and run.model == STUDY_MODEL else run.batch_size
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=run.precision == "bfloat16")
-        self.warmup_seconds = 0.0 if device.type == "cpu" else self._warm_up()
-
-    def _warm_up(self) -> float:
-        """Seconds of a full batch, the rest of an epoch and an evaluation, undone.
-
-        The first of each shape loads, plans and allocates, which is no part of an epoch.
-        """
-        size, images, endless = self.run.batch_size, self.run.train_images, bool(self.run.steps)
-        full, rest = size if endless or size <= images else 0, 0 if endless else images % size
-        order = torch.arange(full + rest) % images
-        wait = partial(machine.synchronise, str(self.device))
-        wait()
-        began = time.perf_counter()
-        with undone(self.model, self.optimiser, wait):
-            self._train_epoch(order, math.inf)
-            self.evaluate()
-        self.taken = 0
-        wait()
-        return time.perf_counter() - began
-
-    def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See Learner."""
-        with machine.timed_by_events(self.device, self.device_seconds):
-            return self._train_epoch(order, deadline)
-
-    def _train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        batches = order.to(self.device).split(self.run.batch_size)
-        losses = torch.zeros(len(batches), device=self.device)
-        rates = self.run.rates(self.taken, len(batches))
-        self.taken += len(batches)
-        self.model.train()
-        for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
-            if time.monotonic() > deadline:
-                raise TimeLimitReached
-            self.optimiser.param_groups[0]["lr"] = rate
-            self.optimiser.zero_grad(set_to_none=True)
-            for piece in batch.split(self.piece):
-                share = torch.full((), len(piece) / len(batch), device=self.device)
-                loss = self._loss(piece)
-                loss.backward(share)
-                losses[step] += share * loss.detach()
-            self.optimiser.step()
-        return losses.cpu()
-
-    def _loss(self, index: Tensor) -> Tensor:
-        """The mean loss over the training images `index`, int64 [n] on the device."""
-        images = self.images.index_select(0, index).float()
-        with self.autocast:
-            prediction = self.model(images)
-        return self.loss(prediction.float(), self.labels.index_select(0, index))
-
-    def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
-        """The gradient of the batch `order`, int64 [n], by parameter, and its loss; changes nothing."""
-        index, loss = order.to(self.device), 0.0
-        self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        for piece in index.split(self.piece):
-            part = self._loss(piece) * (len(piece) / len(index))
-            part.backward()
-            loss += part.item()
-        found = {
-            name: torch.zeros_like(value) if value.grad is None else value.grad.detach()
-            for name, value in self.model.named_parameters()
-        }
-        return {name: value.cpu().contiguous().clone() for name, value in found.items()}, loss
-
-    def evaluate(self) -> Evaluation:
-        """See Learner."""
-        self.model.eval()
-        with torch.inference_mode(), self.autocast:
-            predictions = [self._predicted(images) for images in self.test_images.split(500)]
-        return evaluation(torch.cat(predictions).cpu(), self.test_labels)
-
-    def _predicted(self, images: Tensor) -> Tensor:
-        predictions = self.model(images.float())
-        check_predictions(self.run.model, predictions, len(images))
-        return predictions.float()  # type: ignore[no-any-return]
-
-    def weights(self) -> dict[str, Tensor]:
-        """See Learner."""
-        return {
-            name: value.detach().cpu().contiguous().clone() for name, value in self.model.state_dict().items()
-        }
 
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -304,8 +182,8 @@ def data_order(generator: torch.Generator, train_images: int) -> Iterator[Tensor
 def train(
     run: Run,
     split: Split,
-    execution: Execution | None = None,
-    learner: type[Learner] = EagerLearner,
+    execution: Execution,
+    learner: type[Learner],
     on_epoch: Callable[[int], None] = lambda _epoch: None,
     on_weights: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> Result:
@@ -319,7 +197,6 @@ def train(
     that was measured before; any other exception is raised, and ValueError for a split that is not the Run's
     (Split.check). What `on_weights` raises takes nothing from the Result: it becomes one of its notes.
     """
-    execution = execution or Execution()
     split.check(run)
     began = time.perf_counter()
     record = TrainingLog()
