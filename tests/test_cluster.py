@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 
 import bsr
-from bsr.cluster import Cluster, ClusterError
-from bsr.cluster.connection import connect
-from bsr.cluster.roster import lacking_resource
-from bsr.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
+from bsr.compute.cluster import Cluster, ClusterError
+from bsr.compute.cluster.connection import connect
+from bsr.compute.cluster.roster import lacking_resource
+from bsr.compute.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
+from bsr.compute.in_process import Computed, compute
 from bsr.data.images import load_images
-from bsr.executors import Computed, compute
 from bsr.experiments import PRESETS, batch_size
 from bsr.run import Execution, Result, Run, Status
 
@@ -114,7 +114,7 @@ def test_a_worker_knows_what_it_cannot_train(execution: Execution, precision: st
 
 
 def test_a_missing_scheduler_is_one_line_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bsr.cluster.connection.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 1)
     with pytest.raises(
         ClusterError, match=r"expected a Dask scheduler at 'tcp://127.0.0.1:9'.*--bsr-dask local"
     ):
@@ -146,13 +146,13 @@ def test_a_worker_that_can_train_no_more_ends_so_that_its_run_goes_to_another(
     monkeypatch: pytest.MonkeyPatch, status: Status, leaves: bool
 ) -> None:
     spent = Computed(Result(run=_tiny(), status=status), {}, "cuda:0 is lost to this process")
-    monkeypatch.setattr("bsr.cluster.worker.compute", lambda *_arguments: spent)
-    monkeypatch.setattr("bsr.cluster.worker._neighbours", lambda: 0)
+    monkeypatch.setattr("bsr.compute.cluster.worker.compute", lambda *_arguments: spent)
+    monkeypatch.setattr("bsr.compute.cluster.worker._neighbours", lambda: 0)
     monkeypatch.setattr("os._exit", _leave)
     expected: tuple[str, str, dict[str, str]] = (bsr.__version__, load_images("MNIST").digest, {})
     with pytest.raises(LeftError) if leaves else nullcontext():
         assert compute_on_worker(_tiny(), HERE, expected).result.status == status
-    monkeypatch.setattr("bsr.cluster.worker.spent_reason", lambda _execution: spent.spent)
+    monkeypatch.setattr("bsr.compute.cluster.worker.spent_reason", lambda _execution: spent.spent)
     with pytest.raises(LeftError):  # and begins no other
         compute_on_worker(_tiny(), HERE, expected)
 
@@ -163,7 +163,7 @@ def _tiny() -> Run:
 
 def test_something_else_that_listens_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
-    monkeypatch.setattr("bsr.cluster.connection.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="got something else that listens there; start one with: dask"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bsr.cluster import Cluster, ClusterError
-from bsr.cluster.connection import connect
+from bsr.compute.cluster import Cluster, ClusterError
+from bsr.compute.cluster.connection import connect
 from bsr.experiments import PRESETS, batch_size
 from bsr.run import Execution
 
@@ -57,7 +57,7 @@ def secured(configured: dict[str, Any]) -> Iterator[str]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bsr.cluster.connection.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 1)
 
 
 def test_with_the_certificate_of_dasks_configuration_runs_are_trained(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import bsr.cluster.roster
-from bsr.cluster import Cluster, ClusterError
-from bsr.cluster.worker import Identity, identify
-from bsr.executors import Computed, compute
+import bsr.compute.cluster.roster
+from bsr.compute.cluster import Cluster, ClusterError
+from bsr.compute.cluster.worker import Identity, identify
+from bsr.compute.in_process import Computed, compute
 from bsr.experiments import PRESETS, batch_size
 from bsr.run import Execution, Result, Run
 from plugin_support import SMOKE, Suite, suite, timeless
@@ -170,7 +170,7 @@ def identify_by_number(execution: Execution, dataset: str, runs: tuple[Run, ...]
 def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
     local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bsr.cluster.roster, "identify", identify_by_number)
+    monkeypatch.setattr(bsr.compute.cluster.roster, "identify", identify_by_number)
     local.scale(1)
     cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
     local.scale(2)

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import bsr
-from bsr.cluster.worker import identify
+from bsr.compute.cluster.worker import identify
+from bsr.compute.in_process import UntrainableError, check_trainable, compute
 from bsr.data import images as data
 from bsr.data.images import DataError, load_images
-from bsr.executors import UntrainableError, check_trainable, compute
 from bsr.model import identity, network
 from bsr.plugin.own_code import learning_rates
 from bsr.run import Execution, Result, Run

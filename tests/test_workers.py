@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr import workers
-from bsr.workers import CallFailedError, WorkerLostError, Workers
+from bsr.compute import workers
+from bsr.compute.workers import CallFailedError, WorkerLostError, Workers
 from plugin_support import PATIENCE, REPOSITORY, SMOKE, Suite, reported, suite, timeless
 
 __all__ = ["suite"]
@@ -189,7 +189,7 @@ def test_no_threads_are_left_behind() -> None:
 SESSION = """
 import sys, time
 sys.path[:0] = [{tests!r}, {repository!r}]
-from bsr.workers import Workers
+from bsr.compute.workers import Workers
 from test_workers import announce_and_wait
 if __name__ == "__main__":
     pool = Workers(1)

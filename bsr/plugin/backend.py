@@ -28,7 +28,7 @@ class Backend(NamedTuple):
     environment: dict[str, Any]
     executor: Callable[[OnEpoch], RunExecutor]
     identities: Callable[[], dict[str, str]]
-    """See bsr.executors.identities."""
+    """See bsr.compute.in_process.identities."""
 
     def leave(self) -> None:
         """Give it up unused."""
@@ -45,7 +45,7 @@ def find(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None
 
 def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     from bsr import engines  # noqa: PLC0415
-    from bsr.executors import identities  # noqa: PLC0415
+    from bsr.compute.in_process import identities  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415 - torch, which only a session that measures needs
 
     execution, workers = checks.execution(options, runs)
@@ -56,10 +56,10 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
 
     def executor(on_epoch: OnEpoch) -> RunExecutor:
         if workers:
-            from bsr.workers import Workers  # noqa: PLC0415
+            from bsr.compute.workers import Workers  # noqa: PLC0415
 
             return Workers(workers)
-        from bsr.executors import InProcess  # noqa: PLC0415
+        from bsr.compute.in_process import InProcess  # noqa: PLC0415
 
         return InProcess(on_epoch)
 
@@ -83,7 +83,7 @@ def _cluster(
     options: Options, address: str, runs: tuple[Run, ...], waited: Callable[[float], None]
 ) -> Backend:
     from bsr import engines  # noqa: PLC0415 - loads torch
-    from bsr.cluster import WAIT_SECONDS, Cluster, ClusterError  # noqa: PLC0415 - the optional extra
+    from bsr.compute.cluster import WAIT_SECONDS, Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
     checks.wherever(asked)

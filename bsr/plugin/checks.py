@@ -219,7 +219,7 @@ def wherever(execution: Execution) -> None:
 
 def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
     """Every task and network is there and works on these images."""
-    from bsr.executors import UntrainableError, check_trainable  # noqa: PLC0415
+    from bsr.compute.in_process import UntrainableError, check_trainable  # noqa: PLC0415
 
     try:
         check_trainable(runs, folder)

@@ -75,7 +75,7 @@ class Options:
     dask: str | None
     """Address of a Dask scheduler, or `local`."""
     dask_wait: float | None
-    """Seconds to go without a worker; None leaves it to bsr.cluster."""
+    """Seconds to go without a worker; None leaves it to bsr.compute.cluster."""
     workers: int | None
     """None leaves it to the engine."""
     resume: bool

@@ -17,7 +17,7 @@ from bsr.schema import Case, SessionRecord
 from bsr.strict_json import one_line
 
 if TYPE_CHECKING:
-    from bsr.executors import Computed
+    from bsr.compute.in_process import Computed
     from bsr.plugin.options import Options
 
 LOOK_SECONDS: Final = 0.2
@@ -46,7 +46,7 @@ class ProcessSpentError(Exception):
 
 
 class RunExecutor(Protocol):
-    """What a session needs of an executor; see bsr.executors."""
+    """What a session needs of an executor; see bsr.compute.in_process."""
 
     @property
     def capacity(self) -> int:

@@ -81,7 +81,7 @@ def _session(
     history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
     warned = state(config).notes
     with _telling_what_is_waited_for(config, options) as waited:
-        from bsr.executors import noted_warnings  # noqa: PLC0415 - loads torch
+        from bsr.compute.in_process import noted_warnings  # noqa: PLC0415 - loads torch
 
         with noted_warnings(warned):
             where = backend.find(options, runs, waited)
@@ -123,7 +123,7 @@ def _telling_what_is_waited_for(config: pytest.Config, options: Options) -> Iter
         with checks.telling(config, COMPILING):
             yield lambda _seconds: None
         return
-    from bsr.cluster import WAIT_SECONDS  # noqa: PLC0415 - loads torch
+    from bsr.compute.cluster import WAIT_SECONDS  # noqa: PLC0415 - loads torch
     from bsr.plugin.progress import WaitingLine  # noqa: PLC0415
 
     line = WaitingLine(options.dask, options.dask_wait or WAIT_SECONDS)
@@ -165,7 +165,7 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
         )
     estimate = Estimate(session.header.workers)
     if session.runs and session.options.dask is None:  # probing here says nothing of other machines
-        from bsr.executors import noted_warnings  # noqa: PLC0415
+        from bsr.compute.in_process import noted_warnings  # noqa: PLC0415
 
         with noted_warnings([]):  # the Runs themselves will tell
             estimate.probe(session.header.execution, session.header.planned[0])

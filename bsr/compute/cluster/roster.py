@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import bsr
-from bsr.cluster.worker import Identity, identify, problem_of
+from bsr.compute.cluster.worker import Identity, identify, problem_of
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 

@@ -28,7 +28,7 @@ from bsr.strict_json import one_line
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from bsr.executors import Computed
+    from bsr.compute.in_process import Computed
     from bsr.run import Execution, Run
 
 ATTEMPTS: Final = 2
@@ -235,7 +235,7 @@ def train(run: Run, execution: Execution, beside: int) -> Computed:
     """In a worker: compute a Run with `beside` others on the machine, telling the session of epochs."""
     import torch  # noqa: PLC0415 - in the worker alone, so that the session starts them fast
 
-    from bsr.executors import compute  # noqa: PLC0415
+    from bsr.compute.in_process import compute  # noqa: PLC0415
 
     torch.set_num_threads(execution.threads or 1)  # also while it loads, beside the others
 

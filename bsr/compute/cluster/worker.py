@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import bsr
 from bsr import engines
-from bsr.data.images import DataError, load_images
-from bsr.executors import (
+from bsr.compute.in_process import (
     Computed,
     UntrainableError,
     check_trainable,
@@ -21,6 +20,7 @@ from bsr.executors import (
     identities,
     spent_reason,
 )
+from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 
@@ -34,7 +34,7 @@ class Identity(NamedTuple):
     environment: dict[str, Any]
     problem: str = ""
     trained: tuple[tuple[str, str], ...] = ()
-    """Its labels and networks, see bsr.executors.identities."""
+    """Its labels and networks, see bsr.compute.in_process.identities."""
 
 
 def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 import bsr
-from bsr.cluster.connection import ClusterError, connect, open_door
-from bsr.cluster.roster import Roster
-from bsr.cluster.worker import compute_on_worker
-from bsr.executors import Computed
+from bsr.compute.cluster.connection import ClusterError, connect, open_door
+from bsr.compute.cluster.roster import Roster
+from bsr.compute.cluster.worker import compute_on_worker
+from bsr.compute.in_process import Computed
 from bsr.run import Execution, Run
 
 WAIT_SECONDS: Final = 300.0

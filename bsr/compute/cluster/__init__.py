@@ -5,7 +5,7 @@ ours. Here its workers are checked before they are trusted, as they come and go,
 time.
 """
 
-from bsr.cluster.connection import ClusterError
-from bsr.cluster.executor import WAIT_SECONDS, Cluster
+from bsr.compute.cluster.connection import ClusterError
+from bsr.compute.cluster.executor import WAIT_SECONDS, Cluster
 
 __all__ = ["WAIT_SECONDS", "Cluster", "ClusterError"]
