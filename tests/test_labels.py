@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from bsr.data import images as data
 from bsr.data.images import Images
-from bsr.labels import label_distribution
+from bsr.probes.labels import label_distribution
 
 if TYPE_CHECKING:
     from bsr.schema import LabelDistribution

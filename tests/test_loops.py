@@ -8,8 +8,9 @@ from statistics import median
 
 import pytest
 
-from bsr import engines, loops
-from bsr.loops import ALL_CORES, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
+from bsr import engines
+from bsr.probes import loops
+from bsr.probes.loops import ALL_CORES, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -18,7 +19,7 @@ __all__ = ["suite"]
 @pytest.fixture
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two OpenMP threads on the cores of a busy machine take tens of times as long as one."""
-    monkeypatch.setattr("bsr.loops.usable_cores", lambda: 1)
+    monkeypatch.setattr("bsr.probes.loops.usable_cores", lambda: 1)
 
 
 @pytest.mark.usefixtures("one_core")

@@ -12,7 +12,7 @@ from bsr import engines
 from bsr.data.images import Split, load_split
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
-from bsr.noise import checkpoints, measure
+from bsr.probes.noise import checkpoints, measure
 from bsr.run import Execution, Run
 from bsr.schema import NoiseScale
 from bsr.training.loop import initial_model, orders

@@ -105,7 +105,7 @@ def describe_labels(
         dataset = session.options.grid.dataset
         if known := session.labels.get((dataset, task, LABELS_OF)):
             return known
-        from bsr.labels import label_distribution  # noqa: PLC0415 - loads torch
+        from bsr.probes.labels import label_distribution  # noqa: PLC0415 - loads torch
 
         began = time.perf_counter()
         found = label_distribution(dataset, session.header.execution.data, task, LABELS_OF)
@@ -139,7 +139,7 @@ def _timed_by_the_clock(benchmark: BenchmarkFixture, measured: Callable[[], M]) 
 def time_harness(
     request: pytest.FixtureRequest, benchmark: BenchmarkFixture
 ) -> Callable[[], list[HarnessTiming]]:
-    """`time_harness()` times every loop of bsr.loops in turn, and records the seconds."""
+    """`time_harness()` times every loop of bsr.probes.loops in turn, and records the seconds."""
     tell, session = _teller(request), measured_session(request.config)
 
     def timed() -> Harness:
@@ -148,7 +148,7 @@ def time_harness(
         images = min(grid.train_images, grid.loop_images)
         if session.harness is not None and session.harness.answers(device, images, grid.loop_rounds):
             return session.harness
-        from bsr.loops import Loops  # noqa: PLC0415 - loads torch
+        from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
 
         dataset = BUNDLED if is_import_path(grid.dataset) else grid.dataset  # the loops' network takes 28x28
         loops = Loops(images, dataset, execution.data, device)
@@ -191,7 +191,7 @@ def measure_noise(
         if (known := session.noise.get(of)) and known.scale.answers(run):
             return known
         from bsr.data.images import load_split  # noqa: PLC0415 - loads torch
-        from bsr.noise import measure as noise_of  # noqa: PLC0415
+        from bsr.probes.noise import measure as noise_of  # noqa: PLC0415
 
         execution, began = session.header.execution, time.perf_counter()
         scale = noise_of(run, load_split(run, execution.data), execution)

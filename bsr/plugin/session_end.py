@@ -139,7 +139,7 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         reporter.section("batch-size study", sep="-")
         reporter.write_line(tables(session, width))
     if session.harness is not None:
-        from bsr.loops import table  # noqa: PLC0415 - loads torch
+        from bsr.probes.loops import table  # noqa: PLC0415 - loads torch
 
         reporter.write_line(table(session.harness.timings))
     record = session.as_record()
