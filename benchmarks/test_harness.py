@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bsr.schema import HarnessTiming
+from bsr.records.schema import HarnessTiming
 
 
 @pytest.mark.experiment("harness")

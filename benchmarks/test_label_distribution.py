@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bsr.schema import LabelDistribution
+from bsr.records.schema import LabelDistribution
 
 
 @pytest.mark.experiment("label-distribution")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bsr.schema import NoiseScale
+from bsr.records.schema import NoiseScale
 
 
 @pytest.mark.experiment("noise-scale")

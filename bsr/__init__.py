@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bsr.experiments import EXPERIMENTS, PRESETS
     from bsr.figures import draw
     from bsr.model import MODELS, RegressionCNN
-    from bsr.reading import read
+    from bsr.records.reading import read
     from bsr.run import Execution, Result, Run
     from bsr.tasks import TASKS
     from bsr.writing import write
@@ -49,7 +49,7 @@ _HOME: Final = {
     "Split": "bsr.data.images",
     "draw": "bsr.figures",
     "load_split": "bsr.data.images",
-    "read": "bsr.reading",
+    "read": "bsr.records.reading",
     "train": "bsr.engines",
     "write": "bsr.writing",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bsr.reading import Recording, read
+from bsr.records.reading import Recording, read
 from bsr.text import shortened
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from bsr.experiments import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.rates import Arm
-from bsr.reading import RefusedError, read
+from bsr.records.reading import RefusedError, read
 from bsr.run import Result
 
 Rates = Mapping[float, Sequence[Result]]

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bsr import durable
-from bsr.document import document, encoded, entry
 from bsr.experiments import EXPERIMENTS, Experiment
 from bsr.machine import device as machine
-from bsr.reading import RefusedError
-from bsr.reading.check import check
-from bsr.reading.json_file import refusing
-from bsr.recordings import check_target, set_aside
+from bsr.records import durable
+from bsr.records.document import document, encoded, entry
+from bsr.records.reading import RefusedError
+from bsr.records.reading.check import check
+from bsr.records.reading.json_file import refusing
+from bsr.records.replacing import check_target, set_aside
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import FINISHED, RUN_FIELDS, Execution, Result
-from bsr.schema import Case, SessionRecord
 from bsr.text import printable
 
 

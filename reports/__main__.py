@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from reports.text import printable
 
 if TYPE_CHECKING:
-    from bsr.reading import Recording
+    from bsr.records.reading import Recording
     from reports.compare import Comparison
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return merge.main(given[1:])
     options = _parser().parse_args(given)
     # what draws takes over a second to load: help and a slip of the finger need none of it
-    from bsr.reading import RefusedError  # noqa: PLC0415
+    from bsr.records.reading import RefusedError  # noqa: PLC0415
     from reports.build import OutputError  # noqa: PLC0415
 
     problems: list[Exception] = []
@@ -89,7 +89,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     """Draw the page; files that cannot be read go to `problems`. Returns how the limits came out."""
     from rich.console import Console  # noqa: PLC0415
 
-    from bsr.reading import read_all  # noqa: PLC0415
+    from bsr.records.reading import read_all  # noqa: PLC0415
     from reports.build import build  # noqa: PLC0415
     from reports.compare import gate  # noqa: PLC0415
     from reports.compare.terminal import show  # noqa: PLC0415

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bsr import durable
-from bsr.reading import Recording
+from bsr.records import durable
+from bsr.records.reading import Recording
 from reports import page
 from reports.cells import Cells
 from reports.chapter import Figure, FigureContent

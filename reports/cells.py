@@ -10,9 +10,9 @@ from statistics import fmean, median
 from typing import Final, TypeVar
 
 from bsr.experiments import REFINED, STUDY_TASKS
-from bsr.reading import Recording
+from bsr.records.reading import Recording
+from bsr.records.schema import SessionRecord
 from bsr.run import FINISHED, STUDY_MODEL, Result
-from bsr.schema import SessionRecord
 from reports.text import counted, listed, number, shortened
 
 Key = TypeVar("Key", bound=Hashable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bsr.schema import NoisePoint
+from bsr.records.schema import NoisePoint
 from reports.cells import Cells
 
 

@@ -1,6 +1,6 @@
 """A pytest plugin for the tests of the suite: makes writing fail, and training go every way it can.
 
-`--fault write:3` lets the third os.write of bsr.durable fail as on a full disk; so `fsync` and `replace`.
+`--fault write:3` lets the third os.write of bsr.records.durable fail as on a full disk; so `fsync` and `replace`.
 `--bsr-engine faulty` trains each smoke case to another end, `lost-device` loses its device once.
 """
 
@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
-from bsr import durable
 from bsr.engines import ENGINES
 from bsr.plugin import estimate
+from bsr.records import durable
 
 MARK = Path("fault-happened")
 """In the session's folder."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fault", metavar="CALL:N", help="let the Nth call of os.CALL in bsr.durable fail")
+    parser.addoption(
+        "--fault", metavar="CALL:N", help="let the Nth call of os.CALL in bsr.records.durable fail"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.journal import journal_path, read
+from bsr.records.journal import journal_path, read
 from bsr.run import FINISHED
 
 REPOSITORY = Path(__file__).parents[1]

@@ -337,7 +337,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
         return write(descriptor, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bsr.durable.os.write", full)
+        patch.setattr("bsr.records.durable.os.write", full)
         line = refusal("MNIST")
     assert (
         f"{own_cache}: expected a folder to unpack MNIST in, got [Errno 28] No space left on device" in line
@@ -604,7 +604,7 @@ def test_nothing_is_declared_where_the_operators_are_there(broken_torchvision: s
         "import torch; theirs = torch.library.Library('torchvision', 'DEF');"
         "theirs.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor');"
         "theirs.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor');"
-        "from bsr import data; data._torchvision_datasets(); print(len(data._DECLARED))"
+        "from bsr.data import images as data; data._torchvision_datasets(); print(len(data._DECLARED))"
     )
     assert run(there, PYTHONPATH=broken_torchvision) == "0\n"
 

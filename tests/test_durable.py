@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr import durable
+from bsr.records import durable
 from faults import FailingOs
 
 CALLS = ("write", "fsync", "replace")

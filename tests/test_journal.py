@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr import durable
 from bsr.experiments import PRESETS, batch_size
-from bsr.journal import (
+from bsr.records import durable
+from bsr.records.journal import (
     End,
     Environment,
     Harness,
@@ -26,8 +26,8 @@ from bsr.journal import (
     journal_path,
     read,
 )
+from bsr.records.schema import HarnessTiming
 from bsr.run import SCHEMA, Execution, Result, Run
-from bsr.schema import HarnessTiming
 from faults import FailingOs
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))

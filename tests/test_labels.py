@@ -16,7 +16,7 @@ from bsr.data.images import Images
 from bsr.probes.labels import label_distribution
 
 if TYPE_CHECKING:
-    from bsr.schema import LabelDistribution
+    from bsr.records.schema import LabelDistribution
 
 SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 

@@ -120,9 +120,7 @@ def test_dropout_draws_from_the_run_s_seed_and_shifts_no_order() -> None:
         results.append(train(run, made_split(run), CPU, EagerLearner))
         assert torch.equal(torch.get_rng_state(), state)
     assert results[0].test_mse == results[1].test_mse
-    without = train(
-        replace(run, model=own(Normalised)), made_split(run), CPU, EagerLearner
-    )  # it draws the same weights
+    without = train(replace(run, model=own(Normalised)), made_split(run), CPU, EagerLearner)
     assert results[0].order_digest == without.order_digest
 
 

@@ -13,8 +13,8 @@ from bsr.data.images import Split, load_split
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.probes.noise import checkpoints, measure
+from bsr.records.schema import NoiseScale
 from bsr.run import Execution, Run
-from bsr.schema import NoiseScale
 from bsr.training.loop import initial_model, orders
 
 RUN = Run(

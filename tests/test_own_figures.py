@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import bsr
 import synthetic
 from bsr.experiments import Grid
-from bsr.reading import Recording
+from bsr.records.reading import Recording
 from reports.cells import Cells
 from reports.chapters import figures
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import bsr
-from bsr.reading import RefusedError
+from bsr.records.reading import RefusedError
 from plugin_support import ONE_CASE, REPOSITORY, TWO_CASES, Ended, Suite, strict_json, suite
 
 __all__ = ["suite"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bsr.engines import build
-from bsr.journal import read
+from bsr.records.journal import read
 from plugin_support import ONE_CASE, SMOKE, TWO_CASES, Ended, Suite, suite
 
 __all__ = ["suite"]

@@ -12,7 +12,15 @@ import pytest
 import bsr
 
 HEAVY = ("torch", "torchvision", "pytest", "matplotlib", "distributed")
-LIGHT = ("bsr", "bsr.run", "bsr.schema", "bsr.durable", "bsr.journal", "bsr.paper", "bsr.stats")
+LIGHT = (
+    "bsr",
+    "bsr.run",
+    "bsr.records.schema",
+    "bsr.records.durable",
+    "bsr.records.journal",
+    "bsr.paper",
+    "bsr.stats",
+)
 WITHOUT_HEAVY = f"""
 import sys
 class Absent:

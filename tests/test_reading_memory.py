@@ -13,7 +13,7 @@ import pytest
 
 import synthetic
 from bsr.experiments import MOST_BYTES, Grid
-from bsr.reading.json_file import MOST_PARTS
+from bsr.records.reading.json_file import MOST_PARTS
 from plugin_support import REPOSITORY
 
 MOST: int = 600 * 2**20

@@ -10,7 +10,7 @@ import pytest
 
 from bsr import rates
 from bsr.experiments import PRESETS, plan
-from bsr.reading import Recording
+from bsr.records.reading import Recording
 from reports import why
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory

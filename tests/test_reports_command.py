@@ -15,9 +15,9 @@ from playwright.sync_api import Browser
 
 import synthetic
 from browser import browser, needs_chromium, opened
-from bsr import journal
 from bsr.experiments import Grid
-from bsr.reading import read
+from bsr.records import journal
+from bsr.records.reading import read
 from bsr.run import Execution, Result
 from plugin_support import REPOSITORY
 from reports.__main__ import main

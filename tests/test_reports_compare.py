@@ -15,9 +15,9 @@ from rich.console import Console
 import synthetic
 from bsr import paper
 from bsr.experiments import Grid
-from bsr.reading import Recording, RefusedError, read
+from bsr.records.reading import Recording, RefusedError, read
+from bsr.records.schema import SessionRecord
 from bsr.run import RUN_FIELDS, Result, Run, Status
-from bsr.schema import SessionRecord
 from reports.compare import Comparison, Pair, compare
 from reports.compare.error_figures import errors
 from reports.compare.speed_figures import speed, times

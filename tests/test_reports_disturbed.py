@@ -12,9 +12,9 @@ import pytest
 import synthetic
 from bsr.experiments import Grid
 from bsr.gpu_record import GpuRecord, GpuState
-from bsr.reading import Recording, RefusedError
+from bsr.records.reading import Recording, RefusedError
+from bsr.records.schema import SessionRecord
 from bsr.run import Run
-from bsr.schema import SessionRecord
 from reports.__main__ import main
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables

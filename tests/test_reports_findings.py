@@ -14,9 +14,9 @@ import pytest
 import synthetic
 from bsr import stats
 from bsr.experiments import Grid
-from bsr.reading import Recording
+from bsr.records.reading import Recording
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import Result, Run, Status
-from bsr.schema import Case, SessionRecord
 from reports.analysis import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables

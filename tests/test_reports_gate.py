@@ -9,9 +9,9 @@ import pytest
 
 import synthetic
 from bsr.experiments import Grid
-from bsr.reading import Recording, RefusedError
+from bsr.records.reading import Recording, RefusedError
+from bsr.records.schema import SessionRecord
 from bsr.run import Result
-from bsr.schema import SessionRecord
 from reports.compare import compare
 from reports.compare.gate import Judgement, Limit, judge, parse
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pytest_benchmark.stats import Stats
 
 import synthetic
-from bsr import journal
-from bsr.document import entry, one_round
 from bsr.experiments import PRESETS, Grid, plan
-from bsr.reading import RefusedError, read
-from bsr.reading.journal_file import cases_of, experiments_of
+from bsr.records import journal
+from bsr.records.document import entry, one_round
+from bsr.records.reading import RefusedError, read
+from bsr.records.reading.journal_file import cases_of, experiments_of
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import Execution, Run, Status
-from bsr.schema import Case, SessionRecord
 from reports.merge import Source, main, merge, merged
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)

@@ -10,9 +10,9 @@ import pytest
 
 import synthetic
 from bsr.experiments import PRESETS, plan
-from bsr.reading import Recording
+from bsr.records.reading import Recording
+from bsr.records.schema import SessionRecord
 from bsr.run import Result
-from bsr.schema import SessionRecord
 from reports.build import build
 from reports.cells import Cells
 from reports.chapters.networks import effects, findings

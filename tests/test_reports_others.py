@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 
 import synthetic
 from bsr.experiments import EXPERIMENTS, Experiment, Grid
-from bsr.reading import Recording
+from bsr.records.reading import Recording
+from bsr.records.schema import Case
 from bsr.run import Result, Run
-from bsr.schema import Case
 from reports.__main__ import main
 from reports.cells import Cells
 from reports.chapter import FigureContent

@@ -9,7 +9,7 @@ from typing import Any
 import synthetic
 from bsr.experiments import PRESETS
 from bsr.rates import Arm
-from bsr.reading import Recording
+from bsr.records.reading import Recording
 from bsr.run import Run
 from reports.cells import Cells
 from reports.chapters import figures

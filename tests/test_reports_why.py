@@ -14,8 +14,8 @@ import synthetic
 from bsr.controlled import BUDGETS
 from bsr.experiments import Grid
 from bsr.rates import Arm
-from bsr.reading import Recording
-from bsr.schema import NoisePoint, NoiseScale, SessionRecord
+from bsr.records.reading import Recording
+from bsr.records.schema import NoisePoint, NoiseScale, SessionRecord
 from reports import why
 from reports.arms import arms_of, log_error
 from reports.cells import Cells

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from bsr.experiments import PRESETS, batch_size
-from bsr.journal import End, Header, read
 from bsr.plugin.options import Options
 from bsr.plugin.resume import finished, history_at, open_journal
 from bsr.plugin.session import Session
+from bsr.records.journal import End, Header, read
 from bsr.run import Execution, Result, Run
 from plugin_support import (
     ONE_CASE,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bsr.journal import journal_path
 from bsr.machine.capacity import usable_cores
+from bsr.records.journal import journal_path
 from plugin_support import (
     SMOKE,
     Suite,

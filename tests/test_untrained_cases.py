@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr import journal
+from bsr.records import journal
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
 
 __all__ = ["suite"]

@@ -13,7 +13,7 @@ import synthetic
 from bsr import rates
 from bsr.controlled import BUDGETS, TEN_EPOCHS_AT
 from bsr.experiments import PRESETS, plan
-from bsr.reading import Recording
+from bsr.records.reading import Recording
 from bsr.refinement import RefinementError, beyond_edges
 from bsr.run import Run
 from reports.cells import Cells

@@ -11,7 +11,7 @@ import pytest
 import bsr
 import synthetic
 from bsr.data.images import load_split
-from bsr.reading import RefusedError
+from bsr.records.reading import RefusedError
 from bsr.run import Execution, Result, Run
 from plugin_support import ONE_CASE, Suite, suite
 from reports.__main__ import main

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from bsr.durable import replace_file
+from bsr.records.durable import replace_file
 
 RAW_FILES: Final = (
     "train-images-idx3-ubyte",

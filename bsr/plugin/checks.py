@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from filelock import FileLock, Timeout
 
-from bsr import durable
 from bsr.machine.capacity import workers_that_fit
-from bsr.reading import is_benchmark_json
+from bsr.records import durable
+from bsr.records.reading import is_benchmark_json
 from bsr.run import Execution, Run
 from bsr.text import printable
 

@@ -14,21 +14,21 @@ import pytest
 
 from bsr import controlled
 from bsr.data.raw_files import BUNDLED
-from bsr.journal import Benchmark, Harness, JournalError, Labels, Noise
 from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
+from bsr.records.journal import Benchmark, Harness, JournalError, Labels, Noise
+from bsr.records.schema import extra_info, group
 from bsr.run import FINISHED, Result, Run
-from bsr.schema import extra_info, group
 from bsr.strict_json import one_line, plain
 from bsr.text import printable
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from bsr.schema import HarnessTiming, LabelDistribution, NoiseScale
+    from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
 
 
 M = TypeVar("M", Labels, Harness)

@@ -9,7 +9,7 @@ import pytest
 
 from bsr.plugin.session import Session
 from bsr.plugin.state import State
-from bsr.schema import MOST_VALUES, plain_record
+from bsr.records.schema import MOST_VALUES, plain_record
 from bsr.strict_json import LONGEST_LINE, plain
 from bsr.text import printable
 

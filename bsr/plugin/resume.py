@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bsr.journal import Header, History, Journal, JournalError, differences, read
+from bsr.records.journal import Header, History, Journal, JournalError, differences, read
 from bsr.run import FINISHED, Execution, Result, Run
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bsr import journal
 from bsr.experiments import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
+from bsr.records import journal
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import FINISHED, Execution, Result, Run, Status
-from bsr.schema import Case, SessionRecord
 from bsr.strict_json import one_line
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bsr import durable, recordings
-from bsr.journal import End, JournalError
 from bsr.plugin import json_output
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
+from bsr.records import durable
+from bsr.records import replacing as recordings
+from bsr.records.journal import End, JournalError
+from bsr.records.schema import SessionRecord
 from bsr.run import FINISHED
-from bsr.schema import SessionRecord
 from bsr.strict_json import one_line
 
 

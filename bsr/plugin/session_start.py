@@ -14,14 +14,15 @@ from typing import Final
 
 import pytest
 
-from bsr import controlled, durable
-from bsr.journal import Header, JournalError, journal_path
+from bsr import controlled
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned, without_cases
 from bsr.plugin.options import Options, without_meaning
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import RUN, State, state
+from bsr.records import durable
+from bsr.records.journal import Header, JournalError, journal_path
 from bsr.run import Execution, Run
 
 COMPILING: Final = (

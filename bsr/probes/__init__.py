@@ -1,1 +1,1 @@
-"""What is measured beside trainings: the distribution of labels, the harness itself, the noise of the gradient."""
+"""What is measured beside trainings: label distributions, the harness itself, the noise of the gradient."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bsr.data import images as data
-from bsr.schema import LabelDistribution
+from bsr.records.schema import LabelDistribution
 
 WHISKER = 1.5
 """Whiskers reach the last label within this many interquartile ranges of the box."""

@@ -23,8 +23,8 @@ from bsr.data.images import Split, load_split
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
 from bsr.rates import tuned_rate
+from bsr.records.schema import HarnessTiming
 from bsr.run import Execution, Run
-from bsr.schema import HarnessTiming
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)

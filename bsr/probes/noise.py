@@ -20,8 +20,8 @@ from bsr import engines
 from bsr.data.images import Split
 from bsr.engines.eager import EagerLearner
 from bsr.machine import device as machine
+from bsr.records.schema import NoisePoint, NoiseScale
 from bsr.run import Execution, Run
-from bsr.schema import NoisePoint, NoiseScale
 from bsr.training.loop import Learner, initial_model, orders
 
 CHECKPOINTS: Final = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bsr import durable
+from bsr.records import durable
 from bsr.run import Execution, Run
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bsr.schema import LabelDistribution
+from bsr.records.schema import LabelDistribution
 from reports.cells import Cells
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style

@@ -9,7 +9,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr.schema import HarnessTiming
+from bsr.records.schema import HarnessTiming
 from reports.cells import Cells, span
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bsr import stats
-from bsr.reading import Recording, RefusedError
+from bsr.records.reading import Recording, RefusedError
 from reports.cells import Cells
 from reports.compare.guards import check_comparable, experiments, nothing_shared, one_measurement
 from reports.compare.pairs import Pair

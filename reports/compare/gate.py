@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from bsr import stats
-from bsr.reading import RefusedError
+from bsr.records.reading import RefusedError
 from reports.cells import Cells
 from reports.compare import Comparison, Pair
 from reports.compare.words import bounds, cells

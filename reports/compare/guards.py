@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bsr.experiments import EXPERIMENTS
-from bsr.reading import RefusedError
+from bsr.records.reading import RefusedError
 from bsr.run import RUN_FIELDS, STUDY_MODEL, Run
 from reports.cells import Cells
 from reports.text import counted, listed, printable

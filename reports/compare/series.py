@@ -10,9 +10,9 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
-from bsr.reading import RefusedError
+from bsr.records.reading import RefusedError
+from bsr.records.schema import Case
 from bsr.run import Result, Run
-from bsr.schema import Case
 from reports.cells import Cells, Timing, timing_of
 from reports.text import counted, printable
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bsr import durable
-from bsr.document import encoded
-from bsr.reading import RefusedError
-from bsr.recordings import check_target
-from bsr.schema import SessionRecord
+from bsr.records import durable
+from bsr.records.document import encoded
+from bsr.records.reading import RefusedError
+from bsr.records.replacing import check_target
+from bsr.records.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.merge.document import document
 from reports.merge.session import merged

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bsr.document import document as assembled
-from bsr.document import entry, experiment_of
+from bsr.records.document import document as assembled
+from bsr.records.document import entry, experiment_of
+from bsr.records.schema import SessionRecord
 from bsr.run import FINISHED
-from bsr.schema import SessionRecord
 from reports.merge.sources import Source
 
 

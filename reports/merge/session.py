@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from bsr.reading import Recording, RefusedError
-from bsr.reading.check import FaultError, check
+from bsr.records.reading import Recording, RefusedError
+from bsr.records.reading.check import FaultError, check
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import FINISHED, Result
-from bsr.schema import Case, SessionRecord
 from reports.cells import Cells
 from reports.compare.guards import differences
 from reports.merge.sources import Source

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsr.reading import raw_document
-from bsr.reading import read as read_recording
-from bsr.schema import SessionRecord
+from bsr.records.reading import raw_document
+from bsr.records.reading import read as read_recording
+from bsr.records.schema import SessionRecord
 from reports.text import printable
 
 

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bsr.reading import journal_file, json_file
-from bsr.reading.check import RefusedError
-from bsr.reading.json_file import is_benchmark_json, raw_document
-from bsr.reading.recording import Recording
+from bsr.records.reading import journal_file, json_file
+from bsr.records.reading.check import RefusedError
+from bsr.records.reading.json_file import is_benchmark_json, raw_document
+from bsr.records.reading.recording import Recording
 
 __all__ = ["Recording", "RefusedError", "is_benchmark_json", "raw_document", "read", "read_all"]
 

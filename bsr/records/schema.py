@@ -85,7 +85,7 @@ class HarnessTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoisePoint:
-    """The gradient and its noise at one moment of a training, of the mean loss per image; see bsr.probes.noise."""
+    """The gradient and its noise at one moment of a training, of the mean loss per image (bsr.probes.noise)."""
 
     step: int
     """Updates made until then."""

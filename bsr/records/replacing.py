@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bsr import journal
-from bsr.reading import RefusedError, is_benchmark_json, raw_document
+from bsr.records import journal
+from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
 from bsr.run import FINISHED, Result
 
 Measured = frozenset[tuple[str, ...]]

@@ -9,8 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import Result
-from bsr.schema import Case, SessionRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds", "device_se
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """One benchmark JSON or journal as read; see bsr.schema for what a session holds."""
+    """One benchmark JSON or journal as read; see bsr.records.schema for what a session holds."""
 
     path: Path
     session: SessionRecord

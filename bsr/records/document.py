@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from bsr.experiments import EXPERIMENTS, Experiment
-from bsr.schema import Case, SessionRecord, extra_info, group, plain_record
+from bsr.records.schema import Case, SessionRecord, extra_info, group, plain_record
 
 SOMEBODYS_OWN: Final = Experiment("", None)
 """What an experiment is taken for that this version does not declare."""

@@ -19,10 +19,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from bsr import durable
 from bsr.rates import TunedRate
+from bsr.records import durable
+from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run
-from bsr.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.strict_json import plain
 
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bsr import journal
 from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, MOST_BYTES, PRESETS, Experiment, Grid, Preset
-from bsr.reading.check import RefusedError, check
-from bsr.reading.json_file import refusing
-from bsr.reading.recording import Recording
+from bsr.records import journal
+from bsr.records.reading.check import RefusedError, check
+from bsr.records.reading.json_file import refusing
+from bsr.records.reading.recording import Recording
+from bsr.records.schema import Case, SessionRecord
 from bsr.run import FINISHED, Result, Run
-from bsr.schema import Case, SessionRecord
 from bsr.text import printable
 
 

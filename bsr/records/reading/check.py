@@ -13,9 +13,9 @@ from typing import Any, Final
 from bsr.experiments import EXPERIMENTS, MOST_BATCH_SIZES, MOST_TASKS
 from bsr.gpu_record import GpuRecord, GpuState
 from bsr.rates import TunedRate
-from bsr.reading.recording import OF_AN_EPOCH
+from bsr.records.reading.recording import OF_AN_EPOCH
+from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result
-from bsr.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 
 LARGEST: Final = 1e100
 """Of any measured number, so that ratios and sums stay finite."""
