@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final, Literal
 
 from bsr import stats
-from bsr.refinement import Rates, at_edge, centre, contenders
+from bsr.experiments.tried_rates import Rates, at_edge, centre, contenders
 from bsr.run import Result
 from reports.cells import Cells, group
 from reports.text import number, tick

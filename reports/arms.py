@@ -10,10 +10,10 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from bsr import rates, stats
-from bsr.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
-from bsr.experiments import PRESETS
-from bsr.rates import Arm, Schedule, TunedRate, tuned_rate
+from bsr import stats
+from bsr.experiments import PRESETS, rates
+from bsr.experiments.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.run import Result, Run
 from reports.cells import Cells
 

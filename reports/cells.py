@@ -9,7 +9,8 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Final, TypeVar
 
-from bsr.experiments import REFINED, STUDY_TASKS
+from bsr.experiments.grid import STUDY_TASKS
+from bsr.experiments.original import REFINED
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.run import FINISHED, STUDY_MODEL, Result

@@ -7,7 +7,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from bsr import paper
-from bsr.experiments import follows_the_study
+from bsr.experiments.original import follows_the_study
 from reports.cells import Cells
 
 

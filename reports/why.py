@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Final
 
 from bsr import stats
-from bsr.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import Arm, Schedule, TunedRate
+from bsr.experiments.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.rates import Arm, Schedule, TunedRate
 from reports.arms import arms_of
 from reports.cells import Cells
 from reports.text import listed, number

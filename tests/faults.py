@@ -1,6 +1,6 @@
 """A pytest plugin for the tests of the suite: makes writing fail, and training go every way it can.
 
-`--fault write:3` lets the third os.write of bsr.records.durable fail as on a full disk; so `fsync` and `replace`.
+`--fault write:3` lets the third os.write of bsr.records.durable fail as on a full disk; so fsync, replace.
 `--bsr-engine faulty` trains each smoke case to another end, `lost-device` loses its device once.
 """
 
@@ -23,9 +23,7 @@ MARK = Path("fault-happened")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fault", metavar="CALL:N", help="let the Nth call of os.CALL in bsr.records.durable fail"
-    )
+    parser.addoption("--fault", metavar="CALL:N", help="let the Nth call of os.CALL fail in durable")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -40,7 +40,8 @@ def _warm_up() -> None:
     import torch
 
     from bsr.data.images import load_split
-    from bsr.experiments import PRESETS, batch_size
+    from bsr.experiments import PRESETS
+    from bsr.experiments.original import batch_size
 
     assert torch.get_num_threads() == 1, "a fork of a process that has run OpenMP threads can hang"
     for run in batch_size(PRESETS["smoke"].grid):

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.controlled import tune
 from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
-from bsr.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
+from bsr.experiments.controlled import tune
+from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 from bsr.run import FINISHED, Result, Run, Status
 

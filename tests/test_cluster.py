@@ -19,7 +19,8 @@ from bsr.compute.cluster.roster import lacking_resource
 from bsr.compute.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
 from bsr.compute.in_process import Computed, compute
 from bsr.data.images import load_images
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.run import Execution, Result, Run, Status
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")

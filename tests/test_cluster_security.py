@@ -11,7 +11,8 @@ import pytest
 
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.connection import connect
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.run import Execution
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")

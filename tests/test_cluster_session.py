@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from bsr.experiments import LOG_GRID, REFINEMENT, Grid
-from bsr.refinement import RefinementError, best_rates
+from bsr.experiments import Grid
+from bsr.experiments.original import LOG_GRID, REFINEMENT
+from bsr.plugin.refinement import RefinementError, best_rates
 from plugin_support import ONE_CASE, TWO_CASES, Suite, suite, timeless
 
 __all__ = ["suite"]

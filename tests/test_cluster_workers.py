@@ -14,7 +14,8 @@ import bsr.compute.cluster.roster
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.worker import Identity, identify
 from bsr.compute.in_process import Computed, compute
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.run import Execution, Result, Run
 from plugin_support import SMOKE, Suite, suite, timeless
 

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr.experiments import (
-    EXPERIMENTS,
-    PRESETS,
-    Experiment,
-    Grid,
-    PlanTooLargeError,
-    plan,
-)
-from bsr.rates import TUNED_LEARNING_RATE
+from bsr.experiments import EXPERIMENTS, PRESETS, Experiment, Grid, PlanTooLargeError, plan
+from bsr.experiments.rates import TUNED_LEARNING_RATE
 from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
 from synthetic import CONTROLLED, RATES
 

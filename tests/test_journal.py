@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.records import durable
 from bsr.records.journal import (
     End,

@@ -7,14 +7,9 @@ import sys
 import pytest
 
 from bsr import paper
-from bsr.experiments import (
-    BATCH_SIZES,
-    EXTENDED_BATCH_SIZES,
-    REFINED_AROUND,
-    REFINEMENT,
-    STUDY_TASKS,
-)
-from bsr.rates import TUNED_LEARNING_RATE
+from bsr.experiments.grid import BATCH_SIZES, EXTENDED_BATCH_SIZES, STUDY_TASKS
+from bsr.experiments.original import REFINED_AROUND, REFINEMENT
+from bsr.experiments.rates import TUNED_LEARNING_RATE
 from bsr.stats import fluctuation, swing
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bsr import engines
 from bsr.data.images import Split
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.machine import device as machine
 from bsr.plugin import checks, estimate
 from bsr.run import Execution, Run

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bsr.engines import ENGINES
 from bsr.engines.eager import EagerLearner
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.plugin.estimate import Estimate
 from bsr.run import Execution
 from plugin_support import REPOSITORY, TWO_CASES, USUAL, session_environment

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from bsr.experiments import MOST_BYTES, Grid
+from bsr.experiments import Grid
+from bsr.experiments.grid import MOST_BYTES
 from bsr.records.reading.json_file import MOST_PARTS
 from plugin_support import REPOSITORY
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr import rates
-from bsr.experiments import PRESETS, plan
+from bsr.experiments import PRESETS, plan, rates
 from bsr.records.reading import Recording
 from reports import why
 from reports.cells import Cells

@@ -18,10 +18,11 @@ from matplotlib.lines import Line2D
 
 import synthetic
 from bsr import paper
-from bsr.experiments import EXTENDED_BATCH_SIZES, Grid
+from bsr.experiments import Grid
+from bsr.experiments.grid import EXTENDED_BATCH_SIZES
+from bsr.experiments.tried_rates import best_rate, by_rate, contenders, rate_finals
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
-from bsr.refinement import best_rate, by_rate, contenders, rate_finals
 from bsr.run import Run, Status
 from reports.cells import Cells
 from reports.chapter import Figure, FigureContent, measure_command

@@ -8,7 +8,7 @@ from typing import Any
 
 import synthetic
 from bsr.experiments import PRESETS
-from bsr.rates import Arm
+from bsr.experiments.rates import Arm
 from bsr.records.reading import Recording
 from bsr.run import Run
 from reports.cells import Cells

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import synthetic
-from bsr.controlled import BUDGETS
 from bsr.experiments import Grid
-from bsr.rates import Arm
+from bsr.experiments.controlled import BUDGETS
+from bsr.experiments.rates import Arm
 from bsr.records.reading import Recording
 from bsr.records.schema import NoisePoint, NoiseScale, SessionRecord
 from reports import why

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.experiments import PRESETS, batch_size
+from bsr.experiments import PRESETS
+from bsr.experiments.original import batch_size
 from bsr.plugin.options import Options
 from bsr.plugin.resume import finished, history_at, open_journal
 from bsr.plugin.session import Session

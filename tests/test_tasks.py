@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bsr.data import images as data
-from bsr.experiments import STUDY_TASKS
+from bsr.experiments.grid import STUDY_TASKS
 from bsr.tasks import TASKS, Task, checked_by, oracle_of
 
 if TYPE_CHECKING:

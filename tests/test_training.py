@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import bsr
 from bsr.data.images import Split, load_split
 from bsr.engines.eager import PIECE, EagerLearner
-from bsr.experiments import STUDY_TASKS
+from bsr.experiments.grid import STUDY_TASKS
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Result, Run
 from bsr.tasks import TASKS

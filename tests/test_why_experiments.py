@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 import synthetic
-from bsr import rates
-from bsr.controlled import BUDGETS, TEN_EPOCHS_AT
-from bsr.experiments import PRESETS, plan
+from bsr.experiments import PRESETS, plan, rates
+from bsr.experiments.controlled import BUDGETS, TEN_EPOCHS_AT
+from bsr.plugin.refinement import RefinementError, beyond_edges
 from bsr.records.reading import Recording
-from bsr.refinement import RefinementError, beyond_edges
 from bsr.run import Run
 from reports.cells import Cells
 from reports.chapters.tuning import CHAPTER

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from bsr import controlled
 from bsr.data.raw_files import BUNDLED
+from bsr.experiments import controlled
 from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of

@@ -13,21 +13,12 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr import rates
-from bsr.experiments import (
-    DEFAULT_PRESET,
-    EXPERIMENTS,
-    MOST_BATCH_SIZES,
-    PRESETS,
-    REFINED,
-    Grid,
-    PlanTooLargeError,
-    Preset,
-    plan,
-)
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid, PlanTooLargeError, Preset, plan, rates
+from bsr.experiments.grid import MOST_BATCH_SIZES
+from bsr.experiments.original import REFINED
 from bsr.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
-from bsr.refinement import RefinementError, best_rates, beyond_edges
+from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges
 from bsr.run import (
     DEVICE,
     DEVICES,

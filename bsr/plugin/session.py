@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bsr.experiments import REFINED, second_look
+from bsr.experiments.original import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.records import journal
 from bsr.records.schema import Case, SessionRecord

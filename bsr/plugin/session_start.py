@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from bsr import controlled
+from bsr.experiments import controlled
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned, without_cases
 from bsr.plugin.options import Options, without_meaning

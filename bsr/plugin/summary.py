@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
-from bsr.experiments import EXPERIMENTS, PRESETS, REFINED, STUDY_TASKS, plan, untuned
+from bsr.experiments import EXPERIMENTS, PRESETS, plan
+from bsr.experiments.grid import STUDY_TASKS
+from bsr.experiments.original import REFINED, untuned
 from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session

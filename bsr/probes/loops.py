@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines
 from bsr.data.images import Split, load_split
+from bsr.experiments.rates import tuned_rate
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
-from bsr.rates import tuned_rate
 from bsr.records.schema import HarnessTiming
 from bsr.run import Execution, Run
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from bsr.rates import TunedRate
+from bsr.experiments.rates import TunedRate
 from bsr.records import durable
 from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run

@@ -10,8 +10,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from bsr.experiments import LOG_GRID
-from bsr.rates import TunedRate
+from bsr.experiments.original import LOG_GRID
+from bsr.experiments.rates import TunedRate
 from bsr.run import SCHEMA, STUDY_MODEL, Result, Run
 from bsr.strict_json import plain
 
@@ -85,7 +85,7 @@ class HarnessTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoisePoint:
-    """The gradient and its noise at one moment of a training, of the mean loss per image (bsr.probes.noise)."""
+    """The gradient and its noise at one moment of a training, of the mean loss per image; see probes."""
 
     step: int
     """Updates made until then."""

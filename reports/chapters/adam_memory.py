@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from bsr import stats
-from bsr.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import Arm
+from bsr.experiments.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.rates import Arm
 from reports.arms import USUAL_MEMORY, arms_of, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter

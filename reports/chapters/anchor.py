@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from bsr import stats
-from bsr.controlled import LARGEST, TEN_EPOCHS_AT
-from bsr.rates import Arm
+from bsr.experiments.controlled import LARGEST, TEN_EPOCHS_AT
+from bsr.experiments.rates import Arm
 from bsr.stats.basis import Array
 from reports.arms import arms_of
 from reports.cells import Cells

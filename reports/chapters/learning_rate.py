@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from bsr import paper, stats
-from bsr.refinement import Rates, at_edge, by_rate, contenders, rate_finals
+from bsr.experiments.tried_rates import Rates, at_edge, by_rate, contenders, rate_finals
 from reports.analysis import best_in_words
 from reports.cells import Cells, ended, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent

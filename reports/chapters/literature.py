@@ -6,8 +6,8 @@ import math
 from typing import Final
 
 from bsr import stats
-from bsr.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
-from bsr.rates import Arm, tuned_rate
+from bsr.experiments.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.rates import Arm, tuned_rate
 from reports import why
 from reports.arms import Arms, Training, arms_of, geometric, pooled
 from reports.cells import Cells

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from bsr import paper
-from bsr.refinement import Rates, at_edge, best_rate, by_rate, rate_finals
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, rate_finals
 from reports.analysis import best_in_words
 from reports.cells import Cell, Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent, missing

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bsr import stats
-from bsr.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
-from bsr.rates import Arm
+from bsr.experiments.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
+from bsr.experiments.rates import Arm
 from reports.arms import arms_of, pooled
 from reports.cells import Cells
 from reports.chapter import Chapter

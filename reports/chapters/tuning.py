@@ -7,9 +7,9 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr.controlled import RULES, SCALED_FROM, scaled_rate
-from bsr.rates import Arm, tuned_rate
-from bsr.refinement import Rates, at_edge, best_rate, by_rate, centre, contenders
+from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
+from bsr.experiments.rates import Arm, tuned_rate
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
 from reports.cells import Cells, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style

@@ -10,9 +10,17 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.controlled import BATCH_SIZES, BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT, noise_scale
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
-from bsr.rates import Arm, RatesError, Schedule
+from bsr.experiments.controlled import (
+    BATCH_SIZES,
+    BUDGETS,
+    LARGEST,
+    SCHEDULES,
+    SMALLEST,
+    TEN_EPOCHS_AT,
+    noise_scale,
+)
+from bsr.experiments.rates import Arm, RatesError, Schedule
 from bsr.run import FINISHED
 from reports import why
 from reports.arms import KINDS, USUAL_MEMORY, Kind, arms_of, geometric, pooled

@@ -9,7 +9,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.refinement import Rates, centre, contenders, rate_finals
+from bsr.experiments.tried_rates import Rates, centre, contenders, rate_finals
 from reports.cells import Cells
 from reports.drawing import style
 from reports.drawing.legend import legend

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from bsr.experiments import EXPERIMENTS, MOST_BATCH_SIZES, MOST_TASKS
+from bsr.experiments import EXPERIMENTS
+from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
+from bsr.experiments.rates import TunedRate
 from bsr.gpu_record import GpuRecord, GpuState
-from bsr.rates import TunedRate
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result

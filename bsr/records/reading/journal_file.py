@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, MOST_BYTES, PRESETS, Experiment, Grid, Preset
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Experiment, Grid, Preset
+from bsr.experiments.grid import MOST_BYTES
 from bsr.records import journal
 from bsr.records.reading.check import RefusedError, check
 from bsr.records.reading.json_file import refusing

@@ -1,8 +1,8 @@
 """Reading benchmark JSON that may come from anybody: bounded, strict, checked, and refused in one line.
 
 A file is a regular file of bounded size and nesting depth; strict JSON in UTF-8 without NaN, Infinity,
-numbers too large for a float, or duplicate keys; of the schema of bsr.records.schema, checked with the path of the
-offending field; and consistent, so that everything drawn from it means what its label says.
+numbers too large for a float, or duplicate keys; of the schema of bsr.records.schema, checked with the path
+of the offending field; and consistent, so that everything drawn from it means what its label says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 import numpy as np
 
-from bsr.experiments import MOST_BYTES
+from bsr.experiments.grid import MOST_BYTES
 from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.recording import Recording
 from bsr.records.schema import SessionRecord, derived

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from bsr import rates
-from bsr.rates import Arm, RatesError, Schedule, TunedRate, tuned_rate
+from bsr.experiments import rates
+from bsr.experiments.rates import Arm, RatesError, Schedule, TunedRate, tuned_rate
 from bsr.run import STUDY_MODEL, Run
 
 if TYPE_CHECKING:
-    from bsr.experiments import Grid
+    from bsr.experiments.grid import Grid
 
 LEARNABLE: Final = ("mean", "std", "var")
 """The tasks that are trained: MNIST's median is always 0."""
