@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bsr import paper
+from bsr import published
 from bsr.experiments import DEFAULT_PRESET, PRESETS
 from reports.cells import Cells
 from reports.drawing.panel import Panel
@@ -91,12 +91,12 @@ def nothing_to_learn(data: Cells, name: str) -> Finding:
     options = "--bsr-experiments batch-size --bsr-tasks mean,std,var"
     line = f"Measure it: {measure_command(data, options)}"
     sentence = "Not measured here: no final error of a task that has something to learn."
-    return Finding(name, paper.CLAIMS[name], "cannot tell", sentence, (line,), options=options)
+    return Finding(name, published.CLAIMS[name], "cannot tell", sentence, (line,), options=options)
 
 
 def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
     """A conclusion whose experiment was not measured, and the command that would measure it."""
-    claim = paper.CLAIMS[name] + (f" At the {at}." if at else "")
+    claim = published.CLAIMS[name] + (f" At the {at}." if at else "")
     options = f"--bsr-experiments {experiment}" + (" --bsr-tasks std" if experiment == "batch-size" else "")
     line = f"Measure it: {measure_command(data, options)}"
     sentence = f"Not measured here: the experiment {experiment}."

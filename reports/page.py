@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bsr import paper
+from bsr import published
 from bsr.run import FINISHED, STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
 from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
@@ -85,9 +85,9 @@ def render(
         command=session.command or "(none recorded)",
         session=_session(data),
         machines=_machines(data),
-        citation=paper.CITATION,
-        address=paper.ADDRESS,
-        published_machine=paper.MACHINE,
+        citation=published.CITATION,
+        address=published.ADDRESS,
+        published_machine=published.MACHINE,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 
-from bsr import paper
+from bsr import published
 from bsr.experiments.original import follows_the_study
 from reports.cells import Cells
 
@@ -15,7 +15,7 @@ from reports.cells import Cells
 class Beside:
     """One cell as measured and as published, after the same epoch; squared label units."""
 
-    published: paper.PublishedSpread
+    published: published.PublishedSpread
     measured: tuple[float, ...]
     """One test MSE per seed."""
 
@@ -35,7 +35,7 @@ class Beside:
         return self.published.overlaps(min(self.measured), max(self.measured))
 
 
-def provenance(source: paper.Source) -> str:
+def provenance(source: published.Source) -> str:
     """Where published numbers stand, which runs they are of, and what may be compared with them."""
     return f"published ({source.figure} of the study): {source.runs}. Compare {source.compare}."
 
@@ -51,10 +51,10 @@ def beside(data: Cells, task: str) -> list[Beside]:
     """Every cell of a task that was both measured and published, at the published epoch and rate."""
     if not comparable(data):
         return []
-    published = {cell.batch_size: cell for cell in paper.final_mse() if cell.task == task}
+    stated = {cell.batch_size: cell for cell in published.final_mse() if cell.task == task}
     found = []
     for cell in data.cells(task):
-        known = published.get(cell.batch_size)
+        known = stated.get(cell.batch_size)
         if known and cell.results[0].run.learning_rate == known.learning_rate:
             measured = tuple(cell.at_epoch(known.epoch))
             found += [Beside(known, measured)] if measured else []

@@ -18,7 +18,7 @@ LIGHT = (
     "bsr.records.schema",
     "bsr.records.durable",
     "bsr.records.journal",
-    "bsr.paper",
+    "bsr.published",
     "bsr.stats",
 )
 WITHOUT_HEAVY = f"""

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import synthetic
-from bsr import paper
+from bsr import published
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read
 from bsr.records.schema import SessionRecord
@@ -458,7 +458,7 @@ class Simulated:
     def __init__(self) -> None:
         self.rng = np.random.default_rng(6)
         self.session = synthetic.session(grid=Grid(tasks=("mean", "std", "var"), runs=10))
-        known = {(cell.task, cell.batch_size): cell for cell in paper.final_mse()}
+        known = {(cell.task, cell.batch_size): cell for cell in published.final_mse()}
         runs = [case.result.run for case in self.session.cases]
         cells = [known[run.task, run.batch_size] for run in runs]
         self.spread = np.array([cell.log_spread for cell in cells])

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import synthetic
-from bsr import paper
+from bsr import published
 from bsr.experiments import Grid
 from bsr.experiments.grid import EXTENDED_BATCH_SIZES
 from bsr.experiments.tried_rates import best_rate, by_rate, contenders, rate_finals
@@ -289,7 +289,7 @@ def test_never_converged_is_counted_at_the_top_and_drawn_nowhere_else() -> None:
 
 def test_measured_stands_beside_published_at_the_same_epoch(whole: Cells) -> None:
     (cell, *_) = beside(whole, "mean")
-    known = next(row for row in paper.final_mse() if (row.task, row.batch_size) == ("mean", 16))
+    known = next(row for row in published.final_mse() if (row.task, row.batch_size) == ("mean", 16))
     at_nine = [result.test_mse[9] for result in whole.cells("mean")[0].results]
     assert cell.published == known
     assert known.epoch == 9

@@ -303,7 +303,7 @@ def test_a_conclusion_that_was_not_measured_names_the_command() -> None:
 
 
 def test_every_conclusion_of_the_study_is_put_to_the_data() -> None:
-    from bsr.paper import CLAIMS
+    from bsr.published import CLAIMS
 
     whole = of(synthetic.session(synthetic.EPOCH_BASED, Grid(batch_sizes=(16, 128, 1024), runs=3)))
     for claim in CLAIMS.values():

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from bsr import paper, stats
+from bsr import published, stats
 
 SIMULATIONS: Final = 200
 STUDY: Final = (16, 1024)
@@ -22,10 +22,10 @@ Shape = Callable[[int], float]
 """Batch size -> natural log of the true geometric mean."""
 
 
-def published(task: str) -> dict[int, tuple[float, float]]:
+def published_cells(task: str) -> dict[int, tuple[float, float]]:
     """Batch size -> log of the geometric mean, log standard deviation between seeds."""
     cells = {}
-    for cell in paper.final_mse():
+    for cell in published.final_mse():
         if cell.task == task and cell.log_spread is not None:
             cells[cell.batch_size] = (math.log(cell.mean_mse) - cell.log_spread**2 / 2, cell.log_spread)
     return cells
@@ -42,7 +42,7 @@ class Simulator:
     ) -> dict[int, list[float]]:
         return {
             size: np.exp(self.rng.normal(shape(size) if shape else centre, spread, seeds)).tolist()
-            for size, (centre, spread) in published(task).items()
+            for size, (centre, spread) in published_cells(task).items()
             if sizes[0] <= size <= sizes[1]
         }
 
@@ -70,7 +70,7 @@ class Simulator:
                 i: factor * row.median_seconds_per_epoch * math.exp(self.rng.normal(0, spread))
                 for i in range(runs)
             }
-            for row in paper.seconds_per_epoch()
+            for row in published.seconds_per_epoch()
         }
 
 
@@ -303,7 +303,7 @@ def test_thirty_percent_in_time_is_found_and_two_percent_is_not_called_different
 
 def test_the_published_seconds_of_one_model_vary_by_two_percent_between_tasks() -> None:
     by_size: dict[int, list[float]] = {}
-    for row in paper.seconds_per_epoch():
+    for row in published.seconds_per_epoch():
         by_size.setdefault(row.batch_size, []).append(math.log(row.median_seconds_per_epoch))
     assert math.sqrt(np.mean([np.var(logs, ddof=1) for logs in by_size.values()])) == pytest.approx(
         0.015, abs=0.006

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bsr import paper
+from bsr import published
 from reports.cells import Cells
 from reports.chapter import SECTIONS, Chapter, Figure
 from reports.chapters import (
@@ -86,7 +86,7 @@ def findings(data: Cells) -> Findings:
 
 def _position(finding: Finding) -> int:
     """Of the study's conclusion that it is about; what the study did not ask comes after."""
-    names = list(paper.CLAIMS)
+    names = list(published.CLAIMS)
     return next((names.index(name) for name in names if finding.name.startswith(name)), len(names))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper
+from bsr import published
 from bsr.run import Result
 from reports.cells import Cell, Cells, group, span
 from reports.chapter import Chapter, Figure, FigureContent
@@ -23,7 +23,7 @@ from reports.text import counted, listed, number
 
 Range = Callable[[Beside], tuple[float, float, float]]
 """Minimum, mean and maximum of one side of a cell."""
-Pair = tuple[Cell, paper.PublishedCurve]
+Pair = tuple[Cell, published.PublishedCurve]
 
 
 def against_published(data: Cells) -> FigureContent | None:
@@ -48,7 +48,7 @@ def against_published(data: Cells) -> FigureContent | None:
         f"means; bars: minimum to maximum over seeds. The ranges overlap in {overlap}; in the first panel "
         "an open symbol is a cell where they do not. n = "
         f"{span((len(cell.measured) for cell in flat), 'seed')} measured, {flat[0].published.runs} "
-        f"published. As {provenance(paper.SPREAD)}",
+        f"published. As {provenance(published.SPREAD)}",
         "Ratios of measured to published mean test MSE against batch size, and both ranges per task. "
         f"{'; '.join(_in_words(task, row) for task, row in ratios.items())}. Ranges overlap in {overlap}.",
     )
@@ -133,7 +133,7 @@ def published_curves(data: Cells) -> FigureContent | None:
         panels,
         "Test MSE after each epoch: measured mean over seeds with minimum and maximum (band), and the "
         "published curve (dashed), at the smallest, a middle and the largest batch size that both have. "
-        f"n = {span(counts, 'seed')} measured, 1 published. As {provenance(paper.CONVERGENCE)}",
+        f"n = {span(counts, 'seed')} measured, 1 published. As {provenance(published.CONVERGENCE)}",
         "Measured and published curves of test MSE against epoch for "
         f"{listed(panel.title for panel in panels)}.",
     )
@@ -141,13 +141,15 @@ def published_curves(data: Cells) -> FigureContent | None:
 
 def _pairs(data: Cells, task: str, experiment: str) -> list[Pair]:
     """The smallest, a middle and the largest batch size measured and published at the same rate."""
-    published = {
-        (curve.batch_size, curve.learning_rate): curve for curve in paper.convergence() if curve.task == task
+    curves = {
+        (curve.batch_size, curve.learning_rate): curve
+        for curve in published.convergence()
+        if curve.task == task
     }
     found = [
-        (cell, published[key])
+        (cell, curves[key])
         for cell in data.cells(task, experiment)
-        if (key := (cell.batch_size, cell.results[0].run.learning_rate)) in published
+        if (key := (cell.batch_size, cell.results[0].run.learning_rate)) in curves
     ]
     chosen = {0, len(found) // 2, len(found) - 1}
     return [pair for index, pair in enumerate(found) if index in chosen]
@@ -194,9 +196,9 @@ def published_seconds(data: Cells) -> FigureContent | None:
             )
         ],
         "Median over runs of the seconds of an epoch with its evaluation, beside the published median of "
-        f"one session on {paper.MACHINE}. Different machines and programs: the shape is comparable, the "
+        f"one session on {published.MACHINE}. Different machines and programs: the shape is comparable, the "
         f"height is not. n = {span((len(runs) for runs in timings.values()), 'run')} per series. "
-        f"As {provenance(paper.SECONDS)}",
+        f"As {provenance(published.SECONDS)}",
         f"Seconds per epoch against batch size, measured and published. {'; '.join(said)}.",
     )
 
@@ -227,13 +229,13 @@ def _epoch_seconds(result: Result) -> float:
 
 def published_by_size() -> dict[int, float]:
     """Published seconds per epoch by batch size, the median over tasks."""
-    rows = group_by_size(paper.seconds_per_epoch())
+    rows = group_by_size(published.seconds_per_epoch())
     return {size: median(row.median_seconds_per_epoch for row in found) for size, found in rows.items()}
 
 
-def group_by_size(rows: Sequence[paper.PublishedSeconds]) -> dict[int, list[paper.PublishedSeconds]]:
+def group_by_size(rows: Sequence[published.PublishedSeconds]) -> dict[int, list[published.PublishedSeconds]]:
     """Published seconds by batch size, rising."""
-    found: dict[int, list[paper.PublishedSeconds]] = {}
+    found: dict[int, list[published.PublishedSeconds]] = {}
     for row in sorted(rows, key=lambda row: row.batch_size):
         found.setdefault(row.batch_size, []).append(row)
     return found

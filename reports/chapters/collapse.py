@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bsr import paper
+from bsr import published
 from reports.analysis import COLLAPSED
 from reports.cells import Cells
 from reports.chapter import Chapter
@@ -34,7 +34,7 @@ def collapse(data: Cells) -> list[Finding]:
         )
         lines = (f"All batch sizes: {above} of {len(finals)}", *sizes)
         claim = (
-            paper.CLAIMS["median-not-zero"]
+            published.CLAIMS["median-not-zero"]
             if task == "median"
             else f"Some {task} models do not reach an MSE of 0."
         )

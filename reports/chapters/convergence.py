@@ -11,7 +11,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bsr import paper, stats
+from bsr import published, stats
 from reports.analysis import TARGET, Unit, middle, reached, target_times
 from reports.cells import Cell, Cells, seeds, statuses
 from reports.chapter import Chapter, Figure, FigureContent, nothing_to_learn
@@ -46,7 +46,7 @@ def slower_convergence(data: Cells, unit: Unit) -> Finding:
         f"for {listed(named(parts, 'not shown'))}.",
         "cannot tell": f"These runs cannot order the batch sizes by the {unit} they need {goal}.",
     }[verdict]
-    claim = f"{paper.CLAIMS['slower-convergence']} Counted in {unit}."
+    claim = f"{published.CLAIMS['slower-convergence']} Counted in {unit}."
     return Finding(f"slower-convergence-{unit}", claim, verdict, sentence, lines(parts), "time-to-converge")
 
 

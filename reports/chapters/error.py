@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper, stats
+from bsr import published, stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import finals_by_size
 from reports.cells import Cell, Cells, beside_dead, ended, ends, seeds, statuses
@@ -71,7 +71,7 @@ def higher_error(data: Cells) -> Finding:
         up_to = listed(f"{turn.level:g} ({task})" for task, turn in turns.items())
         sentence = f"The error does not simply rise with the batch size: it falls up to {up_to}, then rises."
     statistics = (f"All tasks: {trend_text(trend)}", *(_shape(task, row) for task, row in cells.items()))
-    claim = paper.CLAIMS["higher-error"]
+    claim = published.CLAIMS["higher-error"]
     return Finding("higher-error", claim, verdict, sentence + _n(data), statistics, "final-mse")
 
 
@@ -101,7 +101,7 @@ def best_batch_size(data: Cells) -> Finding:
     parts = [_best(task, finals_by_size(data, task)) for task in data.learnable()]
     found = "; ".join(part.line.partition(";")[0].partition(" (")[0] for part in parts)
     sentence = f"{found[:1].upper()}{found[1:]}{where(parts)}."
-    claim = paper.CLAIMS["best-batch-size"]
+    claim = published.CLAIMS["best-batch-size"]
     return Finding("best-batch-size", claim, together(parts), sentence, lines(parts), "seeds")
 
 
@@ -135,7 +135,9 @@ def exponential(data: Cells) -> Finding:
         f"{laws[:1].upper()}{laws[1:]}.",
         "cannot tell": "These runs do not favour one law of growth over the others.",
     }[verdict]
-    return Finding("exponential", paper.CLAIMS["exponential"], verdict, sentence, lines(parts), "final-mse")
+    return Finding(
+        "exponential", published.CLAIMS["exponential"], verdict, sentence, lines(parts), "final-mse"
+    )
 
 
 def _growth(task: str, cells: dict[int, list[float]]) -> Part:
@@ -164,7 +166,7 @@ def asymmetry(data: Cells) -> Finding:
         "cannot tell": "Too few cells with three seeds or more to say how the seeds spread.",
     }[verdict]
     statistics = (f"Sign test over cells: {p_text(found.p)}",)
-    return Finding("asymmetry", paper.CLAIMS["asymmetry"], verdict, sentence, statistics, "min-mean-max")
+    return Finding("asymmetry", published.CLAIMS["asymmetry"], verdict, sentence, statistics, "min-mean-max")
 
 
 def _per_task(
@@ -197,7 +199,7 @@ def final_mse(data: Cells) -> FigureContent | None:
         data,
         _final_mse,
         f"Mean over seeds after the last of {data.epochs} epochs. "
-        f"{paper.MINIMUM_OVER_EPOCHS} The minimum (dashed here) picks the luckiest epoch of each run.",
+        f"{published.MINIMUM_OVER_EPOCHS} The minimum (dashed here) picks the luckiest epoch of each run.",
         "Lines of final test MSE against batch size",
     )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper, stats
+from bsr import published, stats
 from reports.cells import Cell, Cells, seeds, statuses
 from reports.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
@@ -61,7 +61,7 @@ def std_fluctuates(data: Cells, experiment: str) -> Finding | None:
     statistics = tuple(line for line in (line, swing_line) if line)
     if below := _below_published(data, cells):
         sentence = f"{sentence} {below}"
-    claim = paper.CLAIMS["std-fluctuates"] + f" At rate {rate}."
+    claim = published.CLAIMS["std-fluctuates"] + f" At rate {rate}."
     figure = "std-at-0.01" if experiment == "std-at-0.01" else "convergence"
     return Finding(f"std-fluctuates-{experiment}", claim, verdict, sentence, statistics, figure)
 
@@ -76,7 +76,7 @@ def _below_published(data: Cells, cells: Sequence[Cell]) -> str:
     rate = cells[0].results[0].run.learning_rate
     known = {
         curve.batch_size: curve.test_mse
-        for curve in paper.convergence()
+        for curve in published.convergence()
         if (curve.task, curve.learning_rate) == ("std", rate)
     }
     ratios = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from bsr import paper, stats
+from bsr import published, stats
 from bsr.experiments.tried_rates import Rates, at_edge, by_rate, contenders, rate_finals
 from reports.analysis import best_in_words
 from reports.cells import Cells, ended, group, span, statuses
@@ -61,7 +61,7 @@ def _by_task_and_size(data: Cells) -> dict[tuple[str, int], Rates]:
 def _crosses(data: Cells, rates: Iterable[Rates]) -> str:
     """What the published points are, where there are any."""
     shown = any(published for row in rates for _, _, published in _looks(data, row))
-    return f"As {provenance(paper.LEARNING_RATE)} " if shown else ""
+    return f"As {provenance(published.LEARNING_RATE)} " if shown else ""
 
 
 def _lowest(rates: Mapping[str, Rates]) -> str:
@@ -79,9 +79,9 @@ def _lowest(rates: Mapping[str, Rates]) -> str:
 def _looks(data: Cells, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[float, float]]]:
     """All rates of a task; then the second look alone, closer, beside the published rates."""
     run = next(iter(rates.values()))[0].run
-    published = {
+    stated = {
         curve.learning_rate: curve.test_mse[run.epochs - 1]
-        for curve in paper.learning_rates()
+        for curve in published.learning_rates()
         if comparable(data) and (curve.task, curve.batch_size) == (run.task, run.batch_size)
         if run.epochs <= len(curve.test_mse)
     }
@@ -90,7 +90,7 @@ def _looks(data: Cells, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[floa
     if len(closer) < len(rates):
         yield "", rates, {}
     if len(closer) > 1 or len(closer) == len(rates):
-        yield ", second look", closer, published
+        yield ", second look", closer, stated
 
 
 def _rates_table(data: Cells) -> Table:

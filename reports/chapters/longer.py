@@ -8,7 +8,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper, stats
+from bsr import published, stats
 from reports.analysis import usual_epochs
 from reports.cells import Cell, Cells, group, seeds, statuses
 from reports.chapter import Chapter, Figure, FigureContent, missing
@@ -50,7 +50,7 @@ def overfitting(data: Cells) -> Finding | None:
         "cannot tell": f"Too few runs to say whether longer training overfits: {epochs}.",
     }[verdict]
     lines = (f"All cells, by run: {difference_text(pooled)}", *(part.line for part in parts))
-    return Finding("overfitting", paper.CLAIMS["overfitting"], verdict, sentence, lines, "longer")
+    return Finding("overfitting", published.CLAIMS["overfitting"], verdict, sentence, lines, "longer")
 
 
 def longer(data: Cells) -> FigureContent | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper
+from bsr import published
 from reports.cells import Cell, Cells, ended, group, span, statuses
 from reports.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
@@ -46,7 +46,7 @@ def mse_loss(data: Cells) -> Finding | None:
         else "That training on MSE is better is not shown for any task.",
         "cannot tell": "Too few seeds to compare training on MSE with training on MAE.",
     }[verdict]
-    return Finding("mse-loss", paper.CLAIMS["mse-loss"], verdict, sentence, lines(parts), "loss")
+    return Finding("mse-loss", published.CLAIMS["mse-loss"], verdict, sentence, lines(parts), "loss")
 
 
 def _tasks(parts: Sequence[str]) -> str:
@@ -90,7 +90,7 @@ def loss(data: Cells) -> FigureContent | None:
 
 def _dashed(data: Cells, tasks: Iterable[str]) -> str:
     """What the dashed lines are, where there are any."""
-    return f"Dashed: {provenance(paper.LOSS)} " if any(_published(data, task) for task in tasks) else ""
+    return f"Dashed: {provenance(published.LOSS)} " if any(_published(data, task) for task in tasks) else ""
 
 
 def _cells(data: Cells, task: str) -> dict[str, Cell]:
@@ -102,7 +102,7 @@ def _cells(data: Cells, task: str) -> dict[str, Cell]:
 def _published(data: Cells, task: str) -> dict[str, tuple[float, ...]]:
     if not comparable(data):
         return {}
-    return {_TRAINED_ON[row.loss]: row.test_value for row in paper.loss() if row.task == task}
+    return {_TRAINED_ON[row.loss]: row.test_value for row in published.loss() if row.task == task}
 
 
 def _both_measures(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from bsr import paper
+from bsr import published
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, rate_finals
 from reports.analysis import best_in_words
 from reports.cells import Cell, Cells, group, span, statuses
@@ -34,7 +34,7 @@ def adam(data: Cells) -> Finding | None:
     )
     if not all(finals.values()):
         sentence = "Adam and SGD cannot be compared: one of them has no run with a final MSE."
-        return Finding("adam", paper.CLAIMS["adam"], "cannot tell", sentence, (without,), "optimiser")
+        return Finding("adam", published.CLAIMS["adam"], "cannot tell", sentence, (without,), "optimiser")
     best = {name: best_rate(row) for name, row in rates.items()}
     ratio = paired(rates["adam"][best["adam"]], rates["sgd"][best["sgd"]])
     verdict = judged(ratio.p, agrees=(ratio.ratio or 0) > 1)
@@ -54,7 +54,7 @@ def adam(data: Cells) -> Finding | None:
         f"Adam at {tick(best['adam'])} against SGD at {tick(best['sgd'])}: {difference_text(ratio)}",
         f"{without} The best rates were chosen on the same runs.",
     )
-    return Finding("adam", paper.CLAIMS["adam"], verdict, sentence, lines, "optimiser")
+    return Finding("adam", published.CLAIMS["adam"], verdict, sentence, lines, "optimiser")
 
 
 def _at_the_edge(rates: Mapping[Name, Rates], best: Mapping[Name, float]) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr import paper, stats
+from bsr import published, stats
 from bsr.run import Result
 from reports.cells import Cells, group, span
 from reports.chapter import Chapter, Figure, FigureContent
@@ -35,7 +35,7 @@ def less_time(data: Cells) -> Finding:
         "cannot tell": "Too few timed runs to say.",
     }[verdict]
     said = (*lines(parts), *filter(None, [data.disturbed_text()]))
-    return Finding("less-time", paper.CLAIMS["less-time"], verdict, sentence, said, "speed")
+    return Finding("less-time", published.CLAIMS["less-time"], verdict, sentence, said, "speed")
 
 
 def _time(label: str, results: Sequence[Result]) -> Part:

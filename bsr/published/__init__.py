@@ -130,7 +130,7 @@ class PublishedLoss:
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
-    text = files("bsr").joinpath("published", f"{name}.csv").read_text(encoding="utf-8")
+    text = files("bsr.published").joinpath(f"{name}.csv").read_text(encoding="utf-8")
     yield from csv.DictReader(text.splitlines())
 
 
