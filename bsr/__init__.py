@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bsr.figures import draw
     from bsr.model import MODELS, RegressionCNN
     from bsr.records.reading import read
-    from bsr.run import Execution, Result, Run
+    from bsr.result import Result
+    from bsr.run import Execution, Run
     from bsr.tasks import TASKS
     from bsr.writing import write
 
@@ -44,7 +45,7 @@ _HOME: Final = {
     "MODELS": "bsr.model",
     "Execution": "bsr.run",
     "RegressionCNN": "bsr.model",
-    "Result": "bsr.run",
+    "Result": "bsr.result",
     "Run": "bsr.run",
     "Split": "bsr.data.images",
     "draw": "bsr.figures",

@@ -1,4 +1,4 @@
-"""What is trained (Run), how it is computed (Execution) and what came out (Result): plain values.
+"""What is trained (Run) and how it is computed (Execution): plain values.
 
 Nothing here imports torch, so that a report is drawn on a machine without it.
 """
@@ -13,27 +13,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Final, Literal
 
-from bsr.gpu_record import GpuRecord
-
 SCHEMA: Final = 1
 """Version of every record that holds a Run or a Result; raised when a field changes its meaning."""
-
-Status = Literal[
-    "ok",  # trained to the last epoch
-    "diverged",  # a training loss was not finite, or the trained error is absurd (see EXPLODED)
-    "dead",  # the predictions are constant where the labels are not
-    "failed",  # an exception, or an assertion after the measurement
-    "out_of_memory",
-    "timed_out",
-    "interrupted",
-    "not_run",  # planned; the session ended before its turn
-]
-FINISHED: Final[frozenset[Status]] = frozenset({"ok", "diverged", "dead"})
-"""Statuses that are results of the training itself; a resumed session retries all others."""
-TRAINED: Final[frozenset[Status]] = frozenset({"ok", "dead"})
-"""Statuses of a training that came to an error one can speak of."""
-EXPLODED: Final = 1e6
-"""Times the best constant's MSE, beyond which a finite test MSE tells of nothing but divergence."""
 
 SCHEDULES: Final = ("constant", "linear")
 EVALUATED_ON: Final = ("test", "validation")
@@ -243,140 +224,6 @@ class Execution:
             _check_whole("Execution.threads", self.threads, 1, MOST_THREADS)
         if self.timeout_seconds is not None:
             _checked_number("Execution.timeout_seconds", self.timeout_seconds, 1e-3, 1e9)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came out of one Run.
-
-    Sequences are over its evaluations, after each epoch where epochs decide, and stop where the training
-    stopped. A number that was not finite is None, and `status` says why.
-    """
-
-    run: Run
-    status: Status
-    message: str = ""
-    notes: tuple[str, ...] = ()
-    """What did not change the result and should be known: warnings, weights that could not be kept."""
-    engine: str = ""
-    kernel: str = ""
-    """Digest of the source of the engine's own kernel; empty where it has none. Two never share a series."""
-    device: str = ""
-    threads: int = 0
-    environment: str = ""
-    """Identity of the fingerprint of the machine that trained it (see bsr.machine.device)."""
-    beside: int = 0
-    """How many other Runs the session let train on this machine at the same time."""
-    cohort: int = 1
-    """Runs trained at once on one device; above 1, training seconds are the cohort's, shared out."""
-    cohort_seconds: float | None = None
-    test_mse: tuple[float | None, ...] = ()
-    """[evaluations + 1], the first before training; squared label units, accumulated in float64."""
-    test_mae: tuple[float | None, ...] = ()
-    """[evaluations + 1], label units."""
-    training_loss: tuple[float | None, ...] = ()
-    """[evaluations], the mean over the images since the one before of the loss that was trained on."""
-    training_seconds: tuple[float, ...] = ()
-    """[evaluations], the devices synchronised before and after; no loading, evaluation or compilation."""
-    device_seconds: tuple[float, ...] = ()
-    """[evaluations], the same stretches by events on a CUDA device; empty where the engine has none."""
-    evaluation_seconds: tuple[float, ...] = ()
-    """[evaluations + 1]."""
-    setup_seconds: float = 0.0
-    warmup_seconds: float = 0.0
-    """Compilation, capture and warm-up steps; 0 where an engine has none."""
-    wall_seconds: float = 0.0
-    """Of the whole Run, set-up to last evaluation."""
-    steps: int = 0
-    diverged_at_step: int | None = None
-    """The first step (from 1) whose loss was not finite."""
-    baseline_mse: float | None = None
-    """MSE of the best constant predictor: the population variance of the test labels."""
-    prediction_spread: float | None = None
-    """Standard deviation of the last predictions on the test set, label units."""
-    labels_digest: str = ""
-    """SHA-256 over the labels that it trained and was evaluated on, 16 hexadecimal digits."""
-    parameter_shapes: str = ""
-    """Of the network, in their order: `10x1x5x5, 10, ...`."""
-    network_digest: str = ""
-    """Of the network's source, see bsr.model; as the two before it empty where none was recorded."""
-    dataset_digest: str = ""
-    """SHA-256 over the pixels of the data set, 16 hexadecimal digits; empty in earlier recordings."""
-    order_digest: str = ""
-    """SHA-256 over the order of every training batch, 16 hexadecimal digits."""
-    peak_memory_bytes: int | None = None
-    gpu: GpuRecord | None = None
-    """Its clocks, throttling and sharing; None on another device, and where NVML told nothing."""
-    finished_at: str = ""
-    """UTC, ISO 8601."""
-
-    @property
-    def final_mse(self) -> float | None:
-        """Test MSE after the last epoch; None where the training did not get there, diverged or failed."""
-        return None if self.exploded else self._last_mse
-
-    @property
-    def degenerate(self) -> bool:
-        """Whether the test labels do not vary, so that there is nothing to learn."""
-        return self.baseline_mse == 0
-
-    @property
-    def normalised_mse(self) -> float | None:
-        """Final MSE over the best constant predictor's (1 - R squared); None on degenerate labels."""
-        if self.final_mse is None or not self.baseline_mse:
-            return None
-        return self.final_mse / self.baseline_mse
-
-    @property
-    def exploded(self) -> bool:
-        """Whether its last error is beyond EXPLODED, as in recordings of versions that called this `ok`."""
-        return bool(self.baseline_mse) and (self._last_mse or 0.0) > EXPLODED * (self.baseline_mse or 0.0)
-
-    @property
-    def _last_mse(self) -> float | None:
-        trained = self.status in TRAINED and len(self.test_mse) == self.run.evaluations + 1
-        return self.test_mse[-1] if trained else None
-
-    @property
-    def total_training_seconds(self) -> float:
-        """Seconds over all epochs trained."""
-        return sum(self.training_seconds)
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Training images per second of training time."""
-        if not self.total_training_seconds:
-            return None
-        return self.run.images_until(len(self.training_seconds)) / self.total_training_seconds
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Digests, by what they are of, that every result mixed with this one must share.
-
-        Of labels and network; what was not recorded is left out.
-        """
-        run = self.run
-        images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
-        network = f"{self.parameter_shapes}, source {self.network_digest}"
-        said = {
-            f"labels of {run.task} ({images})": self.labels_digest,
-            f"network {run.model}": network if self.network_digest else "",
-        }
-        return {name: value for name, value in said.items() if value}
-
-    @property
-    def timing(self) -> str:
-        """Under which circumstances it was timed; times of different modes never share a series."""
-        if self.cohort > 1:
-            return f"amortised over {self.cohort}"
-        others = "1 other run" if self.beside == 1 else f"{self.beside} other runs"
-        return f"in parallel with {others}" if self.beside else "alone"
-
-    @property
-    def disturbed(self) -> str:
-        """How its GPU was throttled or shared: its times say less of the device. Empty as far as is known."""
-        seconds = sum(self.training_seconds) + sum(self.evaluation_seconds)
-        return self.gpu.disturbed(seconds) if self.gpu is not None else ""
 
 
 def _check_name(what: str, value: object) -> None:

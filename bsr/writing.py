@@ -19,7 +19,8 @@ from bsr.records.reading.check import check
 from bsr.records.reading.json_file import refusing
 from bsr.records.replacing import check_target, set_aside
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import FINISHED, RUN_FIELDS, Execution, Result
+from bsr.result import FINISHED, Result
+from bsr.run import RUN_FIELDS, Execution
 from bsr.text import printable
 
 

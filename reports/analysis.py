@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from bsr import stats
 from bsr.experiments.tried_rates import Rates, at_edge, centre, contenders
-from bsr.run import Result
+from bsr.result import Result
 from reports.cells import Cells, group
 from reports.text import number, tick
 

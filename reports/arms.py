@@ -14,7 +14,8 @@ from bsr import stats
 from bsr.experiments import PRESETS, rates
 from bsr.experiments.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
-from bsr.run import Result, Run
+from bsr.result import Result
+from bsr.run import Run
 from reports.cells import Cells
 
 USUAL_MEMORY = 0.999

@@ -13,7 +13,8 @@ from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
-from bsr.run import FINISHED, STUDY_MODEL, Result
+from bsr.result import FINISHED, Result
+from bsr.run import STUDY_MODEL
 from reports.text import counted, listed, number, shortened
 
 Key = TypeVar("Key", bound=Hashable)

@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import published
-from bsr.run import FINISHED, STUDY_MODEL
+from bsr.result import FINISHED
+from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
 from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final
 
 from bsr import stats
-from bsr.run import Result
+from bsr.result import Result
 from reports.arms import Training, arms_of
 from reports.cells import Cells
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bsr import stats
-from bsr.run import Result
+from bsr.result import Result
 from reports.text import counted, listed, number
 
 Verdict = Literal["shown", "not shown", "cannot tell"]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bsr.records.journal import journal_path, read
-from bsr.run import FINISHED
+from bsr.result import FINISHED
 
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 120

@@ -20,7 +20,8 @@ from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
 from bsr.experiments.controlled import tune
 from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
-from bsr.run import FINISHED, Result, Run, Status
+from bsr.result import FINISHED, Result, Status
+from bsr.run import Run
 
 BASELINE_MSE: Final = {"mean": 124.442, "std": 148.080, "var": 3_511_116.35, "median": 0.0}
 UNTRAINED_MSE: Final = {"mean": 1266.3, "std": 6151.7, "var": 41_354_326.0, "median": 0.4}

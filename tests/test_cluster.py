@@ -21,7 +21,8 @@ from bsr.compute.in_process import Computed, compute
 from bsr.data.images import load_images
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
-from bsr.run import Execution, Result, Run, Status
+from bsr.result import Result, Status
+from bsr.run import Execution, Run
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 

@@ -16,7 +16,8 @@ from bsr.compute.cluster.worker import Identity, identify
 from bsr.compute.in_process import Computed, compute
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from plugin_support import SMOKE, Suite, suite, timeless
 
 __all__ = ["suite"]

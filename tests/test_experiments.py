@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bsr.experiments import EXPERIMENTS, PRESETS, Experiment, Grid, PlanTooLargeError, plan
 from bsr.experiments.rates import TUNED_LEARNING_RATE
-from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Result, Run
+from bsr.result import Result
+from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Run
 from synthetic import CONTROLLED, RATES
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)

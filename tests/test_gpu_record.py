@@ -16,14 +16,14 @@ from torch import Tensor
 import synthetic
 from bsr.engines.eager import EagerLearner
 from bsr.experiments import Grid
-from bsr.gpu_record import GpuRecord, GpuState
 from bsr.machine import device as machine
 from bsr.plugin import summary
 from bsr.plugin.progress import notes
 from bsr.records import journal
 from bsr.records.reading import RefusedError, read
 from bsr.records.schema import extra_info, group
-from bsr.run import Execution, Result
+from bsr.result import GpuRecord, GpuState, Result
+from bsr.run import Execution
 from bsr.training.loop import train
 from fake_nvml import CONSTANTS, FakeNvml, Gpu, home_gpu, pretend, processes, server_gpu
 from test_training import RUN, Puppet, made_split, puppet

@@ -28,7 +28,8 @@ from bsr.records.journal import (
     read,
 )
 from bsr.records.schema import HarnessTiming
-from bsr.run import SCHEMA, Execution, Result, Run
+from bsr.result import Result
+from bsr.run import SCHEMA, Execution, Run
 from faults import FailingOs
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))

@@ -18,7 +18,8 @@ from bsr.data import images as data
 from bsr.data.images import DataError, load_images
 from bsr.model import identity, network
 from bsr.plugin.own_code import learning_rates
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
 from reports.__main__ import main
 

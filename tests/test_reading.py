@@ -17,7 +17,8 @@ import synthetic
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read, read_all
 from bsr.records.reading.json_file import nesting
-from bsr.run import Run, Status
+from bsr.result import Status
+from bsr.run import Run
 
 SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
 Document = dict[str, Any]

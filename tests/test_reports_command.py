@@ -18,7 +18,8 @@ from browser import browser, needs_chromium, opened
 from bsr.experiments import Grid
 from bsr.records import journal
 from bsr.records.reading import read
-from bsr.run import Execution, Result
+from bsr.result import Result
+from bsr.run import Execution
 from plugin_support import REPOSITORY
 from reports.__main__ import main
 

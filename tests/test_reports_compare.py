@@ -17,7 +17,8 @@ from bsr import published
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read
 from bsr.records.schema import SessionRecord
-from bsr.run import RUN_FIELDS, Result, Run, Status
+from bsr.result import Result, Status
+from bsr.run import RUN_FIELDS, Run
 from reports.compare import Comparison, Pair, compare
 from reports.compare.error_figures import errors
 from reports.compare.speed_figures import speed, times

@@ -11,9 +11,9 @@ import pytest
 
 import synthetic
 from bsr.experiments import Grid
-from bsr.gpu_record import GpuRecord, GpuState
 from bsr.records.reading import Recording, RefusedError
 from bsr.records.schema import SessionRecord
+from bsr.result import GpuRecord, GpuState
 from bsr.run import Run
 from reports.__main__ import main
 from reports.cells import Cells

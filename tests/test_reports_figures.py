@@ -23,7 +23,8 @@ from bsr.experiments.grid import EXTENDED_BATCH_SIZES
 from bsr.experiments.tried_rates import best_rate, by_rate, contenders, rate_finals
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
-from bsr.run import Run, Status
+from bsr.result import Status
+from bsr.run import Run
 from reports.cells import Cells
 from reports.chapter import Figure, FigureContent, measure_command
 from reports.chapters import figures

@@ -16,7 +16,8 @@ from bsr import stats
 from bsr.experiments import Grid
 from bsr.records.reading import Recording
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import Result, Run, Status
+from bsr.result import Result, Status
+from bsr.run import Run
 from reports.analysis import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables

@@ -11,7 +11,7 @@ import synthetic
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError
 from bsr.records.schema import SessionRecord
-from bsr.run import Result
+from bsr.result import Result
 from reports.compare import compare
 from reports.compare.gate import Judgement, Limit, judge, parse
 

@@ -19,7 +19,8 @@ from bsr.records.document import entry, one_round
 from bsr.records.reading import RefusedError, read
 from bsr.records.reading.journal_file import cases_of, experiments_of
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import Execution, Run, Status
+from bsr.result import Status
+from bsr.run import Execution, Run
 from reports.merge import Source, main, merge, merged
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)

@@ -12,7 +12,7 @@ import synthetic
 from bsr.experiments import PRESETS, plan
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
-from bsr.run import Result
+from bsr.result import Result
 from reports.build import build
 from reports.cells import Cells
 from reports.chapters.networks import effects, findings

@@ -15,7 +15,8 @@ import synthetic
 from bsr.experiments import EXPERIMENTS, Experiment, Grid
 from bsr.records.reading import Recording
 from bsr.records.schema import Case
-from bsr.run import Result, Run
+from bsr.result import Result
+from bsr.run import Run
 from reports.__main__ import main
 from reports.cells import Cells
 from reports.chapter import FigureContent

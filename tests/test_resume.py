@@ -21,7 +21,8 @@ from bsr.plugin.options import Options
 from bsr.plugin.resume import finished, history_at, open_journal
 from bsr.plugin.session import Session
 from bsr.records.journal import End, Header, read
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from plugin_support import (
     ONE_CASE,
     SMOKE,

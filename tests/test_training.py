@@ -22,7 +22,8 @@ from bsr.data.images import Split, load_split
 from bsr.engines.eager import PIECE, EagerLearner
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.model import RegressionCNN
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from bsr.tasks import TASKS
 from bsr.training.loop import (
     Evaluation,

@@ -12,7 +12,8 @@ import bsr
 import synthetic
 from bsr.data.images import load_split
 from bsr.records.reading import RefusedError
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from plugin_support import ONE_CASE, Suite, suite
 from reports.__main__ import main
 

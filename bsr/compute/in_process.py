@@ -22,7 +22,8 @@ from bsr.machine import device as machine
 from bsr.model import ModelError
 from bsr.model import check as check_network
 from bsr.named import NamedError
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from bsr.strict_json import LONGEST_LINE, one_line
 from bsr.text import printable, shortened
 from bsr.training import loop as training

@@ -16,7 +16,8 @@ from typing import Final
 
 from bsr.data.images import Split
 from bsr.machine import device as machine
-from bsr.run import Execution, Result, Run
+from bsr.result import Result
+from bsr.run import Execution, Run
 from bsr.training import loop as training
 from bsr.training import weights
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from bsr.run import Result
+from bsr.result import Result
 
 Rates = Mapping[float, Sequence[Result]]
 Finals = Mapping[float, Sequence[float]]

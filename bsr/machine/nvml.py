@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-from bsr.gpu_record import GpuRecord, GpuState
+from bsr.result import GpuRecord, GpuState
 from bsr.strict_json import one_line
 
 REASONS: Final = {

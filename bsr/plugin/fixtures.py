@@ -21,7 +21,8 @@ from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
 from bsr.records.journal import Benchmark, Harness, JournalError, Labels, Noise
 from bsr.records.schema import extra_info, group
-from bsr.run import FINISHED, Result, Run
+from bsr.result import FINISHED, Result
+from bsr.run import Run
 from bsr.strict_json import one_line, plain
 from bsr.text import printable
 

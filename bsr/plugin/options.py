@@ -19,16 +19,7 @@ from bsr.experiments.original import REFINED
 from bsr.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges
-from bsr.run import (
-    DEVICE,
-    DEVICES,
-    LARGEST_SEED,
-    MOST_EPOCHS,
-    MOST_THREADS,
-    PRECISIONS,
-    Execution,
-    Run,
-)
+from bsr.run import DEVICE, DEVICES, LARGEST_SEED, MOST_EPOCHS, MOST_THREADS, PRECISIONS, Execution, Run
 from bsr.text import shortened
 
 T = TypeVar("T", int, float)

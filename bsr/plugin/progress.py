@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
-from bsr.run import FINISHED, Result, Run
+from bsr.result import FINISHED, Result
+from bsr.run import Run
 from bsr.strict_json import LONGEST_LINE
 from bsr.text import printable
 

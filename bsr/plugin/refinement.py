@@ -11,7 +11,7 @@ from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders
 from bsr.records.reading import RefusedError, read
-from bsr.run import Result
+from bsr.result import Result
 
 
 class RefinementError(Exception):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bsr.records.journal import Header, History, Journal, JournalError, differences, read
-from bsr.run import FINISHED, Execution, Result, Run
+from bsr.result import FINISHED, Result
+from bsr.run import Execution, Run
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options

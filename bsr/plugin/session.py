@@ -13,7 +13,8 @@ from bsr.experiments.original import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.records import journal
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import FINISHED, Execution, Result, Run, Status
+from bsr.result import FINISHED, Result, Status
+from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bsr.records import durable
 from bsr.records import replacing as recordings
 from bsr.records.journal import End, JournalError
 from bsr.records.schema import SessionRecord
-from bsr.run import FINISHED
+from bsr.result import FINISHED
 from bsr.strict_json import one_line
 
 

@@ -19,7 +19,8 @@ from bsr.experiments.original import REFINED, untuned
 from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
-from bsr.run import STUDY_MODEL, Result, Run
+from bsr.result import Result
+from bsr.run import STUDY_MODEL, Run
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
 WIDEST: Final = 200

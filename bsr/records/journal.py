@@ -22,7 +22,8 @@ import msgspec
 from bsr.experiments.rates import TunedRate
 from bsr.records import durable
 from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
-from bsr.run import RUN_FIELDS, SCHEMA, Execution, Result, Run
+from bsr.result import Result
+from bsr.run import RUN_FIELDS, SCHEMA, Execution, Run
 from bsr.strict_json import plain
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bsr.records import journal
 from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
-from bsr.run import FINISHED, Result
+from bsr.result import FINISHED, Result
 
 Measured = frozenset[tuple[str, ...]]
 """What a recording holds: each Run by key, engine and machine, what else was measured by its name."""

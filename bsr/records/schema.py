@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
-from bsr.run import SCHEMA, STUDY_MODEL, Result, Run
+from bsr.result import Result
+from bsr.run import SCHEMA, STUDY_MODEL, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000

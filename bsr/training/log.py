@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsr.run import EXPLODED, Status
+from bsr.result import EXPLODED, Status
 
 
 @dataclass(frozen=True, slots=True)

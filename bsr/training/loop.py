@@ -26,7 +26,8 @@ from bsr.machine import device as machine
 from bsr.machine import nvml
 from bsr.model import RegressionCNN, network
 from bsr.model import identity as network_identity
-from bsr.run import STUDY_MODEL, Execution, Result, Run
+from bsr.result import Result
+from bsr.run import STUDY_MODEL, Execution, Run
 from bsr.strict_json import one_line
 from bsr.training.log import Evaluation, TrainingLog, evaluation
 

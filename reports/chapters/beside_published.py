@@ -10,7 +10,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import published
-from bsr.run import Result
+from bsr.result import Result
 from reports.cells import Cell, Cells, group, span
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bsr.run import Result
+from bsr.result import Result
 from reports.cells import Cells, circumstances
 from reports.chapter import Chapter
 from reports.table import Row, Table

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.run import Result
+from bsr.result import Result
 from reports.arms import log_error
 from reports.cells import Cells, statuses
 from reports.chapter import Chapter, Figure, FigureContent

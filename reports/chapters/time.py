@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import published, stats
-from bsr.run import Result
+from bsr.result import Result
 from reports.cells import Cells, group, span
 from reports.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style

@@ -21,7 +21,7 @@ from bsr.experiments.controlled import (
     noise_scale,
 )
 from bsr.experiments.rates import Arm, RatesError, Schedule
-from bsr.run import FINISHED
+from bsr.result import FINISHED
 from reports import why
 from reports.arms import KINDS, USUAL_MEMORY, Kind, arms_of, geometric, pooled
 from reports.cells import Cells, span, statuses

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Final
 
 from bsr import stats
-from bsr.run import Result, Run
+from bsr.result import Result
+from bsr.run import Run
 from reports.compare.series import RunsByCell, Series, epoch_seconds, speaking_of_speed
 from reports.text import counted, listed
 

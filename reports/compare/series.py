@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from bsr.records.reading import RefusedError
 from bsr.records.schema import Case
-from bsr.run import Result, Run
+from bsr.result import Result
+from bsr.run import Run
 from reports.cells import Cells, Timing, timing_of
 from reports.text import counted, printable
 

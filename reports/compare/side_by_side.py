@@ -9,7 +9,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from bsr.run import Result
+from bsr.result import Result
 from reports.cells import span
 from reports.compare import Comparison
 from reports.compare.pairs import final_mse

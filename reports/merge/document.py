@@ -8,7 +8,7 @@ from typing import Any
 from bsr.records.document import document as assembled
 from bsr.records.document import entry, experiment_of
 from bsr.records.schema import SessionRecord
-from bsr.run import FINISHED
+from bsr.result import FINISHED
 from reports.merge.sources import Source
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from bsr.records.reading import Recording, RefusedError
 from bsr.records.reading.check import FaultError, check
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import FINISHED, Result
+from bsr.result import FINISHED, Result
 from reports.cells import Cells
 from reports.compare.guards import differences
 from reports.merge.sources import Source

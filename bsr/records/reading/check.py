@@ -13,10 +13,10 @@ from typing import Any, Final
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.rates import TunedRate
-from bsr.gpu_record import GpuRecord, GpuState
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS, Result
+from bsr.result import GpuRecord, GpuState, Result
+from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS
 
 LARGEST: Final = 1e100
 """Of any measured number, so that ratios and sums stay finite."""

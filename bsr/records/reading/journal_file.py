@@ -17,7 +17,8 @@ from bsr.records.reading.check import RefusedError, check
 from bsr.records.reading.json_file import refusing
 from bsr.records.reading.recording import Recording
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import FINISHED, Result, Run
+from bsr.result import FINISHED, Result
+from bsr.run import Run
 from bsr.text import printable
 
 

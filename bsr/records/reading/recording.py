@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bsr.records.schema import Case, SessionRecord
-from bsr.run import Result
+from bsr.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
