@@ -6,19 +6,19 @@ Nothing happens at import: public names load when first used (PEP 562), so that 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from bsr.data.images import Split, load_split
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
-    from bsr.figures import draw
     from bsr.model import MODELS, RegressionCNN
     from bsr.records.reading import read
     from bsr.result import Result
     from bsr.run import Execution, Run
     from bsr.tasks import TASKS
     from bsr.writing import write
+    from reports.one_figure import draw
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,7 +48,7 @@ _HOME: Final = {
     "Result": "bsr.result",
     "Run": "bsr.run",
     "Split": "bsr.data.images",
-    "draw": "bsr.figures",
+    "draw": "reports.one_figure",
     "load_split": "bsr.data.images",
     "read": "bsr.records.reading",
     "train": "bsr.engines",
@@ -59,7 +59,21 @@ _HOME: Final = {
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'bsr' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        home = import_module(_HOME[name])
+    except ModuleNotFoundError as error:
+        if error.name != "reports":
+            raise
+        return _outside_of_a_checkout
+    return getattr(home, name)
+
+
+def _outside_of_a_checkout(*_arguments: object, **_options: object) -> NoReturn:
+    """What bsr.draw is where the report is not."""
+    raise ImportError(
+        "bsr.draw: expected the folder `reports` of a checkout of bsr, got an installed package without it; "
+        "run this in a checkout, or put one on PYTHONPATH"
+    )
 
 
 def __dir__() -> list[str]:

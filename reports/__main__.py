@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     # what draws takes over a second to load: help and a slip of the finger need none of it
     from bsr.records.reading import RefusedError  # noqa: PLC0415
-    from reports.build import OutputError  # noqa: PLC0415
+    from reports.page.build import OutputError  # noqa: PLC0415
 
     problems: list[Exception] = []
     outcomes: set[str] = set()
@@ -90,9 +90,9 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     from rich.console import Console  # noqa: PLC0415
 
     from bsr.records.reading import read_all  # noqa: PLC0415
-    from reports.build import build  # noqa: PLC0415
     from reports.compare import gate  # noqa: PLC0415
     from reports.compare.terminal import show  # noqa: PLC0415
+    from reports.page.build import build  # noqa: PLC0415
 
     limits = [gate.parse(expression) for expression in options.fail_on]
     recordings, refused = read_all(options.recordings)

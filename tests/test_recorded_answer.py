@@ -10,7 +10,7 @@ import pytest
 
 from bsr.experiments import PRESETS, plan, rates
 from bsr.records.reading import Recording
-from reports import why
+from reports.analysis import decomposition as why
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor

@@ -43,7 +43,7 @@ def slower(result: Result) -> Result:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the drawing, which takes seconds: what is said and returned."""
     monkeypatch.setattr(
-        "reports.build.build", lambda _recording, folder, _comparison, **_: folder / "index.html"
+        "reports.page.build.build", lambda _recording, folder, _comparison, **_: folder / "index.html"
     )
 
 

@@ -185,7 +185,7 @@ def test_the_gate_has_nothing_to_judge_where_every_time_was_disturbed_unless_ask
 
 
 def test_the_commands_gate_is_asked_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.build.build", lambda _recording, folder, _comparison, **_: folder)
+    monkeypatch.setattr("reports.page.build.build", lambda _recording, folder, _comparison, **_: folder)
     paths = [
         str(synthetic.write(tmp_path / name, made))
         for name, made in (("a.json", session()), ("b.json", second(session(slow(4)))))
@@ -207,7 +207,7 @@ def test_device_seconds_stand_beside_the_hosts_in_the_table_of_epochs() -> None:
 def test_the_page_says_it_at_the_top_and_the_command_has_the_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reports.build.figures", tuple)  # drawing takes seconds
+    monkeypatch.setattr("reports.page.build.figures", tuple)  # drawing takes seconds
     grid = Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)
     made = synthetic.session(grid=grid, circumstances=slow(1))
     path = str(synthetic.write(tmp_path / "run.json", made))

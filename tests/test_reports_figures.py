@@ -25,13 +25,13 @@ from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.result import Status
 from bsr.run import Run
+from reports.analysis.published import beside
 from reports.cells import Cells
-from reports.chapter import Figure, FigureContent, measure_command
 from reports.chapters import figures
+from reports.chapters.chapter import Figure, FigureContent, measure_command
 from reports.drawing import panel as drawing
 from reports.drawing import style
 from reports.drawing.panel import Panel
-from reports.published import beside
 from reports.text import number, tick, ticks
 
 EVERYTHING = synthetic.EPOCH_BASED

@@ -18,7 +18,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result, Status
 from bsr.run import Run
-from reports.analysis import Effects
+from reports.analysis.study import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.answer import _part

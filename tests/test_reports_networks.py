@@ -13,9 +13,9 @@ from bsr.experiments import PRESETS, plan
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.result import Result
-from reports.build import build
 from reports.cells import Cells
 from reports.chapters.networks import effects, findings
+from reports.page.build import build
 
 PRESET = PRESETS["networks"]
 FACTORS = {"study": 2.0, "wide": 3.0, "deep": 0.5}

@@ -19,8 +19,8 @@ from bsr.result import Result
 from bsr.run import Run
 from reports.__main__ import main
 from reports.cells import Cells
-from reports.chapter import FigureContent
 from reports.chapters import CHAPTERS, figures, tables
+from reports.chapters.chapter import FigureContent
 from reports.chapters.others import lines
 from reports.drawing import style
 from reports.table import Row

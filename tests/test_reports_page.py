@@ -17,7 +17,7 @@ import synthetic
 from browser import Opened, browser, needs_chromium, opened
 from bsr.experiments import Grid
 from reports.__main__ import main
-from reports.build import Output, OutputError
+from reports.page.build import Output, OutputError
 from reports.table import Table
 from reports.text import printable, spreadsheet_cell
 

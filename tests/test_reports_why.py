@@ -16,11 +16,11 @@ from bsr.experiments.controlled import BUDGETS
 from bsr.experiments.rates import Arm
 from bsr.records.reading import Recording
 from bsr.records.schema import NoisePoint, NoiseScale, SessionRecord
-from reports import why
-from reports.arms import arms_of, log_error
+from reports.analysis import decomposition as why
+from reports.analysis.arms import arms_of, log_error
+from reports.analysis.targets import reached
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
-from reports.targets import reached
 
 
 def cells(session: SessionRecord) -> Cells:

@@ -6,7 +6,6 @@ from typing import Final
 
 from bsr import published
 from reports.cells import Cells
-from reports.chapter import SECTIONS, Chapter, Figure
 from reports.chapters import (
     adam_memory,
     anchor,
@@ -34,6 +33,7 @@ from reports.chapters import (
     updates,
     why,
 )
+from reports.chapters.chapter import SECTIONS, Chapter, Figure
 from reports.table import Table
 from reports.verdicts import Finding, Findings
 

@@ -8,12 +8,12 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
-from reports.arms import USUAL_MEMORY, arms_of, pooled
+from reports.analysis.arms import USUAL_MEMORY, arms_of, pooled
+from reports.analysis.decomposition import ends, factor
 from reports.cells import Cells
-from reports.chapter import Chapter
+from reports.chapters.chapter import Chapter
 from reports.table import Row, Table
 from reports.verdicts import Finding, Verdict, p_text
-from reports.why import ends, factor
 
 CLAIM: Final = "Adam's memory of 1,000 updates is what holds the large batch back."
 

@@ -11,9 +11,9 @@ from bsr import stats
 from bsr.experiments.controlled import LARGEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
 from bsr.stats.basis import Array
-from reports.arms import arms_of
+from reports.analysis.arms import arms_of
 from reports.cells import Cells
-from reports.chapter import Chapter
+from reports.chapters.chapter import Chapter
 from reports.table import Row, Table
 from reports.text import number
 from reports.verdicts import Finding, Verdict

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
-from reports import why
-from reports.analysis import Effects, doublings, doublings_text, effects, finals_by_size, second_look
+from reports.analysis import decomposition as why
+from reports.analysis.study import Effects, doublings, doublings_text, effects, finals_by_size, second_look
 from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED, REFERENCE_LINE, medians_beside_dead

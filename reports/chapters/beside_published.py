@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 
 from bsr import published
 from bsr.result import Result
+from reports.analysis.published import Beside, beside, comparable, provenance
 from reports.cells import Cell, Cells, group, span
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import DASHED, MSE, REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
-from reports.published import Beside, beside, comparable, provenance
 from reports.table import Row, Table
 from reports.text import counted, listed, number
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bsr import published
-from reports.analysis import COLLAPSED
+from reports.analysis.study import COLLAPSED
 from reports.cells import Cells
-from reports.chapter import Chapter
+from reports.chapters.chapter import Chapter
 from reports.text import counted
 from reports.verdicts import Finding, Verdict
 

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bsr import published, stats
-from reports.analysis import TARGET, Unit, middle, reached, target_times
+from reports.analysis.study import TARGET, Unit, middle, reached, target_times
 from reports.cells import Cell, Cells, seeds, statuses
-from reports.chapter import Chapter, Figure, FigureContent, nothing_to_learn
+from reports.chapters.chapter import Chapter, Figure, FigureContent, nothing_to_learn
 from reports.drawing import style
 from reports.drawing.curves import Places, draw_curves, draw_epochs
 from reports.drawing.legend import legend

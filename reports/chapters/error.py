@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 
 from bsr import published, stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
-from reports.analysis import finals_by_size
+from reports.analysis.study import finals_by_size
 from reports.cells import Cell, Cells, beside_dead, ended, ends, seeds, statuses
-from reports.chapter import Chapter, Figure, FigureContent, nothing_to_learn
+from reports.chapters.chapter import Chapter, Figure, FigureContent, nothing_to_learn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, medians_beside_dead, stacked, titled

@@ -7,7 +7,7 @@ from typing import Final
 
 from bsr.result import Result
 from reports.cells import Cells, circumstances
-from reports.chapter import Chapter
+from reports.chapters.chapter import Chapter
 from reports.table import Row, Table
 
 _IDENTITY: Final = (

@@ -10,14 +10,14 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import published, stats
+from reports.analysis.published import comparable
 from reports.cells import Cell, Cells, seeds, statuses
-from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
 from reports.drawing.curves import draw_epochs
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots
 from reports.drawing.panel import Panel
-from reports.published import comparable
 from reports.text import listed, number, tick
 from reports.verdicts import Finding, judged, trend_text
 

@@ -7,13 +7,13 @@ from typing import Final
 
 from bsr import published, stats
 from bsr.experiments.tried_rates import Rates, at_edge, by_rate, contenders, rate_finals
-from reports.analysis import best_in_words
+from reports.analysis.published import comparable, provenance
+from reports.analysis.study import best_in_words
 from reports.cells import Cells, ended, group, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.published import comparable, provenance
 from reports.table import Row, Table
 from reports.text import listed, tick
 

@@ -8,13 +8,13 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, tuned_rate
-from reports import why
-from reports.arms import Arms, Training, arms_of, geometric, pooled
+from reports.analysis import decomposition as why
+from reports.analysis.arms import Arms, Training, arms_of, geometric, pooled
+from reports.analysis.noise import cooled_range, noise
+from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
-from reports.chapter import Chapter
-from reports.noise import cooled_range, noise
+from reports.chapters.chapter import Chapter
 from reports.table import Row, Table
-from reports.targets import MIDDLE, critical
 from reports.text import listed, number
 
 NOT_TESTED: Final = "not tested here"

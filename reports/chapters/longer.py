@@ -9,9 +9,9 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import published, stats
-from reports.analysis import usual_epochs
+from reports.analysis.study import usual_epochs
 from reports.cells import Cell, Cells, group, seeds, statuses
-from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import REFERENCE_LINE, band, by_epoch, epoch_axis, titled

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from bsr.records.schema import HarnessTiming
 from reports.cells import Cells, span
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel

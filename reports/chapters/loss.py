@@ -9,13 +9,13 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import published
+from reports.analysis.published import comparable, provenance
 from reports.cells import Cell, Cells, ended, group, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.legend import legend
 from reports.drawing.marks import stacked, titled
 from reports.drawing.panel import Panel
-from reports.published import comparable, provenance
 from reports.table import Row, Table
 from reports.text import listed, number
 from reports.verdicts import Finding, Part, difference_text, judged, lines, named, paired, together

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.result import Result
-from reports.arms import log_error
+from reports.analysis.arms import log_error
 from reports.cells import Cells, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from bsr import stats
+from reports.analysis.noise import cooled_range, noise
+from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
-from reports.chapter import Chapter
-from reports.noise import cooled_range, noise
+from reports.chapters.chapter import Chapter
 from reports.table import Table
-from reports.targets import MIDDLE, critical
 from reports.text import number
 from reports.verdicts import Finding, Verdict
 

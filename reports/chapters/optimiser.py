@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 from bsr import published
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, rate_finals
-from reports.analysis import best_in_words
+from reports.analysis.study import best_in_words
 from reports.cells import Cell, Cells, group, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent, missing
+from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel

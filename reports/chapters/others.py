@@ -13,7 +13,7 @@ from bsr import stats
 from bsr.experiments import EXPERIMENTS
 from bsr.run import RUN_FIELDS, Run
 from reports.cells import Cell, Cells, beside_dead, ended, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import dots, titled

@@ -8,13 +8,13 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
 from bsr.experiments.rates import Arm
-from reports.arms import arms_of, pooled
+from reports.analysis.arms import arms_of, pooled
+from reports.analysis.decomposition import ends, factor
 from reports.cells import Cells
-from reports.chapter import Chapter
+from reports.chapters.chapter import Chapter
 from reports.table import Row, Table
 from reports.text import listed
 from reports.verdicts import Finding, Verdict, p_text
-from reports.why import ends, factor
 
 CLAIM: Final = "The square root of the batch size scales Adam's rate better than the batch size itself."
 SIZES: Final = (256, 1024)

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.arms import arms_of
+from reports.analysis.arms import arms_of
+from reports.analysis.targets import MIDDLE, TARGETS, Reaching, critical, reaching
 from reports.cells import Cells, span
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.table import Row, Table
-from reports.targets import MIDDLE, TARGETS, Reaching, critical, reaching
 from reports.text import listed, number
 from reports.verdicts import Finding
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bsr import published, stats
 from bsr.result import Result
 from reports.cells import Cells, group, span
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel

@@ -11,7 +11,7 @@ from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.experiments.rates import Arm, tuned_rate
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
 from reports.cells import Cells, group, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel

@@ -9,9 +9,9 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.analysis import doublings, doublings_text, factor_text
+from reports.analysis.study import doublings, doublings_text, factor_text
 from reports.cells import Cell, Cells, seeds, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.curves import draw_curves
 from reports.drawing.legend import legend

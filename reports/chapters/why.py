@@ -22,10 +22,10 @@ from bsr.experiments.controlled import (
 )
 from bsr.experiments.rates import Arm, RatesError, Schedule
 from bsr.result import FINISHED
-from reports import why
-from reports.arms import KINDS, USUAL_MEMORY, Kind, arms_of, geometric, pooled
+from reports.analysis import decomposition as why
+from reports.analysis.arms import KINDS, USUAL_MEMORY, Kind, arms_of, geometric, pooled
 from reports.cells import Cells, span, statuses
-from reports.chapter import Chapter, Figure, FigureContent
+from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED

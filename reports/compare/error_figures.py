@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 
-from reports.chapter import FigureContent
+from reports.chapters.chapter import FigureContent
 from reports.compare import Comparison, Pair
 from reports.compare.side_by_side import (
     ASIDE,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from reports.cells import Cells
-from reports.chapter import Figure, FigureContent
+from reports.chapters.chapter import Figure, FigureContent
 from reports.compare import Comparison
 from reports.compare.error_figures import errors
 from reports.compare.speed_figures import speed, times

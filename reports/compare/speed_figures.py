@@ -8,7 +8,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.chapter import FigureContent
+from reports.chapters.chapter import FigureContent
 from reports.compare import Comparison
 from reports.compare.series import FLAT
 from reports.compare.side_by_side import (

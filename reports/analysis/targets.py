@@ -11,7 +11,7 @@ from typing import Final
 
 from bsr import stats
 from bsr.result import Result
-from reports.arms import Training, arms_of
+from reports.analysis.arms import Training, arms_of
 from reports.cells import Cells
 
 TARGETS: Final = (0.03, 0.01, 0.005)

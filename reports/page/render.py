@@ -17,7 +17,7 @@ from bsr import published
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
-from reports.chapter import SECTIONS, Figure, FigureContent, measure_command
+from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
 from reports.compare.figures import SECTION as COMPARISON
 from reports.compare.words import CAVEAT, statement
@@ -31,7 +31,7 @@ MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
 MOST_PRINTED: Final = 60
 """Rows of a table on paper; longer ones are in their CSV files alone."""
-_TEMPLATES: Final = Path(__file__).parent / "templates"
+_TEMPLATES: Final = Path(__file__).parent
 _BADGES: Final = {"same": "shown", "different": "not-shown", "cannot tell": ""}
 """Of a comparison's verdict, in the colours of the findings."""
 _MARKS: Final = {"shown": "✓", "not shown": "✗", "cannot tell": "?"}

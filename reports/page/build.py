@@ -8,15 +8,15 @@ from pathlib import Path
 
 from bsr.records import durable
 from bsr.records.reading import Recording
-from reports import page
 from reports.cells import Cells
-from reports.chapter import Figure, FigureContent
 from reports.chapters import figures, findings, tables
+from reports.chapters.chapter import Figure, FigureContent
 from reports.compare import Comparison
 from reports.compare.figures import figures as comparison_figures
 from reports.compare.tables import NAMES as COMPARISON_TABLES
 from reports.compare.tables import tables as comparison_tables
 from reports.drawing import panel as drawing
+from reports.page import render as page
 from reports.table import Table
 from reports.verdicts import Finding
 

@@ -1,17 +1,17 @@
-"""One figure of the report in an axis of the user's own; needs a checkout, where the report is."""
+"""`bsr.draw`: one figure of the report in an axis of the user's own."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 
 from bsr.records.reading import Recording, read
 from bsr.text import shortened
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from reports.chapter import FigureContent
+from reports.cells import Cells
+from reports.chapters import figures
+from reports.chapters.chapter import FigureContent, measure_command
 
 
 def draw(recording: Recording | str | os.PathLike[str], figure: str, axes: Axes, panel: str = "") -> str:
@@ -31,8 +31,6 @@ def draw(recording: Recording | str | os.PathLike[str], figure: str, axes: Axes,
             f"panel: expected one of {', '.join(titles)}, got {shortened(repr(panel), 80)} in {figure}"
         )
     chosen = titles[panel] if panel else content.panels[0]
-    from matplotlib import rc_context  # noqa: PLC0415 - only who draws needs it
-
     with rc_context({"text.parse_math": False}):  # a `$` in a name is a dollar sign
         chosen.draw(axes)
         axes.set_title(chosen.title)
@@ -41,17 +39,6 @@ def draw(recording: Recording | str | os.PathLike[str], figure: str, axes: Axes,
 
 
 def _content(recording: Recording, figure: str) -> FigureContent:
-    try:
-        from reports.cells import Cells  # noqa: PLC0415 - loads matplotlib, and is there only in a checkout
-        from reports.chapter import measure_command  # noqa: PLC0415
-        from reports.chapters import figures  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name != "reports":
-            raise
-        raise ImportError(
-            "bsr.draw: expected the folder `reports` of a checkout of bsr, got an installed package without "
-            "it; run this in a checkout, or put one on PYTHONPATH"
-        ) from None
     named = {one.name: one for one in figures()}
     if figure not in named:
         raise ValueError(f"figure: expected one of {', '.join(named)}, got {shortened(repr(figure), 80)}")

@@ -8,7 +8,7 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, Schedule, TunedRate
-from reports.arms import arms_of
+from reports.analysis.arms import arms_of
 from reports.cells import Cells
 from reports.text import listed, number
 from reports.verdicts import p_text

@@ -1,0 +1,1 @@
+"""What several chapters compute: of the study, of why, beside the published figures."""
