@@ -15,8 +15,8 @@ INSTALLED := .venv/installed
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine.device) && \
 	$(BIN)/python -m pytest benchmarks --bsr-preset $(PRESET) \
-		--benchmark-json=reports/runs/$$device-$(PRESET).json $(ARGS) && \
-	$(BIN)/python -m reports reports/runs/$$device-$(PRESET).json
+		--benchmark-json=benchmarks/results/$$device-$(PRESET).json $(ARGS) && \
+	$(BIN)/python -m reports benchmarks/results/$$device-$(PRESET).json
 
 test: $(INSTALLED)  ## the test suite, but for the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)

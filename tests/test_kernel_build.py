@@ -256,7 +256,9 @@ def test_a_source_distribution_has_the_tests_with_their_helpers_and_the_report(t
         lacking = [
             name
             for name in tracked
-            if name.startswith(f"{folder}/") and not name.startswith("reports/runs/") and name not in packed
+            if name.startswith(f"{folder}/")
+            and not name.startswith("benchmarks/results/")
+            and name not in packed
         ]
         assert not lacking, lacking
 

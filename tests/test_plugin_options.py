@@ -255,7 +255,7 @@ def test_a_module_is_not_overwritten_by_a_slip_of_the_finger(suite: Suite, tmp_p
 def test_json_without_a_path_shows_the_right_line(suite: Suite) -> None:
     ended = suite.run("--benchmark-json")
     assert ended.code == 4
-    assert "pytest benchmarks --benchmark-json=reports/runs/mine.json" in ended.output
+    assert "pytest benchmarks --benchmark-json=benchmarks/results/mine.json" in ended.output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The recordings in reports/runs, and what README, docs and the package say by them."""
+"""The recordings in benchmarks/results, and what README, docs and the package say by them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.chapters.tuning import CHAPTER as TUNING
 from reports.merge import merged, read
 
 ROOT = Path(__file__).parents[1]
-TUNING_JOURNALS = sorted((ROOT / "reports" / "runs").glob("cpu-tune*.journal.jsonl"))
+TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
 FACTORS = re.compile("\N{MULTIPLICATION SIGN}[0-9.,]+ \\([^)]*\\)")
 pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone")
 
@@ -47,7 +47,7 @@ def test_the_preset_why_takes_them() -> None:
 
 
 def test_readme_and_docs_say_what_the_recordings_say() -> None:
-    runs = ROOT / "reports" / "runs"
+    runs = ROOT / "benchmarks" / "results"
     data = recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
     found = why.primary(data)
     assert found is not None

@@ -72,7 +72,7 @@ class Options:
 def add(parser: pytest.Parser) -> None:
     """Declare the options. Every default is None: what is not given falls through to the preset."""
     # shown under every usage error: pytest refuses --benchmark-json without a path before it reads a conftest
-    parser.extra_info["to record a study"] = "pytest benchmarks --benchmark-json=reports/runs/mine.json"
+    parser.extra_info["to record a study"] = "pytest benchmarks --benchmark-json=benchmarks/results/mine.json"
     group = parser.getgroup("bsr", "batch-size study (bsr)")
 
     def option(name: str, metavar: str, text: str) -> None:
