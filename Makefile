@@ -31,12 +31,12 @@ soak: $(INSTALLED)  ## fault injection at many random moments, and 2,000 runs; p
 	$(BIN)/python -m pytest -m soak --capture=no $(ARGS)
 
 cluster: $(INSTALLED)  ## SLURM, ssh to a second host, a cut link and TLS, all real; as root; ARGS names a part
-	@$(BIN)/python tests/cluster/make_cluster.py $(ARGS)
+	@$(BIN)/python tests/compute/cluster/make_cluster.py $(ARGS)
 
 floors:  ## the label checks, a smoke session and its report on the oldest versions that are allowed
 	$(PYTHON) -m venv .floors
 	.floors/bin/python -m pip install --quiet --constraint floors.txt --editable .
-	.floors/bin/python -m pytest tests/test_tasks.py tests/test_study_tasks.py tests/test_labels.py
+	.floors/bin/python -m pytest tests/test_tasks.py tests/test_study_tasks.py tests/probes/test_labels.py
 	.floors/bin/python -m pytest benchmarks --bsr-preset smoke --benchmark-json=.floors/smoke.json
 	.floors/bin/python -m reports .floors/smoke.json
 

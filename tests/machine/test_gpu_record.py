@@ -26,7 +26,7 @@ from bsr.result import GpuRecord, GpuState, Result
 from bsr.run import Execution
 from bsr.training.loop import train
 from fake_nvml import CONSTANTS, FakeNvml, Gpu, home_gpu, pretend, processes, server_gpu
-from test_training import RUN, Puppet, made_split, puppet
+from trainings import RUN, Puppet, made_split, puppet
 
 ON_CUDA = Execution(device="cuda:0", threads=1)
 ONE_RUN = Grid(tasks=("mean",), batch_sizes=(32,), runs=1, epochs=1)

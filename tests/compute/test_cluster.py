@@ -23,16 +23,16 @@ from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
+from trainings import CPU
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
-HERE = Execution(device="cpu", threads=1)
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    cluster = Cluster("local", HERE, "MNIST")
+    cluster = Cluster("local", CPU, "MNIST")
     yield cluster
     cluster.shutdown(cancel_futures=True)
 
@@ -42,7 +42,7 @@ def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster
     runs = RUNS[:4]
     there = [cluster.compute(run, cluster.execution) for run in runs]
     for run, future in zip(runs, there, strict=True):
-        here = compute(run, HERE).result
+        here = compute(run, CPU).result
         assert future.result().result.test_mse == here.test_mse
         assert future.result().result.order_digest == here.order_digest
 
@@ -104,10 +104,10 @@ def test_a_worker_that_cannot_train_says_why() -> None:
 @pytest.mark.parametrize(
     ("execution", "precision", "problem"),
     [
-        (replace(HERE, engine="graph"), "float32", "graph needs a CUDA device; this is cpu"),
-        (replace(HERE, engine="native"), "bfloat16", "native computes in float32; the precision is bfloat16"),
-        (HERE, "tf32", "expected a CUDA device for tf32, got cpu"),
-        (replace(HERE, device="cuda:99"), "float32", "CUDA devices of this machine"),
+        (replace(CPU, engine="graph"), "float32", "graph needs a CUDA device; this is cpu"),
+        (replace(CPU, engine="native"), "bfloat16", "native computes in float32; the precision is bfloat16"),
+        (CPU, "tf32", "expected a CUDA device for tf32, got cpu"),
+        (replace(CPU, device="cuda:99"), "float32", "CUDA devices of this machine"),
     ],
 )
 def test_a_worker_knows_what_it_cannot_train(execution: Execution, precision: str, problem: str) -> None:
@@ -120,7 +120,7 @@ def test_a_missing_scheduler_is_one_line_with_a_remedy(monkeypatch: pytest.Monke
     with pytest.raises(
         ClusterError, match=r"expected a Dask scheduler at 'tcp://127.0.0.1:9'.*--bsr-dask local"
     ):
-        Cluster("tcp://127.0.0.1:9", HERE, "MNIST")
+        Cluster("tcp://127.0.0.1:9", CPU, "MNIST")
 
 
 def test_a_worker_that_is_no_longer_what_it_was_does_not_train() -> None:
@@ -130,7 +130,7 @@ def test_a_worker_that_is_no_longer_what_it_was_does_not_train() -> None:
         ) as started,
         distributed.Client(started, set_as_default=False) as client,
     ):
-        future = client.submit(compute_on_worker, _tiny(), HERE, ("0.0.1", "digest", {}))
+        future = client.submit(compute_on_worker, _tiny(), CPU, ("0.0.1", "digest", {}))
         with pytest.raises(UnlikeWorkerError, match=r"expected bsr 0\.0\.1 and data digest, got version"):
             future.result(timeout=60)
 
@@ -153,10 +153,10 @@ def test_a_worker_that_can_train_no_more_ends_so_that_its_run_goes_to_another(
     monkeypatch.setattr("os._exit", _leave)
     expected: tuple[str, str, dict[str, str]] = (bsr.__version__, load_images("MNIST").digest, {})
     with pytest.raises(LeftError) if leaves else nullcontext():
-        assert compute_on_worker(_tiny(), HERE, expected).result.status == status
+        assert compute_on_worker(_tiny(), CPU, expected).result.status == status
     monkeypatch.setattr("bsr.compute.cluster.worker.spent_reason", lambda _execution: spent.spent)
     with pytest.raises(LeftError):  # and begins no other
-        compute_on_worker(_tiny(), HERE, expected)
+        compute_on_worker(_tiny(), CPU, expected)
 
 
 def _tiny() -> Run:

@@ -201,7 +201,9 @@ if __name__ == "__main__":
 def test_a_worker_ends_in_the_middle_of_a_call_when_its_session_is_killed(tmp_path: Path) -> None:
     marker, script = tmp_path / "running", tmp_path / "session.py"
     script.write_text(
-        SESSION.format(tests=str(REPOSITORY / "tests"), repository=str(REPOSITORY), marker=str(marker))
+        SESSION.format(
+            tests=str(REPOSITORY / "tests" / "compute"), repository=str(REPOSITORY), marker=str(marker)
+        )
     )
     session = subprocess.Popen([sys.executable, str(script)])
     try:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bsr import engines
-from bsr.data.images import Split
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.experiments import Grid, plan
@@ -24,6 +23,7 @@ from bsr.run import Execution, Run
 from bsr.training.loop import data_order, initial_model, train
 from bsr.training.warm_up import undone
 from plugin_support import SMOKE, Suite, suite
+from trainings import CPU, made_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,6 @@ __all__ = ["suite"]
 RUN = Run(
     task="mean", batch_size=256, seed=3, learning_rate=0.0015, epochs=2, train_images=600, test_images=40
 )
-CPU = Execution(threads=1)
 OTHERS = tuple(name for name in MODELS if name != "study")
 
 
@@ -69,16 +68,6 @@ class Square(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         prediction: Tensor = self.linear(images.flatten(1))
         return prediction
-
-
-def made_split(run: Run) -> Split:
-    pixels = torch.Generator().manual_seed(7)
-    parts = [
-        torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=pixels)
-        for count in (run.train_images, run.test_images)
-    ]
-    labels = [part.double().mean((1, 2)).float() for part in parts]
-    return Split(parts[0], labels[0], parts[1], labels[1], "made", run.task)
 
 
 def own(kind: type[nn.Module]) -> str:

@@ -13,8 +13,7 @@ import torch
 
 from bsr.machine import device as machine
 from bsr.run import Execution
-
-CPU = Execution(device="cpu", threads=1)
+from trainings import CPU
 
 
 def switches() -> list[str]:

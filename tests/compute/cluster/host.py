@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
-REPOSITORY: Final = Path(__file__).parents[2]
+REPOSITORY: Final = Path(__file__).parents[3]
 HOME: Final = "/root"
 PATIENCE: Final = 120
 NAMES: Final = {"here": "10.0.0.1", "other": "10.0.0.2"}

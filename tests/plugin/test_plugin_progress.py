@@ -20,11 +20,10 @@ from bsr.engines.eager import EagerLearner
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.plugin.estimate import Estimate
-from bsr.run import Execution
 from plugin_support import REPOSITORY, TWO_CASES, USUAL, session_environment
+from trainings import CPU
 
 RUN = next(batch_size(PRESETS["smoke"].grid))
-HERE = Execution(threads=1)
 
 
 class Screen:
@@ -115,7 +114,7 @@ def test_the_cursor_is_there_again(written: str) -> None:
 
 def test_an_estimate_counts_steps_and_evaluations() -> None:
     estimate = Estimate()
-    estimate.probe(HERE, RUN)
+    estimate.probe(CPU, RUN)
     assert not estimate.problem
     once, twice = (estimate.total([RUN] * count) for count in (1, 2))
     assert once is not None
@@ -127,7 +126,7 @@ def test_an_estimate_counts_steps_and_evaluations() -> None:
 
 def test_an_estimate_knows_what_was_done_and_what_it_really_took() -> None:
     estimate = Estimate()
-    estimate.probe(HERE, RUN)
+    estimate.probe(CPU, RUN)
     expected = estimate.run(RUN)
     assert estimate.total([RUN], begun=[(RUN, 1)]) == pytest.approx(expected / 2)
     estimate.learn(RUN, 3 * expected)
@@ -149,7 +148,7 @@ class Unlucky(EagerLearner):
 def test_an_estimate_that_fails_says_so_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "unlucky", f"{__name__}:Unlucky")
     estimate = Estimate()
-    estimate.probe(replace(HERE, engine="unlucky"), RUN)
+    estimate.probe(replace(CPU, engine="unlucky"), RUN)
     assert estimate.problem == "OutOfMemoryError: no room"
     assert estimate.total([RUN]) is None
     estimate.learn(RUN, 1.0)
@@ -158,14 +157,14 @@ def test_an_estimate_that_fails_says_so_and_stops_nothing(monkeypatch: pytest.Mo
 def test_an_estimate_stops_probing_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bsr.plugin.estimate.PROBE_SECONDS", 0)
     estimate = Estimate()
-    estimate.probe(HERE, RUN)
+    estimate.probe(CPU, RUN)
     assert len(estimate._steps) == 1
     assert estimate.total([RUN])
 
 
 def test_a_probe_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
-    Estimate().probe(HERE, RUN)
+    Estimate().probe(CPU, RUN)
     assert bool((torch.get_rng_state() == before).all())
 
 

@@ -20,6 +20,7 @@ from bsr.engines.eager import EagerLearner
 from bsr.run import Execution, Run
 from bsr.tasks import TASKS
 from bsr.training.loop import data_order, evaluation, initial_model, orders, train
+from trainings import CPU, made_split
 
 RUN = Run(
     task="mean",
@@ -31,17 +32,7 @@ RUN = Run(
     train_images=100,
     test_images=40,
 )
-CPU = Execution(threads=1)
 batch_sizes = st.sampled_from((1, 4, 16, 64, 256, 1024))
-
-
-def made_split(run: Run) -> Split:
-    pixels = torch.Generator().manual_seed(7)
-    images = torch.randint(0, 256, (run.train_images + run.test_images, 28, 28), generator=pixels)
-    images = images.to(torch.uint8)
-    labels = TASKS[run.task](images)
-    n = run.train_images
-    return Split(images[:n], labels[:n], images[n:], labels[n:], "made", run.task)
 
 
 # How long, and looked at when

@@ -12,8 +12,8 @@ from plugin_support import Suite, suite
 from reports.__main__ import main
 
 __all__ = ["suite"]
-RECORDED = Path(__file__).parent / "recorded"
-RUNS = Path(__file__).parents[1] / "reports" / "runs"
+RECORDED = Path(__file__).parents[1] / "recorded"
+RUNS = Path(__file__).parents[2] / "benchmarks" / "results"
 JOURNAL, JSON = RECORDED / "first.journal.jsonl", RECORDED / "first.json"
 AS_THEN = (
     "--bsr-preset=smoke",

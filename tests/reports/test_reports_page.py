@@ -22,7 +22,7 @@ from reports.table import Table
 from reports.text import printable, spreadsheet_cell
 
 __all__ = ["browser"]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = Grid(tasks=("mean",), batch_sizes=(32,), runs=2, epochs=1)
 HOSTILE = '<img src=x onerror="hacked=1"></script><script>hacked=1</script>\x1b[31m{{ 7*7 }}'
 

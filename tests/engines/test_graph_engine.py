@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bsr import engines
-from bsr.data.images import Split
 from bsr.engines import graph
 from bsr.engines.eager import EagerLearner
 from bsr.engines.graph import STEPS_PER_GRAPH, GraphLearner
@@ -24,20 +23,12 @@ from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.training.loop import LOSSES, TimeLimitReached, data_order, initial_model, orders, train
 from bsr.training.warm_up import undone
+from trainings import CPU, made_split
 
 RUN = Run(
     task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=330, test_images=64
 )
-CPU = Execution(device="cpu", threads=1)
 ON_A_GPU = pytest.param("cuda:0", marks=pytest.mark.gpu)
-
-
-def made_split(run: Run) -> Split:
-    pixels = torch.Generator().manual_seed(0)
-    train_images = torch.randint(0, 256, (run.train_images, 28, 28), dtype=torch.uint8, generator=pixels)
-    test_images = torch.randint(0, 256, (run.test_images, 28, 28), dtype=torch.uint8, generator=pixels)
-    means = [images.double().mean((1, 2)).float() for images in (train_images, test_images)]
-    return Split(train_images, means[0], test_images, means[1], "made", run.task)
 
 
 def learner(run: Run, execution: Execution = CPU) -> GraphLearner:

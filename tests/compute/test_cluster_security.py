@@ -13,12 +13,11 @@ from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.connection import connect
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
-from bsr.run import Execution
+from trainings import CPU
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 dask: Any = pytest.importorskip("dask", reason="distributed is not installed")
 
-HERE = Execution(device="cpu", threads=1)
 RUN = next(batch_size(PRESETS["smoke"].grid))
 
 
@@ -66,7 +65,7 @@ def test_with_the_certificate_of_dasks_configuration_runs_are_trained(
 ) -> None:
     assert secured.startswith("tls://")
     with dask.config.set(configured):
-        cluster = Cluster(secured, HERE, "MNIST", (RUN,))
+        cluster = Cluster(secured, CPU, "MNIST", (RUN,))
         assert not list(cluster.news())
         assert cluster.compute(RUN, cluster.execution).result(timeout=60).result.status == "ok"
         cluster.shutdown(cancel_futures=True)
@@ -115,7 +114,7 @@ def test_a_scheduler_without_tls_that_everyone_reaches_gets_a_line_of_warning(
         host=host,
         dashboard_address=":0",
     ) as local:
-        cluster = Cluster(local.scheduler_address, HERE, "MNIST", (RUN,))
+        cluster = Cluster(local.scheduler_address, CPU, "MNIST", (RUN,))
         lines = list(cluster.news())
         cluster.shutdown(cancel_futures=True)
     assert len(lines) == open_to_all

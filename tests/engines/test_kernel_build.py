@@ -17,7 +17,7 @@ import pytest
 from bsr.engines import build, native
 from bsr.engines.build import KernelError
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 SMALL = 'extern "C" int answer() { return 42; }\n'
 COUNTING = """#!/bin/sh
 case "$*" in *" -o "*) echo compiled >> {log} ;; esac

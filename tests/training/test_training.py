@@ -24,7 +24,6 @@ from bsr.experiments.grid import STUDY_TASKS
 from bsr.model import RegressionCNN
 from bsr.result import Result
 from bsr.run import Execution, Run
-from bsr.tasks import TASKS
 from bsr.training.loop import (
     Evaluation,
     TimeLimitReached,
@@ -34,60 +33,15 @@ from bsr.training.loop import (
     initial_model,
     train,
 )
+from trainings import CPU, RUN, Puppet, made_split, puppet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-RUN = Run(task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=2, train_images=90, test_images=40)
-ONE_THREAD = Execution(threads=1)
 
-
-def made_split(run: Run) -> Split:
-    """Random images of random brightness, with the labels of the Run's task."""
-    generator = torch.Generator().manual_seed(7)
-
-    def images(count: int) -> Tensor:
-        noise = torch.rand(count, 28, 28, generator=generator)
-        return (noise * torch.rand(count, 1, 1, generator=generator) * 256).to(torch.uint8)
-
-    train_images, test_images = images(run.train_images), images(run.test_images)
-    task = TASKS[run.task]
-    return Split(train_images, task(train_images), test_images, task(test_images), "made", run.task)
-
-
-def trained(
-    run: Run, execution: Execution = ONE_THREAD, learner: Any = EagerLearner, **options: Any
-) -> Result:
+def trained(run: Run, execution: Execution = CPU, learner: Any = EagerLearner, **options: Any) -> Result:
     return train(run, made_split(run), execution, learner, **options)
-
-
-class Puppet:
-    """A Learner that trains nothing and shows what it was given."""
-
-    warmup_seconds = 0.0
-    losses = 1.0
-    mse: float = 2.0
-    spread = 1.0
-    orders: list[Tensor]
-
-    def __init__(self, _model: RegressionCNN, run: Run, _split: Split, _execution: Execution) -> None:
-        self.run = run
-        type(self).orders = []
-
-    def train_epoch(self, order: Tensor, _deadline: float) -> Tensor:
-        self.orders.append(order)
-        return torch.full((self.run.steps_per_epoch,), self.losses)
-
-    def evaluate(self) -> Evaluation:
-        return Evaluation(self.mse, 1.0, self.spread)
-
-    def weights(self) -> dict[str, Tensor]:
-        return {}
-
-
-def puppet(**behaviour: Any) -> type[Puppet]:
-    return type("Puppet", (Puppet,), behaviour)
 
 
 # The usual loop, on the global generator
@@ -226,7 +180,7 @@ def test_a_batch_that_goes_through_in_pieces_is_one_step_all_the_same(loss: Any)
 def test_the_mean_task_at_batch_size_1024_gives_the_published_error() -> None:
     """Test MSE 5.87 after the first epoch; later epochs and smaller batches are chaotic."""
     run = Run(task="mean", batch_size=1024, seed=1024, learning_rate=0.0015, epochs=1)
-    result = train(run, load_split(run), ONE_THREAD, EagerLearner)
+    result = train(run, load_split(run), CPU, EagerLearner)
     assert result.steps == 59
     assert result.test_mse[1] == pytest.approx(5.87, rel=0.02)
     assert result.baseline_mse == pytest.approx(124.442, abs=5e-4)
@@ -278,7 +232,7 @@ def test_a_partial_last_batch_is_a_step_and_counts_by_its_images(train_images: i
 def test_the_last_images_of_an_epoch_are_trained_on() -> None:
     """The same first steps, then five images more: the weights move once more."""
     split = made_split(replace(RUN, train_images=37))
-    learner = EagerLearner(RegressionCNN(), RUN, split, ONE_THREAD)
+    learner = EagerLearner(RegressionCNN(), RUN, split, CPU)
     learner.train_epoch(torch.arange(32), math.inf)
     before = learner.weights()["fc2.bias"]
     assert len(learner.train_epoch(torch.arange(32, 37), math.inf)) == 1
@@ -292,7 +246,7 @@ def test_the_loss_of_a_step_is_that_of_its_own_images_before_the_step() -> None:
         error = model(split.train_images[chosen].unsqueeze(1).float()) - split.train_labels[chosen]
     for loss, expected in (("mse", error.square().mean()), ("mae", error.abs().mean())):
         run = replace(RUN, loss=loss)  # type: ignore[arg-type]
-        learner = EagerLearner(initial_model(0)[0], run, split, ONE_THREAD)
+        learner = EagerLearner(initial_model(0)[0], run, split, CPU)
         torch.testing.assert_close(learner.train_epoch(chosen, math.inf), expected.reshape(1))
 
 
@@ -351,7 +305,7 @@ def test_the_median_of_dark_images_is_degenerate_and_not_dead() -> None:
     run = replace(RUN, task="median")
     split = made_split(run)
     dark = replace(split, train_labels=split.train_labels * 0, test_labels=split.test_labels * 0)
-    result = train(run, dark, ONE_THREAD, puppet(spread=0.0))
+    result = train(run, dark, CPU, puppet(spread=0.0))
     assert result.status == "ok"
     assert result.degenerate
     assert result.normalised_mse is None
@@ -371,12 +325,12 @@ def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
         ValueError,
         match=r"split.train_images: expected torch.uint8 \[91, H, W\], got torch.uint8 \[90, 28, 28\]; use ",
     ):
-        train(replace(RUN, train_images=91), made_split(RUN), ONE_THREAD, EagerLearner)
+        train(replace(RUN, train_images=91), made_split(RUN), CPU, EagerLearner)
 
 
 def test_labels_of_another_task_are_refused() -> None:
     with pytest.raises(ValueError, match="^split: expected labels of 'std', got 'mean'; use load_split"):
-        train(replace(RUN, task="std"), made_split(RUN), ONE_THREAD, EagerLearner)
+        train(replace(RUN, task="std"), made_split(RUN), CPU, EagerLearner)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -403,11 +357,11 @@ def test_what_would_train_nonsense_is_refused_by_name(
     field = f"{part}_{name}"
     with pytest.raises(ValueError, match=rf"^split\.{field}: expected .*, got "):
         changed: Any = {field: change(getattr(split, field))}
-        train(RUN, replace(split, **changed), ONE_THREAD, EagerLearner)
+        train(RUN, replace(split, **changed), CPU, EagerLearner)
 
 
 def test_weights_are_kept_where_the_execution_says_so(tmp_path: Path) -> None:
-    result = bsr.train(RUN, made_split(RUN), replace(ONE_THREAD, save_models=str(tmp_path / "models")))
+    result = bsr.train(RUN, made_split(RUN), replace(CPU, save_models=str(tmp_path / "models")))
     assert result.notes == ()
     assert [path.name for path in (tmp_path / "models").iterdir()] == [f"{RUN.key}-eager.safetensors"]
 
@@ -497,7 +451,7 @@ def sgd(rate: float) -> Run:
 
 def test_sgd_trains_on_raw_pixels_at_a_small_rate() -> None:
     run = sgd(1e-5)
-    result = train(run, load_split(run), ONE_THREAD, EagerLearner)
+    result = train(run, load_split(run), CPU, EagerLearner)
     assert result.status == "ok"
     assert result.final_mse is not None
     assert result.test_mse[0] is not None
@@ -507,7 +461,7 @@ def test_sgd_trains_on_raw_pixels_at_a_small_rate() -> None:
 def test_sgd_diverges_on_raw_pixels_at_the_step_where_the_textbook_loop_does() -> None:
     run = sgd(1e-4)
     split = load_split(run)
-    result = train(run, split, ONE_THREAD, EagerLearner)
+    result = train(run, split, CPU, EagerLearner)
     losses = textbook(run, split)[2]
     first = next(step for step, loss in enumerate(losses, start=1) if not math.isfinite(loss))
     assert result.status == "diverged"

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from bsr.engines.eager import EagerLearner
 from bsr.machine import device as machine
-from bsr.run import Execution, Run
+from bsr.run import Run
 from bsr.training.loop import initial_model, train
-from test_graph_engine import made_split
+from trainings import CPU, made_split
 
 RUN = Run(task="mean", batch_size=16, seed=3, learning_rate=0.0015, epochs=1, train_images=37, test_images=9)
-CPU = Execution(threads=1)
 
 
 class Warmed(EagerLearner):

@@ -19,11 +19,11 @@ from bsr.experiments.original import batch_size
 from bsr.result import Result
 from bsr.run import Execution, Run
 from plugin_support import SMOKE, Suite, suite, timeless
+from trainings import CPU
 
 __all__ = ["suite"]
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
-HERE = Execution(device="cpu", threads=1)
 TINY = replace(next(batch_size(PRESETS["smoke"].grid)), train_images=256, test_images=100, epochs=1)
 RUNS = [replace(TINY, seed=seed) for seed in range(12)]
 LONG = replace(TINY, epochs=1000)
@@ -48,7 +48,7 @@ def local() -> Iterator[Any]:
 def connected(local: Any) -> Iterator[Cluster]:
     """An executor over it, of two workers."""
     local.scale(2)
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", wait=PATIENCE)
     until(lambda: list(cluster.news()) or cluster.workers == 2)
     yield cluster
     cluster.shutdown(cancel_futures=True)
@@ -97,7 +97,7 @@ def test_a_cluster_that_has_no_worker_yet_is_waited_for(local: Any) -> None:
         waited.append(seconds)
         local.scale(1)
 
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", (TINY,), PATIENCE, tell)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", (TINY,), PATIENCE, tell)
     assert waited == sorted(waited)
     assert cluster.workers == 1
     cluster.shutdown(cancel_futures=True)
@@ -105,7 +105,7 @@ def test_a_cluster_that_has_no_worker_yet_is_waited_for(local: Any) -> None:
 
 def test_a_cluster_that_gets_no_worker_is_refused_with_the_command_that_starts_one(local: Any) -> None:
     with pytest.raises(ClusterError) as refused:
-        Cluster(local.scheduler_address, HERE, "MNIST", wait=1)
+        Cluster(local.scheduler_address, CPU, "MNIST", wait=1)
     assert str(refused.value) == (
         "expected at least one worker within 1 s, got none; start them with: "
         f"dask worker {local.scheduler_address} --nthreads 1, or wait longer with --bsr-dask-wait"
@@ -114,7 +114,7 @@ def test_a_cluster_that_gets_no_worker_is_refused_with_the_command_that_starts_o
 
 def test_an_adaptive_cluster_starts_a_worker_for_a_session_that_waits(local: Any) -> None:
     local.adapt(minimum=0, maximum=2, interval="100ms")
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", wait=PATIENCE)
     assert cluster.workers
     cluster.shutdown(cancel_futures=True)
 
@@ -137,7 +137,7 @@ def test_every_run_is_trained_once_whatever_workers_come_and_go(connected: Clust
     assert {result.status for result in results} == {"ok"}
     assert in_flight == [4, 2, 6]
     for result in results[:1] + results[-1:]:
-        assert result.test_mse == compute(result.run, HERE).result.test_mse
+        assert result.test_mse == compute(result.run, CPU).result.test_mse
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_what_only_lost_workers_could_train_is_given_back(connected: Cluster, lo
 @pytest.mark.slow
 def test_without_a_worker_for_too_long_it_ends_and_says_how_to_go_on(local: Any) -> None:
     local.scale(1)
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=2)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", wait=2)
     lose(local)
     with pytest.raises(BrokenExecutor, match=r"got none for 2 s; start them, then go on with --bsr-resume"):
         until(lambda: list(cluster.news()))
@@ -174,7 +174,7 @@ def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
 ) -> None:
     monkeypatch.setattr(bsr.compute.cluster.roster, "identify", identify_by_number)
     local.scale(1)
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", wait=PATIENCE)
     local.scale(2)
     lines: list[str] = []
     until(lambda: lines.__iadd__(cluster.news()))
@@ -190,7 +190,7 @@ def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
 @pytest.mark.slow
 def test_a_run_stops_after_its_epoch_once_nobody_waits_for_it(local: Any) -> None:
     local.scale(1)
-    cluster = Cluster(local.scheduler_address, HERE, "MNIST", wait=PATIENCE)
+    cluster = Cluster(local.scheduler_address, CPU, "MNIST", wait=PATIENCE)
     cluster.compute(replace(LONG, epochs=10_000), cluster.execution)
     worker = local.workers[0]
     until(lambda: worker.state.executing)

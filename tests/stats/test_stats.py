@@ -1,6 +1,6 @@
 """Statistics: each against an independent oracle, by hand or from scipy or the standard library.
 
-What they claim about error rates and power is checked in tests/test_stats_power.py.
+What they claim about error rates and power is checked in tests/stats/test_stats_power.py.
 """
 
 import itertools

@@ -18,7 +18,7 @@ from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
 from reports.merge import merged, read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
 FACTORS = re.compile("\N{MULTIPLICATION SIGN}[0-9.,]+ \\([^)]*\\)")
 pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone")
