@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bsr.named import look_up
 from bsr.run import STUDY_MODEL
+from bsr.text import Refused
 
 IMAGE_SIZE: Final = 28
 PARAMETERS: Final = 21_381
@@ -94,7 +95,7 @@ MODELS: Final[dict[str, Callable[[], nn.Module]]] = {
 """Every network by name, made without arguments."""
 
 
-class ModelError(Exception):
+class ModelError(Refused):
     """A network that cannot be trained on these images; one line: which, expected, got, remedy."""
 
 

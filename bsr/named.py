@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
+from bsr.text import Refused
+
 T = TypeVar("T")
 IMPORT_PATH: Final = "package.module:attribute"
 _PATTERN: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
-class NamedError(LookupError):
+class NamedError(Refused, LookupError):
     """A name that stands for nothing here; one line: which name, expected, got, remedy."""
 
 

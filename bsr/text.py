@@ -1,6 +1,10 @@
-"""Text that may come from anybody, made harmless for a terminal, a page or a message."""
+"""Text that may come from anybody, made harmless for a terminal, a page or a message; and refusals."""
 
 from __future__ import annotations
+
+
+class Refused(Exception):  # noqa: N818 - what its many kinds are: a refusal
+    """What was asked for cannot be done; the message is one line: name, expected, got, remedy."""
 
 
 def printable(text: str, limit: int = 2000) -> str:

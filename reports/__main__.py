@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bsr.text import Refused
 from reports.text import printable
 
 if TYPE_CHECKING:
@@ -30,15 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return merge.main(given[1:])
     options = _parser().parse_args(given)
-    # what draws takes over a second to load: help and a slip of the finger need none of it
-    from bsr.records.reading import RefusedError  # noqa: PLC0415
-    from reports.page.build import OutputError  # noqa: PLC0415
-
     problems: list[Exception] = []
     outcomes: set[str] = set()
     try:
         outcomes = _report(options, problems)
-    except (RefusedError, OutputError) as error:
+    except Refused as error:
         problems.append(error)
     for problem in problems:
         print(f"error: {printable(str(problem))}", file=sys.stderr)
@@ -87,6 +84,7 @@ def _folder(text: str) -> Path:
 
 def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     """Draw the page; files that cannot be read go to `problems`. Returns how the limits came out."""
+    # what draws takes over a second to load: help and a slip of the finger need none of it
     from rich.console import Console  # noqa: PLC0415
 
     from bsr.records.reading import read_all  # noqa: PLC0415

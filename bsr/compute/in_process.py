@@ -17,15 +17,14 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from bsr import engines
-from bsr.data.images import DataError, labels, load_images, load_split
+from bsr.data.images import load_images, load_split
+from bsr.data.labels import labels
 from bsr.machine import device as machine
-from bsr.model import ModelError
 from bsr.model import check as check_network
-from bsr.named import NamedError
 from bsr.result import Result
 from bsr.run import Execution, Run
 from bsr.strict_json import LONGEST_LINE, one_line
-from bsr.text import printable, shortened
+from bsr.text import Refused, printable, shortened
 from bsr.training import loop as training
 from bsr.training.loop import initial_model
 
@@ -39,7 +38,7 @@ FEW: Final = 8
 """Images on which tasks and networks are tried before the first Run."""
 
 
-class UntrainableError(Exception):
+class UntrainableError(Refused):
     """A task, network or data set with which this machine can train nothing; the message is one line."""
 
 
@@ -50,7 +49,7 @@ def check_trainable(runs: Iterable[Run], folder: str | None = None) -> None:
             images = load_images(dataset, folder).train[:FEW]
             labels(images, task)
             check_network(model, images)
-        except (DataError, NamedError, ModelError) as error:
+        except Refused as error:
             raise UntrainableError(str(error)) from error
         except Exception as error:
             said = str(error) if str(error).startswith("task ") else f"task {task!r}: {one_line(error)}"

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bsr.strict_json import one_line
+from bsr.text import Refused
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -40,7 +41,7 @@ class WorkerLostError(Exception):
     """The processes that this call was handed to died."""
 
 
-class CallFailedError(Exception):
+class CallFailedError(Refused):
     """The call raised; the message says what."""
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from bsr.records.durable import replace_file
+from bsr.text import Refused
 
 RAW_FILES: Final = (
     "train-images-idx3-ubyte",
@@ -53,7 +54,7 @@ BUNDLED: Final = "MNIST"
 """The data set whose archives are in the package."""
 
 
-class DataError(Exception):
+class DataError(Refused):
     """The images are missing or not what they should be; one line: what, expected, got, remedy."""
 
 

@@ -18,6 +18,7 @@ from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.result import Result
 from bsr.run import Execution, Run
+from bsr.text import Refused
 from bsr.training import loop as training
 from bsr.training import weights
 
@@ -33,7 +34,7 @@ On a CUDA device that is eager: graph was measured on none yet.
 """
 
 
-class EngineError(Exception):
+class EngineError(Refused):
     """The engine cannot train a Run as asked; the message says what, expected, got, remedy."""
 
 

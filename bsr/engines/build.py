@@ -23,6 +23,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from bsr.data.images import cache_folder
+from bsr.text import Refused
 
 SOURCE: Final = Path(__file__).with_name("kernel.cpp")
 INCLUDED: Final = tuple(Path(__file__).with_name(name) for name in ("backward.h", "network.h", "lanes.h"))
@@ -39,7 +40,7 @@ COMPILE_SECONDS: Final = 180.0
 REMEDY: Final = "set CXX to another compiler"
 
 
-class KernelError(RuntimeError):
+class KernelError(Refused, RuntimeError):
     """The kernel cannot be had on this machine; the message is one line: what, why, remedy."""
 
 

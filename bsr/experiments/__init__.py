@@ -9,6 +9,7 @@ from typing import Final
 from bsr.experiments import controlled, original
 from bsr.experiments.grid import EXTENDED_BATCH_SIZES, MOST_BYTES, Experiment, Grid
 from bsr.run import STUDY_MODEL, Run
+from bsr.text import Refused
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -133,7 +134,7 @@ PRESETS: Final[dict[str, Preset]] = {
 DEFAULT_PRESET: Final = "quick"
 
 
-class PlanTooLargeError(Exception):
+class PlanTooLargeError(Refused):
     """A plan that no report could read; the message says expected, got, remedy."""
 
 

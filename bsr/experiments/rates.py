@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, Run
+from bsr.text import Refused
 
 TUNED_LEARNING_RATE: Final = {"mean": 0.0015, "median": 0.1, "std": 0.001, "var": 0.0015}
 """The study's learning rate per task, tuned once at batch size 32 (Lamon et al. 2021, table 1)."""
@@ -33,7 +34,7 @@ def tuned_rate(task: str, batch_size: int, epochs: int) -> float:  # noqa: ARG00
     return TUNED_LEARNING_RATE.get(task, DEFAULT_LEARNING_RATE)
 
 
-class RatesError(Exception):
+class RatesError(Refused):
     """There is no such rate, or no such table; the message says what, expected, got, remedy."""
 
 

@@ -18,6 +18,7 @@ import torch
 from bsr.machine import nvml
 from bsr.run import Execution
 from bsr.strict_json import one_line
+from bsr.text import Refused
 
 AMPERE: Final = (8, 0)
 """Compute capability of the first GPUs that have TF32."""
@@ -35,7 +36,7 @@ The first that is set counts, as in PyTorch.
 """
 
 
-class DeviceError(Exception):
+class DeviceError(Refused):
     """The device is not there or does not work; the message says expected, got, remedy."""
 
 

@@ -12,9 +12,10 @@ from bsr.experiments.rates import Arm
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
+from bsr.text import Refused
 
 
-class RefinementError(Exception):
+class RefinementError(Refused):
     """The file holds no log grid; the message says what, expected, got, remedy."""
 
 

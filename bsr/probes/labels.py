@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from bsr.data import images as data
+from bsr.data.images import load_images
+from bsr.data.labels import labels as labels_of
 from bsr.records.schema import LabelDistribution
 
 WHISKER = 1.5
@@ -20,8 +21,8 @@ def label_distribution(
 
     Label units. Raises as bsr.data.images.load_images does, and NamedError for an unknown task.
     """
-    images = data.load_images(dataset, folder)
-    labels = data.labels(images.train if split == "train" else images.test, task).double().numpy()
+    images = load_images(dataset, folder)
+    labels = labels_of(images.train if split == "train" else images.test, task).double().numpy()
     lower, middle, upper = (float(value) for value in np.quantile(labels, (0.25, 0.5, 0.75)))
     reach = WHISKER * (upper - lower)
     inside = labels[(labels >= lower - reach) & (labels <= upper + reach)]

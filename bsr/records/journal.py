@@ -25,9 +25,10 @@ from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.result import Result
 from bsr.run import RUN_FIELDS, SCHEMA, Execution, Run
 from bsr.strict_json import plain
+from bsr.text import Refused
 
 
-class JournalError(Exception):
+class JournalError(Refused):
     """The journal cannot be used as asked; the message says what, expected, got, remedy."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bsr.records import durable
 from bsr.run import Execution, Run
+from bsr.text import Refused
 
 
 def weights_path(folder: str, run: Run, engine: str) -> Path:
@@ -41,5 +42,5 @@ def writer(run: Run, execution: Execution, kernel: str) -> Callable[[dict[str, T
     return write
 
 
-class WeightsError(Exception):
+class WeightsError(Refused):
     """The weights could not be kept; the message says where, and why."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bsr.records import durable
 from bsr.records.reading import Recording
+from bsr.text import Refused
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.chapter import Figure, FigureContent
@@ -21,7 +22,7 @@ from reports.table import Table
 from reports.verdicts import Finding
 
 
-class OutputError(Exception):
+class OutputError(Refused):
     """The output folder cannot be written; the message says name, expected, got, remedy."""
 
 

@@ -188,7 +188,7 @@ def test_no_threads_are_left_behind() -> None:
 
 SESSION = """
 import sys, time
-sys.path[:0] = [{tests!r}, {repository!r}]
+sys.path[:0] = {paths!r}
 from bsr.compute.workers import Workers
 from test_workers import announce_and_wait
 if __name__ == "__main__":
@@ -202,7 +202,7 @@ def test_a_worker_ends_in_the_middle_of_a_call_when_its_session_is_killed(tmp_pa
     marker, script = tmp_path / "running", tmp_path / "session.py"
     script.write_text(
         SESSION.format(
-            tests=str(REPOSITORY / "tests" / "compute"), repository=str(REPOSITORY), marker=str(marker)
+            paths=[str(REPOSITORY / folder) for folder in ("tests/compute", "tests", "")], marker=str(marker)
         )
     )
     session = subprocess.Popen([sys.executable, str(script)])

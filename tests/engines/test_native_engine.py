@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from bsr.data.images import Split, labels, load_images, load_split
+from bsr.data.images import Split, load_images, load_split
+from bsr.data.labels import labels
 from bsr.engines import build, native
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner

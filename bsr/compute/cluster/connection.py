@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bsr.machine.capacity import usable_cores
 from bsr.strict_json import one_line
+from bsr.text import Refused
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 10
 
 
-class ClusterError(Exception):
+class ClusterError(Refused):
     """The cluster cannot be used as asked; the message says expected, got, remedy."""
 
 

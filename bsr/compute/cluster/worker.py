@@ -23,6 +23,7 @@ from bsr.compute.in_process import (
 from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
+from bsr.text import Refused
 
 
 class Identity(NamedTuple):
@@ -86,7 +87,7 @@ def _unlike(expected: dict[str, str], got: Iterable[tuple[str, str]]) -> str:
     )
 
 
-class UnlikeWorkerError(Exception):
+class UnlikeWorkerError(Refused):
     """A worker is no longer what it was when it was checked."""
 
 

@@ -17,12 +17,13 @@ from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 from bsr.result import GpuRecord, GpuState, Result
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS
+from bsr.text import Refused
 
 LARGEST: Final = 1e100
 """Of any measured number, so that ratios and sums stay finite."""
 
 
-class RefusedError(Exception):
+class RefusedError(Refused):
     """A file that is not read; the message is one line: name, expected, got, remedy."""
 
 
