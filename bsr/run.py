@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -32,6 +33,7 @@ TEN_EPOCHS: Final = (586, 2_344, 9_375)
 """Steps of ten epochs, 600,000 images, at batch sizes 1024, 256 and 64, without partial batches."""
 LARGEST_SEED: Final = 2**63 - 1
 LEARNING_RATES: Final = (1e-30, 1e9)
+SMALLEST_SHARE, LARGEST_DECAY = 1e-6, 1 - 1e-6
 LONGEST_NAME: Final = 200
 MOST_SHOWN: Final = 10**30
 MOST_THREADS: Final = 1024
@@ -73,6 +75,11 @@ class Run:
     model: str = STUDY_MODEL
     """The network: a name in bsr.model.MODELS. Task, network and data set may also be an import path of a
     user's own, `package.module:attribute`; see docs/your-own.md."""
+    warmup: float | None = None
+    """Share of the updates, above 0 and at most 1, over which the rate rises to the one it would have."""
+    decay: float | None = None
+    """Share of the updates, between 0 and 1, at whose end the rate falls linearly to zero; of all of them is
+    the schedule `linear`, of none `constant`, so that no training has two keys."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line, for a value that no Run can have.
@@ -94,6 +101,7 @@ class Run:
         for name, least, most in (("beta1", 0.0, 0.999999), ("beta2", 0.0, 0.999999), ("eps", 1e-30, 1.0)):
             number = _checked_number(f"Run.{name}", getattr(self, name), least, most)
             object.__setattr__(self, name, number)
+        self._check_shares()
         for name, choices in (
             ("optimiser", OPTIMISERS),
             ("loss", LOSSES),
@@ -102,6 +110,15 @@ class Run:
             ("evaluate_on", EVALUATED_ON),
         ):
             _check_choice(f"Run.{name}", getattr(self, name), choices)
+
+    def _check_shares(self) -> None:
+        for name, most in (("warmup", 1.0), ("decay", LARGEST_DECAY)):
+            if (share := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _checked_number(f"Run.{name}", share, SMALLEST_SHARE, most))
+        if self.decay is not None and self.schedule != "constant":
+            raise ValueError(
+                f"Run.decay: expected none beside the schedule {self.schedule!r}, got {self.decay}; give one"
+            )
 
     @property
     def key(self) -> str:
@@ -165,10 +182,17 @@ class Run:
 
     def rates(self, first: int, count: int) -> list[float]:
         """The learning rates of `count` steps, the first after `first` steps were made."""
-        if self.schedule == "constant":
+        total, falls = self.total_steps, self.total_steps if self.schedule == "linear" else 0.0
+        falls = total * self.decay if self.decay is not None else falls
+        if not (falls or self.warmup):
             return [self.learning_rate] * count
-        total = self.total_steps
-        return [self.learning_rate * (total - step) / total for step in range(first, first + count)]
+        rises = math.ceil(total * (self.warmup or 0))
+        return [
+            self.learning_rate
+            * (min(1.0, (total - step) / falls) if falls else 1.0)
+            * (min(1.0, (step + 1) / rises) if rises else 1.0)
+            for step in range(first, first + count)
+        ]
 
 
 @cache

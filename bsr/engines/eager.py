@@ -34,7 +34,18 @@ class EagerLearner:
     ReLUs, losses in a list.
     """
 
-    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "model")
+    honours = (
+        "steps",
+        "schedule",
+        "evaluate_on",
+        "order_seed",
+        "beta1",
+        "beta2",
+        "eps",
+        "model",
+        "warmup",
+        "decay",
+    )
 
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)

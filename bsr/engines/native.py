@@ -69,7 +69,7 @@ class NativeLearner:
     the study's or tensors of another kind than a Split's, KernelError where the kernel cannot be compiled.
     """
 
-    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps")
+    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "warmup", "decay")
 
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         if reason := self.unsupported_reason(run, execution):

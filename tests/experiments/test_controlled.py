@@ -150,15 +150,44 @@ def test_a_linear_schedule_falls_from_the_rate_to_zero() -> None:
     assert replace(run, schedule="constant").rates(1, 2) == [0.4, 0.4]
 
 
+def test_a_rate_warms_up_and_decays_over_shares_of_the_updates() -> None:
+    run = replace(RUN, steps=10, learning_rate=1.0)
+    assert replace(run, warmup=0.25).rates(0, 4) == pytest.approx([1 / 3, 2 / 3, 1, 1])  # ceil(2.5) updates
+    assert replace(run, decay=0.4).rates(4, 6) == pytest.approx([1, 1, 1, 0.75, 0.5, 0.25])
+    both = replace(run, warmup=0.2, schedule="linear")
+    assert both.rates(0, 3) == pytest.approx([0.5, 0.9, 0.8])
+    assert replace(run, warmup=0.2, decay=0.5).rates(1, 9) == pytest.approx(
+        [1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    )
+
+
+@given(shares=st.tuples(st.floats(1e-6, 1), st.floats(1e-6, 1 - 1e-6)), cut=st.integers(0, 40))
+def test_the_rates_of_a_training_are_the_same_however_it_is_cut(
+    shares: tuple[float, float], cut: int
+) -> None:
+    run = replace(RUN, steps=40, warmup=shares[0], decay=shares[1])
+    whole = run.rates(0, 40)
+    assert [*run.rates(0, cut), *run.rates(cut, 40 - cut)] == whole
+    assert all(0 < rate <= run.learning_rate for rate in whole)
+
+
+def scheduler_of(run: Run, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """PyTorch's own: constant, falling to zero, or rising first."""
+    if run.warmup is not None:
+        rises = math.ceil(run.warmup * run.total_steps)
+        return torch.optim.lr_scheduler.LinearLR(optimiser, 1 / rises, 1.0, rises - 1)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 1 - step / run.total_steps if run.schedule == "linear" else 1.0
+    )
+
+
 def plainly(run: Run, split: Split) -> list[Tensor]:
     """As it would be written in plain PyTorch: its own scheduler, its own loop."""
     model, generator = initial_model(run.seed)
     optimiser: torch.optim.Optimizer = torch.optim.Adam(
         model.parameters(), lr=run.learning_rate, betas=(run.beta1, run.beta2), eps=run.eps
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 1 - step / run.total_steps if run.schedule == "linear" else 1.0
-    )
+    scheduler = scheduler_of(run, optimiser)
     for batch in torch.cat(list(orders(run, generator))).split(run.batch_size):
         optimiser.zero_grad()
         images = split.train_images[batch].unsqueeze(1).float()
@@ -175,6 +204,7 @@ def plainly(run: Run, split: Split) -> list[Tensor]:
         {"schedule": "linear"},
         {"beta2": 0.99},
         {"beta1": 0.5, "eps": 1e-4, "schedule": "linear"},
+        {"warmup": 0.5},
     ],
 )
 def test_weights_are_those_of_plain_pytorch(changes: dict[str, Any]) -> None:
@@ -194,6 +224,7 @@ def test_weights_are_those_of_plain_pytorch(changes: dict[str, Any]) -> None:
         {"beta2": 0.99},
         {"beta1": 0.5, "eps": 1e-4},
         {"schedule": "linear", "epochs": 3, "steps": 0},
+        {"warmup": 0.3, "decay": 0.5},
     ],
 )
 def test_the_native_engine_honours_every_field(changes: dict[str, Any]) -> None:
@@ -270,6 +301,8 @@ def test_what_is_evaluated_is_what_the_split_holds() -> None:
         {"beta2": 0.99},
         {"eps": 1e-7},
         {"steps": 41},
+        {"warmup": 0.05},
+        {"decay": 0.5},
     ],
 )
 def test_each_field_makes_another_run(changes: dict[str, Any]) -> None:
@@ -288,9 +321,19 @@ def test_each_field_makes_another_run(changes: dict[str, Any]) -> None:
         {"steps": -1},
         {"steps": 10_000_001},
         {"steps": 1.5},
+        {"warmup": 0.0},
+        {"warmup": 1.5},
+        {"decay": 1.0},
+        {"decay": 0},
+        {"decay": True},
     ],
 )
 def test_a_value_that_no_run_can_have_is_refused_by_name(changes: dict[str, Any]) -> None:
     (name,) = changes
     with pytest.raises(ValueError, match=rf"Run\.{name}: expected "):
         replace(RUN, **changes)
+
+
+def test_a_schedule_and_a_decay_contradict_so_that_no_training_has_two_keys() -> None:
+    with pytest.raises(ValueError, match="Run.decay: expected none beside the schedule 'linear', got 0.5"):
+        replace(RUN, schedule="linear", decay=0.5)

@@ -40,6 +40,8 @@ LATER: dict[str, dict[str, Any]] = {
     "beta2": {"beta2": 0.99},
     "eps": {"eps": 1e-7},
     "model": {"model": "wide"},
+    "warmup": {"warmup": 0.05},
+    "decay": {"decay": 0.5},
 }
 PAPER = PRESETS["paper"].grid
 ONE_SEED = replace(PAPER, runs=1)
