@@ -225,12 +225,13 @@ class Result:
     def identity(self) -> dict[str, str]:
         """Digests, by what they are of, that every result mixed with this one must share.
 
-        Of labels and network; what was not recorded is left out.
+        Of data set, labels and network; what was not recorded is left out.
         """
         run = self.run
         images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
         network = f"{self.parameter_shapes}, source {self.network_digest}"
         said = {
+            "dataset digest": self.dataset_digest,
             f"labels of {run.task} ({images})": self.labels_digest,
             f"network {run.model}": network if self.network_digest else "",
         }

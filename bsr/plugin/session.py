@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bsr.experiments.original import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.records import journal
+from bsr.records.agreement import held_against
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import FINISHED, Result, Status
 from bsr.run import Execution, Run
@@ -85,8 +86,8 @@ class Session:
         self.results: dict[str, Result] = {}
         self.resumed: frozenset[str] = frozenset()
         self.environments = {header.environment["id"]: header.environment}
-        self.identity: dict[str, str] = {}
-        """Of the labels and networks of the results so far."""
+        self.identity = {"dataset digest": header.dataset_digest} if header.dataset_digest else {}
+        """Of the data set, and of the labels and networks of the results so far."""
         self.labels: dict[tuple[str, str, str], journal.Labels] = {}
         """By data set, task and split."""
         self.harness: journal.Harness | None = None
@@ -255,12 +256,11 @@ class Session:
         return self._alike(result)
 
     def _alike(self, result: Result) -> Result:
-        """The Result, failed where it is of other labels or another network than those before it."""
-        for name, value in result.identity.items():
-            before = self.identity.setdefault(name, value)
-            if before != value:
-                said = f"{name}: expected {before}, as before, got {value}; the code changed meanwhile"
-                return replace(result, status="failed", message=said)
+        """The Result, failed where it is of other data, labels or another network than before."""
+        if found := held_against(self.identity, result.identity):
+            said = f"{found.name}: expected {found.one}, as before, got {found.other}"
+            message = f"{said}; the code or the data changed meanwhile"
+            return replace(result, status="failed", message=message)
         return result
 
     def stop(self) -> None:

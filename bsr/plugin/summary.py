@@ -19,6 +19,7 @@ from bsr.experiments.original import REFINED, untuned
 from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
+from bsr.records import agreement
 from bsr.result import Result
 from bsr.run import STUDY_MODEL, Run
 
@@ -81,9 +82,9 @@ def _untuned(session: Session) -> list[str]:
 
 def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     """What differs in a recording that pytest-benchmark's own table compares this session with."""
-    names = ("device_name", "driver", "torch", "engine", "threads", "precision", "dataset_digest")
-    differing = [name for name in names if compared and compared.get(name) != mine.get(name)]
-    return [f"bsr: compared with {name} {compared.get(name)}, here {mine.get(name)}" for name in differing]
+    names = (*agreement.OF_A_MACHINE, "engine", "threads", "precision", "dataset_digest") if compared else ()
+    found = agreement.unlike(*({name: about.get(name) for name in names} for about in (compared, mine)))
+    return [f"bsr: compared with {name} {one}, here {other}" for name, one, other in found]
 
 
 def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:

@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,7 +22,7 @@ from bsr.experiments.rates import TunedRate
 from bsr.records import durable
 from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
 from bsr.result import Result
-from bsr.run import RUN_FIELDS, SCHEMA, Execution, Run
+from bsr.run import SCHEMA, Execution, Run
 from bsr.strict_json import plain
 from bsr.text import Refused
 
@@ -327,55 +326,3 @@ class Journal:
         """Close the file; nothing is pending."""
         with contextlib.suppress(OSError):
             os.close(self._file)
-
-
-def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
-    """What would be mixed if `now` went on where `before` stopped: `name: the journal has X, this session Y`.
-
-    `elsewhere` allows another device, driver or torch, which are then recorded per result.
-    """
-    pairs: dict[str, tuple[object, object]] = {
-        "dataset digest": (before.dataset_digest, now.dataset_digest),
-        "engine": (before.execution.engine, now.execution.engine),
-        "kernel": (before.kernel or "none recorded", now.kernel or "none recorded"),
-        "threads": (before.environment.get("threads"), now.environment.get("threads")),
-        "deterministic": (before.execution.deterministic, now.execution.deterministic),
-        "trained in": (before.place, now.place),
-    }
-    if not elsewhere:
-        moved = ("device",) if _kind_of_device(before) != _kind_of_device(now) else ()
-        for name in (*moved, "device_name", "driver", "torch", "tf32_override", "cublas_tf32_override"):
-            pairs[name] = (before.environment.get(name), now.environment.get(name))
-    found = [_difference(name, old, new) for name, (old, new) in pairs.items() if old != new]
-    for name in RUN_FIELDS:
-        old_values, new_values = ({getattr(run, name) for run in header.planned} for header in (before, now))
-        if old_values != new_values:
-            found.append(_difference(name, _some(old_values - new_values), _some(new_values - old_values)))
-    if not found and {run.key for run in before.planned} != {run.key for run in now.planned}:
-        found.append(_difference("planned cases", *_unlike(before.planned, now.planned)))
-    return found
-
-
-def _kind_of_device(header: Header) -> str:
-    """`cuda` for `cuda:1`: two GPUs of one model are one kind."""
-    return str(header.environment.get("device")).partition(":")[0]
-
-
-def _difference(name: str, old: object, new: object) -> str:
-    return f"{name}: the journal has {old}, this session {new}"
-
-
-def _some(values: Iterable[Any]) -> str:
-    """The first few values that only one side has."""
-    ordered = [str(value) for value in sorted(values, key=lambda value: (value is None, value))]
-    if not ordered:
-        return "no other"
-    return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")
-
-
-def _unlike(before: Iterable[Run], now: Iterable[Run]) -> tuple[str, str]:
-    """The cases that only one of two plans has."""
-    old, new = ({run.key: run.label for run in runs} for runs in (before, now))
-    return _some(old[key] for key in old.keys() - new.keys()), _some(
-        new[key] for key in new.keys() - old.keys()
-    )

@@ -13,10 +13,11 @@ from typing import Any, Final
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.rates import TunedRate
+from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 from bsr.result import GpuRecord, GpuState, Result
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS
+from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS
 from bsr.text import Refused
 
 LARGEST: Final = 1e100
@@ -196,16 +197,14 @@ def _check_one_grid(session: SessionRecord) -> None:
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
         _check_same(cases, ("dataset", "train_images", "test_images", "precision"), "a study")
-    for name, experiment in EXPERIMENTS.items():
-        free = {"task", "batch_size", "seed", "model", *experiment.varies}
+    for name in EXPERIMENTS:
         for task, model in sorted({(run.task, run.model) for run in runs}):
             cases = [
                 case
                 for case in session.cases
                 if name in case.cases and (case.result.run.task, case.result.run.model) == (task, model)
             ]
-            fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
-            _check_same(cases, fixed, f"task {task!r} of experiment {name}")
+            _check_same(cases, agreement.fixed(name), f"task {task!r} of experiment {name}")
     _check_epochs(session.cases)
 
 
@@ -248,12 +247,11 @@ def _check_same_identity(cases: Sequence[Case]) -> None:
     """Results that bear one name are of the same labels and the same network."""
     first: dict[str, str] = {}
     for index, case in enumerate(cases):
-        for name, got in case.result.identity.items():
-            if (expected := first.setdefault(name, got)) != got:
-                raise FaultError(
-                    f"$.bsr.cases[{index}].result: expected {name} {expected}, as before it, got {got}; "
-                    "record them in separate files"
-                )
+        if found := agreement.held_against(first, case.result.identity):
+            raise FaultError(
+                f"$.bsr.cases[{index}].result: expected {found.name} {found.one}, as before it, got "
+                f"{found.other}; record them in separate files"
+            )
 
 
 def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:
