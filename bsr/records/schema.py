@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
@@ -46,6 +46,7 @@ class Case:
 class LabelDistribution:
     """The labels of one split, label units; whiskers reach the last label within 1.5 interquartile ranges."""
 
+    OF: ClassVar = ("dataset", "task", "split")
     dataset: str
     task: str
     split: str
@@ -66,6 +67,8 @@ class LabelDistribution:
 class HarnessTiming:
     """One row of the harness's benchmark of itself: seconds per training epoch, a value per round."""
 
+    OF: ClassVar = ()
+    ROW: ClassVar = ("loop", "batch_size", "threads")
     loop: str
     """`textbook`, `eager`, `native, one core`, `native, all cores`."""
     batch_size: int
@@ -77,6 +80,10 @@ class HarnessTiming:
     gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
+
+    def answers(self, device: str, images: int, rounds: int) -> bool:
+        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
+        return (self.device, self.train_images, len(self.seconds)) == (device, images, rounds)
 
     @property
     def epoch_seconds(self) -> tuple[float, ...]:
@@ -108,6 +115,7 @@ class NoisePoint:
 class NoiseScale:
     """The noise of the gradient along one training."""
 
+    OF: ClassVar = ("dataset", "task", "batch_size", "seed")
     dataset: str
     task: str
     batch_size: int
@@ -127,6 +135,23 @@ class NoiseScale:
     def last_cooled(self) -> float:
         """The noise scale after the last cooling, images."""
         return self.points[-1].trace / self.points[-1].square if self.points[-1].square else math.inf
+
+
+PROBES: Final[dict[str, type[Any]]] = {
+    "labels": LabelDistribution,
+    "harness": HarnessTiming,
+    "noise": NoiseScale,
+}
+"""What is measured that trains nothing, a type per row: by its list in SessionRecord, its kind in a journal.
+
+`OF` names the fields that say what a measurement is of, so that one replaces an earlier one of the same;
+`ROW`, where it has several rows, those that tell them apart.
+"""
+
+
+def row_fields(kind: str) -> tuple[str, ...]:
+    """The fields that tell a row of PROBES from every other: its identity, as a Run's key is a Run's."""
+    return (*PROBES[kind].OF, *getattr(PROBES[kind], "ROW", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

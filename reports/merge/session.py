@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from bsr.records import agreement
+from bsr.records import agreement, journal
 from bsr.records.reading import RefusedError
 from bsr.records.reading.check import FaultError, check
-from bsr.records.schema import Case, SessionRecord
+from bsr.records.schema import PROBES, Case, SessionRecord, row_fields
 from bsr.result import FINISHED, Result
 from reports.merge.sources import Source
 from reports.text import listed, printable
@@ -25,24 +25,21 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
     pooled = agreement.members(studies)
     for first, other in combinations(sources, 2):
         _check_mergeable(first, other, pooled)
-    cases = _cases(sources, keep_first=keep_first)
-    session = SessionRecord(
-        preset=listed(dict.fromkeys(session.preset for session in studies)),
-        experiments=tuple(dict.fromkeys(name for session in studies for name in session.experiments)),
-        command=" && ".join(dict.fromkeys(session.command for session in studies if session.command)),
+    history = journal.History()
+    for study in studies:
+        history.environments |= study.environments
+    session = history.exported(
+        _cases(sources, keep_first=keep_first),
+        preset=listed(dict.fromkeys(study.preset for study in studies)),
+        experiments=tuple(dict.fromkeys(name for study in studies for name in study.experiments)),
+        command=" && ".join(dict.fromkeys(study.command for study in studies if study.command)),
         options=_options(sources),
         dataset_digest=studies[0].dataset_digest,
-        started_at=min(session.started_at for session in studies),
-        finished_at=max(session.finished_at for session in studies),
-        wall_seconds=sum(session.wall_seconds for session in studies),
-        planned=len(cases),
-        finished=sum(case.result.status in FINISHED for case in cases),
-        environments={name: about for session in studies for name, about in session.environments.items()},
-        cases=cases,
-        labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
-        harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
-        noise=tuple(_once(sources, "noise", ("dataset", "task", "batch_size", "seed"))),
-        rates=tuple(_once(sources, "rates", ("task", "batch_size", "steps", "schedule"))),
+        started_at=min(study.started_at for study in studies),
+        finished_at=max(study.finished_at for study in studies),
+        wall_seconds=sum(study.wall_seconds for study in studies),
+        rates=_once(sources, "rates", ("task", "batch_size", "steps", "schedule")),
+        **{kind: _once(sources, kind, row_fields(kind)) for kind in PROBES},
     )
     try:
         check(session)
@@ -108,8 +105,8 @@ def _worth(result: Result) -> int:
     return {"not_run": 0, "interrupted": 1}.get(result.status, 2)
 
 
-def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> Iterator[Any]:
-    """The rows of `labels` or `harness` of all, each once. Raises RefusedError for two unlike ones."""
+def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> tuple[Any, ...]:
+    """The rows of a list of all, each once. Raises RefusedError for two unlike ones."""
     found: dict[tuple[object, ...], tuple[Source, object]] = {}
     for source in sources:
         for row in getattr(source.session, part):
@@ -120,7 +117,7 @@ def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> It
                     f"{part} of {printable(listed(name), 80)}: expected the same in {holder.name} and "
                     f"{source.name}, got unlike ones; leave one of the files out"
                 )
-    return (row for _, row in found.values())
+    return tuple(row for _, row in found.values())
 
 
 def _options(sources: Sequence[Source]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.rates import TunedRate
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
-from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
+from bsr.records.schema import PROBES, Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
 from bsr.result import GpuRecord, GpuState, Result
 from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS
 from bsr.text import Refused
@@ -38,7 +38,7 @@ Complaint = tuple[str, str, object]
 
 def check(session: SessionRecord) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
-    if not (session.cases or session.labels or session.harness or session.noise):
+    if not (session.cases or any(getattr(session, kind) for kind in PROBES)):
         raise FaultError(
             "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
