@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
-from bsr.result import Result
-from bsr.run import SCHEMA, STUDY_MODEL, Run
+from bsr.result import LARGEST, Amount, Count, Positive, Result
+from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
 """In a whole record: more than the largest plan's."""
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Images = Annotated[int, msgspec.Meta(ge=1, le=MOST_IMAGES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +54,17 @@ class LabelDistribution:
     dataset: str
     task: str
     split: str
-    count: int
-    minimum: float
-    lower_whisker: float
-    lower_quartile: float
-    median: float
-    upper_quartile: float
-    upper_whisker: float
-    maximum: float
-    mean: float
-    outliers_below: int
-    outliers_above: int
+    count: Positive
+    minimum: Number
+    lower_whisker: Number
+    lower_quartile: Number
+    median: Number
+    upper_quartile: Number
+    upper_whisker: Number
+    maximum: Number
+    mean: Number
+    outliers_below: Count
+    outliers_above: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,10 @@ class HarnessTiming:
     ROW: ClassVar = ("loop", "batch_size", "threads")
     loop: str
     """`textbook`, `eager`, `native, one core`, `native, all cores`."""
-    batch_size: int
+    batch_size: Images
     threads: int
-    seconds: tuple[float, ...]
-    train_images: int = 60_000
+    seconds: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, lt=1e9)], ...], msgspec.Meta(min_length=1)]
+    train_images: Images = 60_000
     """Of one of those epochs."""
     device: str = "cpu"
     gflop_per_epoch: float | None = None
@@ -95,19 +99,19 @@ class HarnessTiming:
 class NoisePoint:
     """The gradient and its noise at one moment of a training, of the mean loss per image; see probes."""
 
-    step: int
+    step: Annotated[int, msgspec.Meta(ge=1, le=MOST_STEPS)]
     """Updates made until then."""
     cooled: bool
     """Whether it was cooled from there."""
-    trace: float
+    trace: Amount
     """tr(S): the variance of one image's gradient, summed over parameters."""
-    square: float
+    square: Amount
     """|G|^2 of the full gradient; the noise scale is `trace / square`."""
     trace_two_batches: float
     square_two_batches: float
     """The same, estimated from batches of two sizes: a cross-check; the second may be below zero."""
-    trace_adam: float
-    square_adam: float
+    trace_adam: Amount
+    square_adam: Amount
     """The same with each parameter weighted by 1 / sqrt(v), v what Adam's second moment tends to."""
 
 
@@ -118,12 +122,12 @@ class NoiseScale:
     OF: ClassVar = ("dataset", "task", "batch_size", "seed")
     dataset: str
     task: str
-    batch_size: int
+    batch_size: Images
     seed: int
     learning_rate: float
     train_images: int
     engine: str
-    points: tuple[NoisePoint, ...]
+    points: Annotated[tuple[NoisePoint, ...], msgspec.Meta(min_length=1)]
 
     def answers(self, run: Run) -> bool:
         """Whether it is of that Run, to its end."""
