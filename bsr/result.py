@@ -7,9 +7,17 @@ tell; bsr.machine.nvml asks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from bsr.run import Run
+
+LARGEST: Final = 1e100
+"""Of any measured number, so that ratios and sums stay finite."""
+Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 
 Status = Literal[
     "ok",  # trained to the last epoch
@@ -134,14 +142,14 @@ class Result:
     kernel: str = ""
     """Digest of the source of the engine's own kernel; empty where it has none. Two never share a series."""
     device: str = ""
-    threads: int = 0
+    threads: Count = 0
     environment: str = ""
     """Identity of the fingerprint of the machine that trained it (see bsr.machine.device)."""
-    beside: int = 0
+    beside: Count = 0
     """How many other Runs the session let train on this machine at the same time."""
-    cohort: int = 1
+    cohort: Positive = 1
     """Runs trained at once on one device; above 1, training seconds are the cohort's, shared out."""
-    cohort_seconds: float | None = None
+    cohort_seconds: Amount | None = None
     test_mse: tuple[float | None, ...] = ()
     """[evaluations + 1], the first before training; squared label units, accumulated in float64."""
     test_mae: tuple[float | None, ...] = ()
@@ -157,14 +165,14 @@ class Result:
     setup_seconds: float = 0.0
     warmup_seconds: float = 0.0
     """Compilation, capture and warm-up steps; 0 where an engine has none."""
-    wall_seconds: float = 0.0
+    wall_seconds: Amount = 0.0
     """Of the whole Run, set-up to last evaluation."""
-    steps: int = 0
+    steps: Count = 0
     diverged_at_step: int | None = None
     """The first step (from 1) whose loss was not finite."""
     baseline_mse: float | None = None
     """MSE of the best constant predictor: the population variance of the test labels."""
-    prediction_spread: float | None = None
+    prediction_spread: Amount | None = None
     """Standard deviation of the last predictions on the test set, label units."""
     labels_digest: str = ""
     """SHA-256 over the labels that it trained and was evaluated on, 16 hexadecimal digits."""
@@ -176,7 +184,7 @@ class Result:
     """SHA-256 over the pixels of the data set, 16 hexadecimal digits; empty in earlier recordings."""
     order_digest: str = ""
     """SHA-256 over the order of every training batch, 16 hexadecimal digits."""
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Count | None = None
     gpu: GpuRecord | None = None
     """Its clocks, throttling and sharing; None on another device, and where NVML told nothing."""
     finished_at: str = ""
@@ -225,12 +233,13 @@ class Result:
     def identity(self) -> dict[str, str]:
         """Digests, by what they are of, that every result mixed with this one must share.
 
-        Of labels and network; what was not recorded is left out.
+        Of data set, labels and network; what was not recorded is left out.
         """
         run = self.run
         images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
         network = f"{self.parameter_shapes}, source {self.network_digest}"
         said = {
+            "dataset digest": self.dataset_digest,
             f"labels of {run.task} ({images})": self.labels_digest,
             f"network {run.model}": network if self.network_digest else "",
         }

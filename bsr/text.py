@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Refused(Exception):  # noqa: N818 - what its many kinds are: a refusal
     """What was asked for cannot be done; the message is one line: name, expected, got, remedy."""
@@ -20,3 +22,11 @@ def _escaped(letter: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """At most `limit` characters, the last an ellipsis where some are missing."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def listed(items: Iterable[object], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(item) for item in items]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"

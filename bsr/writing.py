@@ -14,6 +14,7 @@ from bsr.experiments import EXPERIMENTS, Experiment
 from bsr.machine import device as machine
 from bsr.records import durable
 from bsr.records.document import document, encoded, entry
+from bsr.records.journal import History
 from bsr.records.reading import RefusedError
 from bsr.records.reading.check import check
 from bsr.records.reading.json_file import refusing
@@ -49,7 +50,12 @@ def write(path: str | os.PathLike[str], results: Iterable[Result], experiment: s
 def _session(results: Sequence[Result], experiment: str) -> SessionRecord:
     named = EXPERIMENTS.get(experiment) or Experiment(experiment, None, _varied(results))
     ends = sorted(result.finished_at for result in results if result.finished_at)
-    return SessionRecord(
+    cases = [
+        Case(key=result.run.key, cases={experiment: named.case_id(result.run)}, result=result)
+        for result in results
+    ]
+    return History(environments=_environments(results)).exported(
+        cases,
         preset="",
         experiments=(experiment,),
         command="",
@@ -57,13 +63,6 @@ def _session(results: Sequence[Result], experiment: str) -> SessionRecord:
         started_at=ends[0] if ends else "",
         finished_at=ends[-1] if ends else "",
         wall_seconds=sum(result.wall_seconds for result in results),
-        planned=len(results),
-        finished=sum(result.status in FINISHED for result in results),
-        environments=_environments(results),
-        cases=tuple(
-            Case(key=result.run.key, cases={experiment: named.case_id(result.run)}, result=result)
-            for result in results
-        ),
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from bsr.text import printable, shortened
+from bsr.text import listed, printable, shortened
 
 __all__ = [
     "counted",
@@ -70,14 +70,6 @@ def ticks(low: float, high: float) -> Callable[[float, object], str]:
     plain_to = 5 if near else 3 if high >= 1e5 else 4
     plain_from = -2 if low < 1e-4 else -4
     return lambda value, _position: tick(value, plain_from, plain_to)
-
-
-def listed(items: object, last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    words = [str(item) for item in items]  # type: ignore[attr-defined]
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

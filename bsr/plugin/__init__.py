@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from bsr.plugin import checks, collection, fixtures, json_output, options, session_end, session_start
-from bsr.plugin.fixtures import describe_labels, measure, measure_noise, run, time_harness
+from bsr.plugin.fixtures import measure, run
 from bsr.plugin.state import STATE, State, state
+from bsr.plugin.untrained import describe_labels, measure_noise, probe, time_harness
 
-__all__ = ["describe_labels", "measure", "measure_noise", "run", "time_harness"]
+__all__ = ["describe_labels", "measure", "measure_noise", "probe", "run", "time_harness"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

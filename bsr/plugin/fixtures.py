@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bsr.data.raw_files import BUNDLED
-from bsr.experiments import controlled
-from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
 from bsr.plugin.state import RUN, measured_session, state
-from bsr.records.journal import Benchmark, Harness, JournalError, Labels, Noise
+from bsr.records.journal import Benchmark, JournalError
 from bsr.records.schema import extra_info, group
 from bsr.result import FINISHED, Result
 from bsr.run import Run
@@ -28,13 +23,6 @@ from bsr.text import printable
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
-
-    from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
-
-
-M = TypeVar("M", Labels, Harness)
-LABELS_OF: Final = "train"
-"""The split whose labels are described."""
 
 
 class RunUnfinished(Exception):  # noqa: N818 - a status, raised past pytest-benchmark so that it drops the case
@@ -95,130 +83,6 @@ def ending_the_session() -> Iterator[None]:
         pytest.exit(str(error), returncode=pytest.ExitCode.INTERRUPTED)
 
 
-@pytest.fixture
-def describe_labels(
-    request: pytest.FixtureRequest, benchmark: BenchmarkFixture
-) -> Callable[[str], LabelDistribution]:
-    """`describe_labels(task)` computes a task's training labels and records how they lie."""
-    session = measured_session(request.config)
-
-    def described(task: str) -> Labels:
-        dataset = session.options.grid.dataset
-        if known := session.labels.get((dataset, task, LABELS_OF)):
-            return known
-        from bsr.probes.labels import label_distribution  # noqa: PLC0415 - loads torch
-
-        began = time.perf_counter()
-        found = label_distribution(dataset, session.header.execution.data, task, LABELS_OF)
-        measured = Labels(labels=found, seconds=time.perf_counter() - began)
-        session.record_labels(measured)
-        return measured
-
-    def describe(task: str) -> LabelDistribution:
-        measured = _timed_by_the_clock(benchmark, partial(described, task))
-        benchmark.extra_info.update(asdict(measured.labels))
-        return measured.labels
-
-    return describe
-
-
-def _timed_by_the_clock(benchmark: BenchmarkFixture, measured: Callable[[], M]) -> M:
-    """A case that trains nothing, with the seconds that it took when it was measured."""
-
-    def advance() -> M:
-        found = measured()
-        CLOCK.advance(found.seconds)
-        return found
-
-    CLOCK.reset()
-    with ending_the_session():
-        found: M = benchmark.pedantic(advance, rounds=1, iterations=1)
-    return found
-
-
-@pytest.fixture
-def time_harness(
-    request: pytest.FixtureRequest, benchmark: BenchmarkFixture
-) -> Callable[[], list[HarnessTiming]]:
-    """`time_harness()` times every loop of bsr.probes.loops in turn, and records the seconds."""
-    tell, session = _teller(request), measured_session(request.config)
-
-    def timed() -> Harness:
-        grid, execution = session.options.grid, session.header.execution
-        device = "cpu" if session.header.cluster else execution.device  # the loops run here, wherever Runs do
-        images = min(grid.train_images, grid.loop_images)
-        if session.harness is not None and session.harness.answers(device, images, grid.loop_rounds):
-            return session.harness
-        from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
-
-        dataset = BUNDLED if is_import_path(grid.dataset) else grid.dataset  # the loops' network takes 28x28
-        loops = Loops(images, dataset, execution.data, device)
-        session.wait_for_pending()  # a loop is timed alone
-        began = time.perf_counter()
-        timings = loops.measure(grid.loop_rounds, tell)
-        measured = Harness(timings=tuple(timings), seconds=time.perf_counter() - began)
-        session.record_harness(measured)
-        return measured
-
-    def time_it() -> list[HarnessTiming]:
-        timings = list(_timed_by_the_clock(benchmark, timed).timings)
-        benchmark.extra_info["timings"] = [asdict(timing) for timing in timings]
-        return timings
-
-    return time_it
-
-
-def _teller(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Shows a line while a case goes on."""
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    capture = request.getfixturevalue("capfd")
-
-    def tell(text: str) -> None:
-        with capture.disabled():
-            reporter.write_line(f"  {text}")
-
-    return tell
-
-
-@pytest.fixture
-def measure_noise(
-    request: pytest.FixtureRequest, benchmark: BenchmarkFixture
-) -> Callable[[str], list[NoiseScale]]:
-    """`measure_noise(task)` trains the task with pauses in which the gradient's noise is measured."""
-    tell, session = _teller(request), measured_session(request.config)
-
-    def measured(run: Run) -> Noise:
-        of = (run.dataset, run.task, run.batch_size, run.seed)
-        if (known := session.noise.get(of)) and known.scale.answers(run):
-            return known
-        from bsr.data.images import load_split  # noqa: PLC0415 - loads torch
-        from bsr.probes.noise import measure as noise_of  # noqa: PLC0415
-
-        execution, began = session.header.execution, time.perf_counter()
-        scale = noise_of(run, load_split(run, execution.data), execution)
-        found = Noise(scale=scale, seconds=time.perf_counter() - began)
-        session.record_noise(found)
-        tell(f"{run.label}: noise scale {scale.last_cooled:.3g} at the end, cooled  {found.seconds:.1f} s")
-        return found
-
-    def measure_all(task: str) -> list[NoiseScale]:
-        runs = list(controlled.noise_scale(session.options.grid, task))
-
-        def advance() -> list[Noise]:
-            found = [measured(run) for run in runs]
-            CLOCK.advance(sum(one.seconds for one in found))
-            return found
-
-        CLOCK.reset()
-        with ending_the_session():
-            found = benchmark.pedantic(advance, rounds=1, iterations=1)
-        scales = [one.scale for one in found]
-        benchmark.extra_info["noise"] = [asdict(scale) for scale in scales]
-        return scales
-
-    return measure_all
-
-
 def settle(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """After each phase of a case: what ended it early becomes its Run's status, and a line is shown."""
     known = state(item.config)
@@ -250,7 +114,7 @@ def _settle_untrained(
     benchmark = getattr(item, "funcargs", {}).get("benchmark")
     measured = getattr(benchmark, "stats", None)
     if call.when == "call" and report.passed and measured and experiment_of(item) is None:
-        session.journal.append(Benchmark(benchmark=plain(measured.as_dict(include_data=True))))
+        session.log(Benchmark(benchmark=plain(measured.as_dict(include_data=True))))
 
 
 def _account(session: Session, run: Run, error: BaseException) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bsr.records.journal import Header, History, Journal, JournalError, differences, read
+from bsr.records.agreement import Unlike, unlike, unlike_sessions
+from bsr.records.journal import Header, History, Journal, JournalError, read
 from bsr.result import FINISHED, Result
 from bsr.run import Execution, Run
 
@@ -44,15 +45,19 @@ def open_journal(path: Path, history: History, header: Header, options: Options)
 
 
 def _check(path: Path, before: Header, now: Header, *, elsewhere: bool) -> None:
-    found = differences(before, now, elsewhere=elsewhere)
-    if found:
-        only_machine = not elsewhere and not differences(before, now, elsewhere=True)
+    if found := unlike_sessions(before, now, elsewhere=elsewhere):
+        only_machine = not elsewhere and not unlike_sessions(before, now, elsewhere=True)
         remedy = (
             "add --bsr-resume-elsewhere to allow it"
             if only_machine
             else f"resume it as it was started: {_resuming(before.command)}"
         )
-        raise JournalError(f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; {remedy}")
+        raise _would_mix(path, found, remedy)
+
+
+def _would_mix(path: Path, found: Iterable[Unlike], remedy: str) -> JournalError:
+    said = "; ".join(f"{name}: the journal has {one}, this session {other}" for name, one, other in found)
+    return JournalError(f"{path}: --bsr-resume would mix unlike results: {said}; {remedy}")
 
 
 def check_identities(
@@ -65,16 +70,8 @@ def check_identities(
     results = [history.results[run.key] for run in planned if run.key in history.results]
     before = {name: value for result in results for name, value in result.identity.items()}
     today = now() if before else {}
-    found = [
-        f"{name}: the journal has {before[name]}, this session {today[name]}"
-        for name in before
-        if before[name] != today[name]
-    ]
-    if found:
-        raise JournalError(
-            f"{path}: --bsr-resume would mix unlike results: {'; '.join(found)}; undo the change, or name "
-            "another JSON"
-        )
+    if found := unlike(before, today):
+        raise _would_mix(path, found, "undo the change, or name another JSON")
 
 
 def _resuming(command: str) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from bsr.experiments.original import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.records import journal
+from bsr.records.agreement import held_against
 from bsr.records.schema import Case, SessionRecord
-from bsr.result import FINISHED, Result, Status
+from bsr.result import Result, Status
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
@@ -82,19 +83,14 @@ class Session:
         self.header = header
         self.journal = log
         self.runs = {run.key: run for run in header.planned}
-        self.results: dict[str, Result] = {}
+        self.history = journal.History()
+        """What is known: what its journal says that counts here."""
+        self.history.take(header)
         self.resumed: frozenset[str] = frozenset()
-        self.environments = {header.environment["id"]: header.environment}
-        self.identity: dict[str, str] = {}
-        """Of the labels and networks of the results so far."""
-        self.labels: dict[tuple[str, str, str], journal.Labels] = {}
-        """By data set, task and split."""
-        self.harness: journal.Harness | None = None
-        self.noise: dict[tuple[str, str, int, int], journal.Noise] = {}
+        self.identity = {"dataset digest": header.dataset_digest} if header.dataset_digest else {}
+        """Of the data set, and of the labels and networks of the results so far."""
         self.untrained: set[str] = set()
         """Node ids of the cases that train nothing and have not come to their end."""
-        self.altered: tuple[int, ...] = ()
-        """Lines of the resumed journal that were altered since they were written."""
         self.notes: list[str] = []
         """What a person should know of where the Runs are computed."""
         self.executor: RunExecutor | None = None
@@ -108,16 +104,18 @@ class Session:
 
     def resume(self, results: dict[str, Result], history: journal.History) -> None:
         """Take over what an earlier session finished: these of its Results, and what trained nothing."""
-        self.results |= results
+        history.results = dict(results)
+        history.take(self.header)
+        self.history = history
         for result in results.values():
             self.identity |= result.identity
         self.resumed = frozenset(results)
         self._computed |= self.resumed
-        self.environments = history.environments | self.environments
-        self.labels = history.labels
-        self.harness = history.harness
-        self.noise = history.noise
-        self.altered = tuple(history.altered)
+
+    @property
+    def results(self) -> dict[str, Result]:
+        """By the Run's key."""
+        return self.history.results
 
     def result_of(self, run: Run) -> Result:
         """The Result of a planned Run, computed now if it must be.
@@ -176,29 +174,15 @@ class Session:
     def record(self, result: Result) -> None:
         """Journal a Result, then let it be seen."""
         with SIGNALS.held():
-            self.journal.record(result)
-            self.results[result.run.key] = result
+            self.log(journal.ResultLine(key=result.run.key, result=result))
             if self.watcher is not None:
                 self.watcher.finished(result)
 
-    def record_labels(self, measured: journal.Labels) -> None:
-        """Journal how labels lie."""
+    def log(self, entry: journal.Entry) -> None:
+        """Journal what was found, then know it."""
         with SIGNALS.held():
-            self.journal.append(measured)
-            of = measured.labels
-            self.labels[of.dataset, of.task, of.split] = measured
-
-    def record_harness(self, measured: journal.Harness) -> None:
-        """Journal the harness's own times."""
-        with SIGNALS.held():
-            self.journal.append(measured)
-            self.harness = measured
-
-    def record_noise(self, measured: journal.Noise) -> None:
-        """Journal how noisy the gradient of one training is."""
-        with SIGNALS.held():
-            self.journal.append(measured)
-            self.noise[measured.of] = measured
+            self.journal.append(entry)
+            self.history.take(entry)
 
     def note(self, run: Run, status: Status, message: str) -> None:
         """Record what became of a Run where its training does not say it.
@@ -249,18 +233,16 @@ class Session:
                 device=execution.device,
             )
         self._spent = self._spent or spent
-        if environment["id"] not in self.environments:
-            self.journal.append(journal.Environment(environment=environment))
-            self.environments[environment["id"]] = environment
+        if environment["id"] not in self.history.environments:
+            self.log(journal.Environment(environment=environment))
         return self._alike(result)
 
     def _alike(self, result: Result) -> Result:
-        """The Result, failed where it is of other labels or another network than those before it."""
-        for name, value in result.identity.items():
-            before = self.identity.setdefault(name, value)
-            if before != value:
-                said = f"{name}: expected {before}, as before, got {value}; the code changed meanwhile"
-                return replace(result, status="failed", message=said)
+        """The Result, failed where it is of other data, labels or another network than before."""
+        if found := held_against(self.identity, result.identity):
+            said = f"{found.name}: expected {found.one}, as before, got {found.other}"
+            message = f"{said}; the code or the data changed meanwhile"
+            return replace(result, status="failed", message=message)
         return result
 
     def stop(self) -> None:
@@ -291,19 +273,8 @@ class Session:
         results = {
             key: self.results.get(key, Result(run=run, status="not_run")) for key, run in self.runs.items()
         }
-        return SessionRecord(
-            preset=self.options.preset,
-            experiments=self.options.experiments,
-            command=self.header.command,
-            options=self.options.given,
-            dataset_digest=self.header.dataset_digest,
-            started_at=self.header.started_at,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            wall_seconds=time.perf_counter() - self._began,
-            planned=len(self.runs),
-            finished=sum(result.status in FINISHED for result in results.values()),
-            environments=self.environments,
-            cases=tuple(
+        return self.history.exported(
+            [
                 Case(
                     key=key,
                     cases=self.header.cases[key],
@@ -312,9 +283,10 @@ class Session:
                     second_look=self._second_look(result.run),
                 )
                 for key, result in results.items()
-            ),
-            labels=tuple(measured.labels for measured in self.labels.values()),
-            harness=self.harness.timings if self.harness is not None else (),
-            noise=tuple(measured.scale for measured in self.noise.values()),
-            rates=self.header.rates,
+            ],
+            preset=self.options.preset,
+            experiments=self.options.experiments,
+            options=self.options.given,
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            wall_seconds=time.perf_counter() - self._began,
         )

@@ -139,10 +139,10 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
     if session.results:
         reporter.section("batch-size study", sep="-")
         reporter.write_line(tables(session, width))
-    if session.harness is not None:
+    if timings := session.history.rows("harness"):
         from bsr.probes.loops import table  # noqa: PLC0415 - loads torch
 
-        reporter.write_line(table(session.harness.timings))
+        reporter.write_line(table(timings))
     record = session.as_record()
     reporter.write_line(f"bsr: {record.finished} of {record.planned} cases finished{_others(record)}")
     reporter.write_line(f"bsr: journal {session.journal.path}")

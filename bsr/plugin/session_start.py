@@ -158,7 +158,7 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
         return
     for option in without_meaning(config):
         reporter.write_line(f"bsr: {option} says nothing of cases that train once; for more runs: --bsr-runs")
-    for number in session.altered:
+    for number in session.history.altered:
         reporter.write_line(
             f"bsr: {session.journal.path}, line {number}: another checksum, so it was altered since; "
             "what it held counts as not measured",

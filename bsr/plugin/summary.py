@@ -19,6 +19,8 @@ from bsr.experiments.original import REFINED, untuned
 from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Estimate, duration
 from bsr.plugin.session import Session
+from bsr.records import agreement
+from bsr.records.cell import Cell
 from bsr.result import Result
 from bsr.run import STUDY_MODEL, Run
 
@@ -81,9 +83,9 @@ def _untuned(session: Session) -> list[str]:
 
 def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     """What differs in a recording that pytest-benchmark's own table compares this session with."""
-    names = ("device_name", "driver", "torch", "engine", "threads", "precision", "dataset_digest")
-    differing = [name for name in names if compared and compared.get(name) != mine.get(name)]
-    return [f"bsr: compared with {name} {compared.get(name)}, here {mine.get(name)}" for name in differing]
+    names = (*agreement.OF_A_MACHINE, "engine", "threads", "precision", "dataset_digest") if compared else ()
+    found = agreement.unlike(*({name: about.get(name) for name in names} for about in (compared, mine)))
+    return [f"bsr: compared with {name} {one}, here {other}" for name, one, other in found]
 
 
 def part_of_the_study(preset: str, runs: Sequence[Run]) -> str:
@@ -189,19 +191,16 @@ def _figures(results: Sequence[Result]) -> list[str]:
 
     Times only of Runs whose GPU was neither throttled nor shared.
     """
-    trained = [result for result in results if result.final_mse is not None]
-    errors = [result.final_mse for result in trained if result.final_mse is not None]
-    relative = [result.normalised_mse for result in trained if result.normalised_mse is not None]
-    timed = [result for result in trained if not result.disturbed]
-    rates = [result.images_per_second for result in timed if result.images_per_second]
-    without = len(results) - len(trained)
-    dead = sum(result.status == "dead" and not result.degenerate for result in trained)
+    cell = Cell.of(results)
+    errors, relative, dead = cell.finals, cell.normalised, cell.dead
+    rates = [result.images_per_second for result in cell.timed if result.images_per_second]
+    without = len(results) - len(errors)
     return [
-        f"{len(trained)}"
+        f"{len(errors)}"
         + (f" ({dead} dead)" if dead else "")
         + (f" (+{without} without)" if without else ""),
         *(f"{of(errors):.4g}" if errors else "-" for of in (fmean, median, min, max)),
         f"{fmean(relative):.4g}" if relative else "degenerate" if results[0].degenerate else "-",
-        f"{fmean(result.total_training_seconds for result in timed):.2f}" if timed else "-",
+        f"{fmean(result.total_training_seconds for result in cell.timed):.2f}" if cell.timed else "-",
         f"{fmean(rates):,.0f}" if rates else "-",
     ]

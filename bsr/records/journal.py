@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,9 +21,9 @@ import msgspec
 
 from bsr.experiments.rates import TunedRate
 from bsr.records import durable
-from bsr.records.schema import HarnessTiming, LabelDistribution, NoiseScale
-from bsr.result import Result
-from bsr.run import RUN_FIELDS, SCHEMA, Execution, Run
+from bsr.records.schema import PROBES, Case, SessionRecord
+from bsr.result import FINISHED, Result
+from bsr.run import SCHEMA, Execution, Run
 from bsr.strict_json import plain
 from bsr.text import Refused
 
@@ -77,45 +77,20 @@ class ResultLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """How a task's labels lie, and the seconds that it took."""
+class Measured:
+    """What a case measured that trains nothing, and the seconds that it took."""
 
-    kind: Literal["labels"] = "labels"
+    kind: str
+    """Of PROBES."""
     schema: int = SCHEMA
-    labels: LabelDistribution
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Harness:
-    """The harness timed by itself, and the seconds that all of it took."""
-
-    kind: Literal["harness"] = "harness"
-    schema: int = SCHEMA
-    timings: tuple[HarnessTiming, ...]
-    seconds: float
-
-    def answers(self, device: str, images: int, rounds: int) -> bool:
-        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
-        return all(
-            (timing.device, timing.train_images, len(timing.seconds)) == (device, images, rounds)
-            for timing in self.timings
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """The noise of the gradient along one training, and the seconds that it took."""
-
-    kind: Literal["noise"] = "noise"
-    schema: int = SCHEMA
-    scale: NoiseScale
+    rows: tuple[Any, ...]
+    """One at least."""
     seconds: float
 
     @property
-    def of(self) -> tuple[str, str, int, int]:
-        """Data set, task, batch size and seed."""
-        return self.scale.dataset, self.scale.task, self.scale.batch_size, self.scale.seed
+    def of(self) -> tuple[object, ...]:
+        """Its kind, and what it is of: a later one of the same replaces it."""
+        return self.kind, *(getattr(self.rows[0], name) for name in PROBES[self.kind].OF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +122,13 @@ class End:
 
 @dataclass(slots=True)
 class History:
-    """What a journal says."""
+    """What a journal says; a session that runs takes what it writes, and so knows what a reader would."""
 
     header: Header | None = None
     """Of the last session."""
     results: dict[str, Result] = field(default_factory=dict)
-    labels: dict[tuple[str, str, str], Labels] = field(default_factory=dict)
-    """By data set, task and split."""
-    harness: Harness | None = None
-    noise: dict[tuple[str, str, int, int], Noise] = field(default_factory=dict)
-    """By `Noise.of`."""
+    measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
+    """By `Measured.of`."""
     benchmarks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """A user's own, by full name."""
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -166,13 +138,47 @@ class History:
     whole_bytes: int = 0
     """Length up to the last whole line; what follows is torn."""
 
+    def take(self, entry: Entry) -> None:
+        """One more line. Raises ValueError for a result under another Run's key."""
+        match entry:
+            case Header():
+                self.header, self.ended = entry, False
+                self.environments[str(entry.environment["id"])] = entry.environment
+            case ResultLine():
+                if entry.key != entry.result.run.key:
+                    raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
+                self.results[entry.key] = entry.result
+            case Measured():
+                self.measured[entry.of] = entry
+            case Benchmark():
+                self.benchmarks[str(entry.benchmark.get("fullname"))] = entry.benchmark
+            case Environment():
+                self.environments[str(entry.environment["id"])] = entry.environment
+            case End():
+                self.ended = True
+
+    def rows(self, kind: str) -> tuple[Any, ...]:
+        """All that was measured of one of PROBES."""
+        return tuple(row for found in self.measured.values() if found.kind == kind for row in found.rows)
+
+    def exported(self, cases: Sequence[Case], **said: Any) -> SessionRecord:
+        """The `bsr` part of a JSON, whoever writes it; what `said` leaves out is as the header has it."""
+        names = ("command", "dataset_digest", "started_at", "rates")
+        told = {name: getattr(self.header, name) for name in names} if self.header is not None else {}
+        rows = {kind: self.rows(kind) for kind in PROBES}
+        return SessionRecord(
+            planned=len(cases),
+            finished=sum(case.result.status in FINISHED for case in cases),
+            environments=self.environments,
+            cases=tuple(cases),
+            **told | rows | said,
+        )
+
 
 _KINDS: Final[dict[str, Any]] = {
     "header": Header,
     "result": ResultLine,
-    "labels": Labels,
-    "harness": Harness,
-    "noise": Noise,
+    **dict.fromkeys(PROBES, Measured),
     "benchmark": Benchmark,
     "environment": Environment,
     "end": End,
@@ -245,33 +251,23 @@ def _take(history: History, line: bytes) -> None:
         raise ValueError("a line of no known kind")
     if raw.get("schema") != SCHEMA:
         raise ValueError(f"schema {raw.get('schema')!r} where this version of bsr has schema {SCHEMA}")
-    _keep(history, msgspec.convert(raw, _KINDS[raw["kind"]]))
+    kind = raw["kind"]
+    history.take(_measured(kind, raw) if kind in PROBES else msgspec.convert(raw, _KINDS[kind]))
 
 
-def _keep(history: History, entry: Entry) -> None:
-    match entry:
-        case Header():
-            history.header, history.ended = entry, False
-            history.environments[str(entry.environment["id"])] = entry.environment
-        case ResultLine():
-            if entry.key != entry.result.run.key:
-                raise ValueError(f"key {entry.key} on the record of Run {entry.result.run.key}")
-            history.results[entry.key] = entry.result
-        case Labels():
-            history.labels[entry.labels.dataset, entry.labels.task, entry.labels.split] = entry
-        case Harness():
-            history.harness = entry
-        case Noise():
-            history.noise[entry.of] = entry
-        case Benchmark():
-            history.benchmarks[str(entry.benchmark.get("fullname"))] = entry.benchmark
-        case Environment():
-            history.environments[str(entry.environment["id"])] = entry.environment
-        case End():
-            history.ended = True
+_ROWS: Final = ("rows", "labels", "timings", "scale")
+"""Where a line has what was measured: the first, in journals of earlier versions by a name of its own."""
 
 
-Entry = Header | ResultLine | Labels | Harness | Noise | Benchmark | Environment | End
+def _measured(kind: str, raw: dict[str, Any]) -> Measured:
+    found: Any = next((raw[name] for name in _ROWS if name in raw), None)
+    rows = [msgspec.convert(row, PROBES[kind]) for row in (found if isinstance(found, list) else [found])]
+    if not rows:
+        raise ValueError("no row of what was measured")
+    return Measured(kind=kind, rows=tuple(rows), seconds=msgspec.convert(raw["seconds"], float))
+
+
+Entry = Header | ResultLine | Measured | Benchmark | Environment | End
 
 
 def line_of(entry: Entry) -> bytes:
@@ -327,55 +323,3 @@ class Journal:
         """Close the file; nothing is pending."""
         with contextlib.suppress(OSError):
             os.close(self._file)
-
-
-def differences(before: Header, now: Header, *, elsewhere: bool) -> list[str]:
-    """What would be mixed if `now` went on where `before` stopped: `name: the journal has X, this session Y`.
-
-    `elsewhere` allows another device, driver or torch, which are then recorded per result.
-    """
-    pairs: dict[str, tuple[object, object]] = {
-        "dataset digest": (before.dataset_digest, now.dataset_digest),
-        "engine": (before.execution.engine, now.execution.engine),
-        "kernel": (before.kernel or "none recorded", now.kernel or "none recorded"),
-        "threads": (before.environment.get("threads"), now.environment.get("threads")),
-        "deterministic": (before.execution.deterministic, now.execution.deterministic),
-        "trained in": (before.place, now.place),
-    }
-    if not elsewhere:
-        moved = ("device",) if _kind_of_device(before) != _kind_of_device(now) else ()
-        for name in (*moved, "device_name", "driver", "torch", "tf32_override", "cublas_tf32_override"):
-            pairs[name] = (before.environment.get(name), now.environment.get(name))
-    found = [_difference(name, old, new) for name, (old, new) in pairs.items() if old != new]
-    for name in RUN_FIELDS:
-        old_values, new_values = ({getattr(run, name) for run in header.planned} for header in (before, now))
-        if old_values != new_values:
-            found.append(_difference(name, _some(old_values - new_values), _some(new_values - old_values)))
-    if not found and {run.key for run in before.planned} != {run.key for run in now.planned}:
-        found.append(_difference("planned cases", *_unlike(before.planned, now.planned)))
-    return found
-
-
-def _kind_of_device(header: Header) -> str:
-    """`cuda` for `cuda:1`: two GPUs of one model are one kind."""
-    return str(header.environment.get("device")).partition(":")[0]
-
-
-def _difference(name: str, old: object, new: object) -> str:
-    return f"{name}: the journal has {old}, this session {new}"
-
-
-def _some(values: Iterable[Any]) -> str:
-    """The first few values that only one side has."""
-    ordered = [str(value) for value in sorted(values, key=lambda value: (value is None, value))]
-    if not ordered:
-        return "no other"
-    return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")
-
-
-def _unlike(before: Iterable[Run], now: Iterable[Run]) -> tuple[str, str]:
-    """The cases that only one of two plans has."""
-    old, new = ({run.key: run.label for run in runs} for runs in (before, now))
-    return _some(old[key] for key in old.keys() - new.keys()), _some(
-        new[key] for key in new.keys() - old.keys()
-    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from bsr.records import journal
 from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
+from bsr.records.schema import PROBES, row_fields
 from bsr.result import FINISHED, Result
 
 Measured = frozenset[tuple[str, ...]]
@@ -57,12 +58,9 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         result = case["result"]
         if result["status"] in FINISHED:
             yield "run", case["key"], result.get("engine", ""), result.get("environment", "")
-    for labels in part.get("labels", ()):
-        yield "labels", labels["dataset"], labels["task"], labels["split"]
-    for timing in part.get("harness", ()):
-        yield "harness", timing["loop"], str(timing["batch_size"])
-    for scale in part.get("noise", ()):
-        yield "noise", scale["task"], str(scale["batch_size"]), str(scale["seed"])
+    for kind in PROBES:
+        for row in part.get(kind, ()):
+            yield kind, *(str(row[name]) for name in row_fields(kind))
     for entry in document.get("benchmarks", ()):
         if "key" not in (entry.get("extra_info") or {}):
             yield "benchmark", str(entry.get("name"))

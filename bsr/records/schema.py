@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
-from bsr.result import Result
-from bsr.run import SCHEMA, STUDY_MODEL, Run
+from bsr.result import LARGEST, Amount, Count, Positive, Result
+from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
 """In a whole record: more than the largest plan's."""
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Images = Annotated[int, msgspec.Meta(ge=1, le=MOST_IMAGES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,37 +50,44 @@ class Case:
 class LabelDistribution:
     """The labels of one split, label units; whiskers reach the last label within 1.5 interquartile ranges."""
 
+    OF: ClassVar = ("dataset", "task", "split")
     dataset: str
     task: str
     split: str
-    count: int
-    minimum: float
-    lower_whisker: float
-    lower_quartile: float
-    median: float
-    upper_quartile: float
-    upper_whisker: float
-    maximum: float
-    mean: float
-    outliers_below: int
-    outliers_above: int
+    count: Positive
+    minimum: Number
+    lower_whisker: Number
+    lower_quartile: Number
+    median: Number
+    upper_quartile: Number
+    upper_whisker: Number
+    maximum: Number
+    mean: Number
+    outliers_below: Count
+    outliers_above: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarnessTiming:
     """One row of the harness's benchmark of itself: seconds per training epoch, a value per round."""
 
+    OF: ClassVar = ()
+    ROW: ClassVar = ("loop", "batch_size", "threads")
     loop: str
     """`textbook`, `eager`, `native, one core`, `native, all cores`."""
-    batch_size: int
+    batch_size: Images
     threads: int
-    seconds: tuple[float, ...]
-    train_images: int = 60_000
+    seconds: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, lt=1e9)], ...], msgspec.Meta(min_length=1)]
+    train_images: Images = 60_000
     """Of one of those epochs."""
     device: str = "cpu"
     gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
+
+    def answers(self, device: str, images: int, rounds: int) -> bool:
+        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
+        return (self.device, self.train_images, len(self.seconds)) == (device, images, rounds)
 
     @property
     def epoch_seconds(self) -> tuple[float, ...]:
@@ -88,19 +99,19 @@ class HarnessTiming:
 class NoisePoint:
     """The gradient and its noise at one moment of a training, of the mean loss per image; see probes."""
 
-    step: int
+    step: Annotated[int, msgspec.Meta(ge=1, le=MOST_STEPS)]
     """Updates made until then."""
     cooled: bool
     """Whether it was cooled from there."""
-    trace: float
+    trace: Amount
     """tr(S): the variance of one image's gradient, summed over parameters."""
-    square: float
+    square: Amount
     """|G|^2 of the full gradient; the noise scale is `trace / square`."""
     trace_two_batches: float
     square_two_batches: float
     """The same, estimated from batches of two sizes: a cross-check; the second may be below zero."""
-    trace_adam: float
-    square_adam: float
+    trace_adam: Amount
+    square_adam: Amount
     """The same with each parameter weighted by 1 / sqrt(v), v what Adam's second moment tends to."""
 
 
@@ -108,14 +119,15 @@ class NoisePoint:
 class NoiseScale:
     """The noise of the gradient along one training."""
 
+    OF: ClassVar = ("dataset", "task", "batch_size", "seed")
     dataset: str
     task: str
-    batch_size: int
+    batch_size: Images
     seed: int
     learning_rate: float
     train_images: int
     engine: str
-    points: tuple[NoisePoint, ...]
+    points: Annotated[tuple[NoisePoint, ...], msgspec.Meta(min_length=1)]
 
     def answers(self, run: Run) -> bool:
         """Whether it is of that Run, to its end."""
@@ -127,6 +139,23 @@ class NoiseScale:
     def last_cooled(self) -> float:
         """The noise scale after the last cooling, images."""
         return self.points[-1].trace / self.points[-1].square if self.points[-1].square else math.inf
+
+
+PROBES: Final[dict[str, type[Any]]] = {
+    "labels": LabelDistribution,
+    "harness": HarnessTiming,
+    "noise": NoiseScale,
+}
+"""What is measured that trains nothing, a type per row: by its list in SessionRecord, its kind in a journal.
+
+`OF` names the fields that say what a measurement is of, so that one replaces an earlier one of the same;
+`ROW`, where it has several rows, those that tell them apart.
+"""
+
+
+def row_fields(kind: str) -> tuple[str, ...]:
+    """The fields that tell a row of PROBES from every other: its identity, as a Run's key is a Run's."""
+    return (*PROBES[kind].OF, *getattr(PROBES[kind], "ROW", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

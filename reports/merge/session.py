@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
 
-from bsr.records.reading import Recording, RefusedError
+from bsr.records import agreement, journal
+from bsr.records.reading import RefusedError
 from bsr.records.reading.check import FaultError, check
-from bsr.records.schema import Case, SessionRecord
+from bsr.records.schema import PROBES, Case, SessionRecord, row_fields
 from bsr.result import FINISHED, Result
-from reports.cells import Cells
-from reports.compare.guards import differences
 from reports.merge.sources import Source
 from reports.text import listed, printable
-
-_OF_THE_SESSION: Final = frozenset(
-    (
-        "training_seconds",
-        "device_seconds",
-        "evaluation_seconds",
-        "setup_seconds",
-        "warmup_seconds",
-        "wall_seconds",
-        "finished_at",
-        "peak_memory_bytes",
-        "gpu",
-    )
-)
-"""What differs between two results of one Run that was trained twice to the same end."""
 
 
 def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRecord:
@@ -36,27 +21,25 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
 
     With `keep_first`, of a Run that several files trained to the same end, the first one's times are kept.
     """
-    for other in sources[1:]:
-        _check_mergeable(sources[0], other)
     studies = [source.session for source in sources]
-    cases = _cases(sources, keep_first=keep_first)
-    session = SessionRecord(
-        preset=listed(dict.fromkeys(session.preset for session in studies)),
-        experiments=tuple(dict.fromkeys(name for session in studies for name in session.experiments)),
-        command=" && ".join(dict.fromkeys(session.command for session in studies if session.command)),
+    pooled = agreement.members(studies)
+    for first, other in combinations(sources, 2):
+        _check_mergeable(first, other, pooled)
+    history = journal.History()
+    for study in studies:
+        history.environments |= study.environments
+    session = history.exported(
+        _cases(sources, keep_first=keep_first),
+        preset=listed(dict.fromkeys(study.preset for study in studies)),
+        experiments=tuple(dict.fromkeys(name for study in studies for name in study.experiments)),
+        command=" && ".join(dict.fromkeys(study.command for study in studies if study.command)),
         options=_options(sources),
         dataset_digest=studies[0].dataset_digest,
-        started_at=min(session.started_at for session in studies),
-        finished_at=max(session.finished_at for session in studies),
-        wall_seconds=sum(session.wall_seconds for session in studies),
-        planned=len(cases),
-        finished=sum(case.result.status in FINISHED for case in cases),
-        environments={name: about for session in studies for name, about in session.environments.items()},
-        cases=cases,
-        labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
-        harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
-        noise=tuple(_once(sources, "noise", ("dataset", "task", "batch_size", "seed"))),
-        rates=tuple(_once(sources, "rates", ("task", "batch_size", "steps", "schedule"))),
+        started_at=min(study.started_at for study in studies),
+        finished_at=max(study.finished_at for study in studies),
+        wall_seconds=sum(study.wall_seconds for study in studies),
+        rates=_once(sources, "rates", ("task", "batch_size", "steps", "schedule")),
+        **{kind: _once(sources, kind, row_fields(kind)) for kind in PROBES},
     )
     try:
         check(session)
@@ -65,47 +48,16 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
     return session
 
 
-def _check_mergeable(first: Source, other: Source) -> None:
-    """Raises RefusedError, with each field and both values, unless both have one grid and one machine.
-
-    Files without an experiment in common may be of two machines: nothing of one is compared with the other's.
-    """
-    files = [Cells(Recording(path=source.path, session=source.session)) for source in (first, other)]
-    shared = {name for case in first.session.cases for name in case.cases} & {
-        name for case in other.session.cases for name in case.cases
-    }
-    found = [*differences(*files), *(_unlike_machines(first, other) if shared else ())]
+def _check_mergeable(first: Source, other: Source, pooled: Mapping[str, Collection[str]]) -> None:
+    """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
+    pair = first.session, other.session
+    found = [*agreement.unlike_trainings(*pair), *agreement.unlike_circumstances(*pair, pooled)]
     if found:
         said = "; ".join(
             f"{field} is {_short(one)} in {first.name} and {_short(its)} in {other.name}"
             for field, one, its in found
         )
         raise RefusedError(f"expected files of one environment and one grid, got unlike ones: {said}")
-
-
-def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object, object]]:
-    """(field, first's value, other's value) where each file has a machine that the other has not."""
-    known = {name: about for name, about in first.machines.items() if name not in other.machines}
-    unknown = {name: about for name, about in other.machines.items() if name not in first.machines}
-    if known and unknown:
-        (identity, about), (its_identity, its) = next(iter(known.items())), next(iter(unknown.items()))
-        names = [name for name in dict.fromkeys([*about, *its]) if name != "id"]
-        fields_ = [
-            (name, about.get(name), its.get(name)) for name in names if about.get(name) != its.get(name)
-        ]
-        yield from fields_ or [("environment", identity, its_identity)]
-    engines = [sorted({case.result.engine for case in one.session.cases} - {""}) for one in (first, other)]
-    if not (known and unknown) and all(engines) and engines[0] != engines[1]:
-        yield "engine", listed(engines[0]), listed(engines[1])
-    kernels = [_kernels(source) for source in (first, other)]
-    if all(kernels) and kernels[0] != kernels[1] and engines[0] == engines[1]:
-        yield "kernel", listed(kernels[0]), listed(kernels[1])
-
-
-def _kernels(source: Source) -> list[str]:
-    """Of the engines that gave its results."""
-    results = [case.result for case in source.session.cases if case.result.engine]
-    return sorted({result.kernel or "none recorded" for result in results})
 
 
 def _short(value: object) -> str:
@@ -133,9 +85,8 @@ def _better(
     """What is finished over what is not. Raises RefusedError for two different results of one Run."""
     one, its = held[1].result, other[1].result
     if one.status in FINISHED and its.status in FINISHED and one != its:
-        names = (field.name for field in fields(Result))
-        unlike = [name for name in names if getattr(one, name) != getattr(its, name)]
-        trained_alike = _OF_THE_SESSION.issuperset(unlike)
+        unlike = agreement.unlike_results(one, its)
+        trained_alike = agreement.MEASURED_ANEW.issuperset(unlike)
         if keep_first and trained_alike:
             return held
         more = f" and {len(unlike) - 4} more" if len(unlike) > 4 else ""
@@ -154,8 +105,8 @@ def _worth(result: Result) -> int:
     return {"not_run": 0, "interrupted": 1}.get(result.status, 2)
 
 
-def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> Iterator[Any]:
-    """The rows of `labels` or `harness` of all, each once. Raises RefusedError for two unlike ones."""
+def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> tuple[Any, ...]:
+    """The rows of a list of all, each once. Raises RefusedError for two unlike ones."""
     found: dict[tuple[object, ...], tuple[Source, object]] = {}
     for source in sources:
         for row in getattr(source.session, part):
@@ -166,7 +117,7 @@ def _once(sources: Sequence[Source], part: str, identity: tuple[str, ...]) -> It
                     f"{part} of {printable(listed(name), 80)}: expected the same in {holder.name} and "
                     f"{source.name}, got unlike ones; leave one of the files out"
                 )
-    return (row for _, row in found.values())
+    return tuple(row for _, row in found.values())
 
 
 def _options(sources: Sequence[Source]) -> dict[str, Any]:

@@ -27,12 +27,6 @@ class Source:
         return printable(str(self.path))
 
     @property
-    def machines(self) -> dict[str, dict[str, Any]]:
-        """Fingerprints of the machines that gave its results, by identity."""
-        used = {case.result.environment for case in self.session.cases} - {""}
-        return {name: self.session.environments.get(name, {}) for name in sorted(used)}
-
-    @property
     def measured(self) -> list[dict[str, Any]]:
         """Every entry of `benchmarks[]`."""
         made = self.document.get("benchmarks")

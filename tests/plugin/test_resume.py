@@ -306,13 +306,20 @@ def test_a_corrupt_record_in_the_middle_stops_the_session_and_stays(suite: Suite
         assert journal.read_bytes() == b"".join(lines)
 
 
-def test_a_result_of_code_that_changed_meanwhile_is_failed_and_not_mixed_in(tmp_path: Path) -> None:
+CHANGED = tuple(({name: "aa"}, {name: "bb"}) for name in ("labels_digest", "dataset_digest"))
+"""What a second Result says otherwise than the first."""
+
+
+@pytest.mark.parametrize("digests", CHANGED, ids=["labels", "data set"])
+def test_a_result_of_code_or_data_that_changed_meanwhile_is_failed_and_not_mixed_in(
+    tmp_path: Path, digests: tuple[dict[str, str], ...]
+) -> None:
     session, executor = begun(tmp_path / "run.journal.jsonl", resume=False)
-    digests = iter(("aa", "bb"))
+    left = iter(digests)
 
     def compute(run: Run, execution: Execution) -> Future[Any]:
         future: Future[Any] = Future()
-        result = Result(run=run, status="ok", labels_digest=next(digests), environment="0123")
+        result = Result(run=run, status="ok", environment="0123", **next(left))  # type: ignore[arg-type]
         future.set_result(Computed(result, MACHINE))
         return future
 
@@ -321,4 +328,4 @@ def test_a_result_of_code_that_changed_meanwhile_is_failed_and_not_mixed_in(tmp_
     assert session.result_of(first).status == "ok"
     result = session.result_of(second)
     assert result.status == "failed"
-    assert re.fullmatch(r"labels of mean \(.*\): expected aa, as before, got bb; the code .*", result.message)
+    assert re.search(r": expected aa, as before, got bb; the code or the data changed", result.message)

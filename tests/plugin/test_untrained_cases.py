@@ -22,16 +22,16 @@ def test_labels_of_a_session_whose_json_was_lost_are_not_measured_again(suite: S
     ended = suite.run(*LABELS, JSON, "--fault=replace:2")
     assert "No space left on device" in ended.output
     assert "what was measured is in the journal" in ended.output
-    before = journal.read(suite.folder / "run.journal.jsonl").labels
-    assert {key[1] for key in before} == {"mean", "std"}
+    before = journal.read(suite.folder / "run.journal.jsonl").measured
+    assert set(before) == {("labels", "MNIST", task, "train") for task in ("mean", "std")}
     again = suite.run(*LABELS, JSON, "--bsr-resume")
     assert again.code == 0, again.output
-    after = journal.read(suite.folder / "run.journal.jsonl").labels
+    after = journal.read(suite.folder / "run.journal.jsonl").measured
     assert after == before
     document = suite.json()
     assert [labels["task"] for labels in document["bsr"]["labels"]] == ["mean", "std"]
     seconds = {entry["param"]: entry["stats"]["mean"] for entry in document["benchmarks"]}
-    assert seconds == {task: before["MNIST", task, "train"].seconds for task in ("mean", "std")}
+    assert seconds == {task: before["labels", "MNIST", task, "train"].seconds for task in ("mean", "std")}
 
 
 @pytest.mark.slow
@@ -39,14 +39,13 @@ def test_the_harness_of_a_session_whose_json_was_lost_is_not_timed_again(suite: 
     harness = (*SMOKE, "--bsr-experiments=harness")
     ended = suite.run(*harness, JSON, "--fault=replace:2")
     assert "No space left on device" in ended.output
-    before = journal.read(suite.folder / "run.journal.jsonl").harness
-    assert before is not None
+    before = journal.read(suite.folder / "run.journal.jsonl").measured["harness",]
     again = suite.run(*harness, JSON, "--bsr-resume")
     assert again.code == 0, again.output
     assert "harness: round" not in again.output
     document = suite.json()
     recorded = [tuple(timing["seconds"]) for timing in document["bsr"]["harness"]]
-    assert recorded == [timing.seconds for timing in before.timings]
+    assert recorded == [timing.seconds for timing in before.rows]
     assert {timing["device"] for timing in document["bsr"]["harness"]} == {"cpu"}
     assert document["benchmarks"][0]["stats"]["mean"] == before.seconds
 
@@ -56,8 +55,8 @@ def test_the_noise_of_a_session_whose_json_was_lost_is_not_measured_again(suite:
     noise = (*SMOKE, "--bsr-experiments=noise-scale", "--bsr-tasks=mean", "--bsr-batch-sizes=16", JSON)
     ended = suite.run(*noise, "--fault=replace:2")
     assert "No space left on device" in ended.output
-    before = journal.read(suite.folder / "run.journal.jsonl").noise
-    assert set(before) == {("MNIST", "mean", 16, seed) for seed in (200,)}
+    before = journal.read(suite.folder / "run.journal.jsonl").measured
+    assert set(before) == {("noise", "MNIST", "mean", 16, seed) for seed in (200,)}
     again = suite.run(*noise, "--bsr-resume")
     assert again.code == 0, again.output
     assert "noise scale" not in again.output

@@ -19,11 +19,9 @@ from bsr.records import durable
 from bsr.records.journal import (
     End,
     Environment,
-    Harness,
     Header,
     Journal,
     JournalError,
-    differences,
     journal_path,
     read,
 )
@@ -277,77 +275,6 @@ def test_a_journal_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "missing" / "run.journal.jsonl")
 
 
-def test_the_same_plan_on_the_same_machine_has_no_differences() -> None:
-    assert differences(header(), header(started_at="later", command="another"), elsewhere=False) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "difference"),
-    [
-        ({"dataset_digest": "xyz"}, "dataset digest: the journal has abc, this session xyz"),
-        ({"workers": 2}, "trained in: the journal has the session's own process, this session 2 workers"),
-        ({"cluster": True}, "trained in: the journal has the session's own process, this session a cluster"),
-        ({"kernel": "8b1d2e0286a1"}, "kernel: the journal has none recorded, this session 8b1d2e0286a1"),
-        (
-            {"execution": Execution(threads=1, engine="graph")},
-            "engine: the journal has eager, this session graph",
-        ),
-        (
-            {"execution": Execution(threads=1, deterministic=True)},
-            "deterministic: the journal has False, this session True",
-        ),
-        ({"environment": MACHINE | {"threads": 8}}, "threads: the journal has 1, this session 8"),
-        (
-            {"planned": tuple(replace(run, precision="tf32") for run in RUNS)},
-            "precision: the journal has float32, this session tf32",
-        ),
-        (
-            {"planned": tuple(replace(run, epochs=9) for run in RUNS)},
-            "epochs: the journal has 2, this session 9",
-        ),
-        (
-            {"planned": (*RUNS, replace(RUNS[0], batch_size=8))},
-            "batch_size: the journal has no other, this session 8",
-        ),
-        (
-            {"planned": tuple(replace(run, seed=index) for index, run in enumerate(RUNS))},
-            "seed: the journal has 32, 256, this session 0, 1, 2, 3 and 4 more",
-        ),
-        ({"planned": RUNS[1:]}, "planned cases: the journal has mean-bs32-seed32, this session no other"),
-    ],
-)
-def test_what_would_mix_unlike_results_is_named_with_both_values(
-    changes: dict[str, Any], difference: str
-) -> None:
-    assert differences(header(), header(**changes), elsewhere=False) == [difference]
-    assert differences(header(), header(**changes), elsewhere=True) == [difference]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("device", "cuda:0"), ("device_name", "H200"), ("driver", "580"), ("torch", "3.0")]
-)
-def test_another_machine_is_a_difference_unless_it_was_allowed(name: str, value: str) -> None:
-    moved = header(environment=MACHINE | {name: value})
-    assert differences(header(), moved, elsewhere=False) == [
-        f"{name}: the journal has {MACHINE[name]}, this session {value}"
-    ]
-    assert differences(header(), moved, elsewhere=True) == []
-
-
-def test_two_gpus_of_one_model_are_one_kind_of_device() -> None:
-    def on(device: str, **about: str) -> Header:
-        environment = {**MACHINE, "device": device, "device_name": "H200", **about}
-        return header(environment=environment)
-
-    assert differences(on("cuda:0"), on("cuda:1"), elsewhere=False) == []
-    assert differences(on("cuda:0"), on("cuda:1", device_name="A100"), elsewhere=False) == [
-        "device_name: the journal has H200, this session A100"
-    ]
-    assert differences(on("cuda:0"), on("cuda:0", tf32_override="1"), elsewhere=False) == [
-        "tf32_override: the journal has None, this session 1"
-    ]
-
-
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [
@@ -359,4 +286,4 @@ def test_two_gpus_of_one_model_are_one_kind_of_device() -> None:
 )
 def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int], answered: bool) -> None:
     timing = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
-    assert Harness(timings=(timing,), seconds=3.0).answers(*asked) == answered
+    assert timing.answers(*asked) == answered

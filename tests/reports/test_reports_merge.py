@@ -19,7 +19,7 @@ from bsr.records.document import entry, one_round
 from bsr.records.reading import RefusedError, read
 from bsr.records.reading.journal_file import cases_of, experiments_of
 from bsr.records.schema import Case, SessionRecord
-from bsr.result import Status
+from bsr.result import Result, Status
 from bsr.run import Execution, Run
 from reports.merge import Source, main, merge, merged
 
@@ -219,6 +219,61 @@ def test_another_kernel_of_the_same_engine_is_refused() -> None:
     assert "kernel is none recorded in a.json and 8b1d2e0286a1 in b.json" in refused(
         first, changed(second, kernel="8b1d2e0286a1")
     )
+
+
+CIRCUMSTANCES: tuple[dict[str, str], ...] = (
+    {},
+    {"engine": "native"},
+    {"engine": "native", "kernel": "8b1d2e0286a1"},
+    {"environment": "another"},
+    {"labels_digest": "feed"},
+    {"dataset_digest": "feed"},
+)
+
+
+@given(st.data())
+def test_whatever_stands_first_the_same_files_are_merged_and_the_same_are_refused(
+    data: st.DataObject,
+) -> None:
+    """Any experiments, machines, engines, labels and data: no order lets unlike seeds into one cell."""
+    whole = synthetic.session(("batch-size", "loss"), SMALL)
+    usual = whole.environments | {"another": synthetic.fingerprint() | {"id": "another", "torch": "3.0"}}
+    parts = []
+    for name in "abc":
+        of = data.draw(st.sampled_from(({"batch-size"}, {"loss"}, {"batch-size", "loss"})))
+        among = [case for case in whole.cases if of.issuperset(case.cases)]
+        kept = data.draw(st.sets(st.sampled_from([case.key for case in among]), min_size=1))
+        said = data.draw(st.sampled_from(CIRCUMSTANCES))
+        session = replace(whole, cases=tuple(case for case in among if case.key in kept))
+        if "dataset_digest" in said:
+            session = replace(session, dataset_digest="feed")
+        parts.append(Source(Path(f"{name}.json"), replace(changed(session, **said), environments=usual), {}))
+    outcomes = []
+    for order in itertools.permutations(parts):
+        try:
+            outcomes.append(by_results(merged(order)))
+        except RefusedError:
+            outcomes.append({})
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    for experiment in ("batch-size", "loss") if outcomes[0] else ():
+        results = [result for result, names in outcomes[0].values() if experiment in names]
+        assert len({(result.environment, result.engine, result.kernel) for result in results}) <= 1
+
+
+def by_results(session: SessionRecord) -> dict[str, tuple[Result, set[str]]]:
+    return {case.key: (case.result, set(case.cases)) for case in session.cases}
+
+
+def test_a_run_that_two_experiments_share_does_not_carry_another_machine_into_one_of_them() -> None:
+    """What failed on one machine in an experiment was finished on another, for another experiment."""
+    grid = Grid(tasks=("std",), batch_sizes=(32,), runs=1, epochs=2)
+    rates, at_one = synthetic.session(("learning-rate",), grid), synthetic.session(("std-at-0.01",), grid)
+    (shared,) = by_key(rates).keys() & by_key(at_one).keys()
+    failed = tuple(
+        replace(case, result=replace(case.result, status="failed", engine="")) if case.key == shared else case
+        for case in rates.cases
+    )
+    assert "another" in refused(replace(rates, cases=failed), on_machine(at_one))
 
 
 def test_another_engine_on_the_same_machine_is_refused() -> None:

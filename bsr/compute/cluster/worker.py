@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from bsr.compute.in_process import (
 )
 from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
+from bsr.records.agreement import unlike
 from bsr.run import Execution, Run
 from bsr.text import Refused
 
@@ -70,21 +70,9 @@ def problem_of(identity: Identity, first: Identity) -> str:
             f"expected data with digest {first.digest}, got {identity.digest}; "
             "give every worker the same files"
         )
-    if unlike := _unlike(dict(first.trained), identity.trained):
-        return f"{unlike}; give every worker the same code"
+    for name, one, other in unlike(dict(first.trained), dict(identity.trained)):
+        return f"expected {name} {one}, got {other}; give every worker the same code"
     return ""
-
-
-def _unlike(expected: dict[str, str], got: Iterable[tuple[str, str]]) -> str:
-    """The first of the labels and networks of `got` that is another than expected; empty where all agree."""
-    return next(
-        (
-            f"expected {name} {expected[name]}, got {value}"
-            for name, value in got
-            if expected.get(name, value) != value
-        ),
-        "",
-    )
 
 
 class UnlikeWorkerError(Refused):
@@ -110,8 +98,10 @@ def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, 
         if mine.problem or (mine.version, mine.digest) != (version, digest):
             found = mine.problem or f"version {mine.version}, data {mine.digest}"
             raise UnlikeWorkerError(f"expected bsr {version} and data {digest}, got {found}")
-        if unlike := _unlike(trained, mine.trained):
-            raise UnlikeWorkerError(f"on {socket.gethostname()}: {unlike}; give it the same code")
+        for name, one, other in unlike(trained, dict(mine.trained)):
+            raise UnlikeWorkerError(
+                f"on {socket.gethostname()}: expected {name} {one}, got {other}; give it the same code"
+            )
         neighbours = _neighbours()
         computed = compute(run, execution, lambda _epoch: _stop_if_abandoned())
         if computed.result.status == "failed":

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.rates import TunedRate
+from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
-from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
-from bsr.result import GpuRecord, GpuState, Result
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS
+from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
+from bsr.result import LARGEST, GpuRecord, GpuState, Result
+from bsr.run import LEARNING_RATES
 from bsr.text import Refused
-
-LARGEST: Final = 1e100
-"""Of any measured number, so that ratios and sums stay finite."""
 
 
 class RefusedError(Refused):
@@ -37,14 +35,12 @@ Complaint = tuple[str, str, object]
 
 def check(session: SessionRecord) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
-    if not (session.cases or session.labels or session.harness or session.noise):
+    if not (session.cases or any(getattr(session, kind) for kind in PROBES)):
         raise FaultError(
             "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
     _each("cases", session.cases, _case_complaints)
     _each("labels", session.labels, _label_complaints)
-    _each("harness", session.harness, _harness_complaints)
-    _each("noise", session.noise, _noise_complaints)
     _each("rates", session.rates, _rate_complaints)
     _check_unique(session.cases)
     _check_one_grid(session)
@@ -108,14 +104,8 @@ def _value_complaints(result: Result) -> Iterator[Complaint]:
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
             if value is None and index < len(getattr(result, name)) - 1:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
-    for name in ("baseline_mse", "prediction_spread", "cohort_seconds", "peak_memory_bytes", "wall_seconds"):
-        if (value := getattr(result, name)) is not None and not 0 <= value <= LARGEST:
-            yield f"result.{name}", f"0 to {LARGEST:g}", value
-    if result.baseline_mse and result.baseline_mse < 1 / LARGEST:
-        yield "result.baseline_mse", f"0, or at least {1 / LARGEST:g}", result.baseline_mse
-    for name, least in (("threads", 0), ("beside", 0), ("cohort", 1), ("steps", 0)):
-        if not least <= getattr(result, name) <= 2**63:
-            yield f"result.{name}", f"{least} or more", getattr(result, name)
+    if (value := result.baseline_mse) and not 1 / LARGEST <= value <= LARGEST:
+        yield "result.baseline_mse", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
     yield from _gpu_complaints(result.gpu)
 
 
@@ -142,30 +132,6 @@ def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:
     for name, smaller, larger in zip(names[1:], values, values[1:], strict=False):
         if not smaller <= larger:
             yield name, f"at least {smaller:g}", f"{larger:g}"
-    for name in (*names, "mean"):
-        if not abs(getattr(labels, name)) <= LARGEST:
-            yield name, f"at most {LARGEST:g}", getattr(labels, name)
-    for name, least in (("count", 1), ("outliers_below", 0), ("outliers_above", 0)):
-        if not least <= getattr(labels, name) <= 2**63:
-            yield name, f"{least} to 2^63", "another number"
-
-
-def _harness_complaints(timing: HarnessTiming) -> Iterator[Complaint]:
-    if not 1 <= timing.batch_size <= MOST_IMAGES:
-        yield "batch_size", f"1 to {MOST_IMAGES:,}", timing.batch_size
-    if not timing.seconds or not all(0 < value < 1e9 for value in timing.seconds):
-        yield "seconds", "one positive number per round", timing.seconds
-
-
-def _noise_complaints(scale: NoiseScale) -> Iterator[Complaint]:
-    if not 1 <= scale.batch_size <= MOST_IMAGES:
-        yield "batch_size", f"1 to {MOST_IMAGES:,}", scale.batch_size
-    for index, point in enumerate(scale.points):
-        if not 0 < point.step <= MOST_STEPS:
-            yield f"points[{index}].step", f"1 to {MOST_STEPS:,}", point.step
-        for name in ("trace", "square", "trace_adam", "square_adam"):
-            if not 0 <= getattr(point, name) <= LARGEST:
-                yield f"points[{index}].{name}", f"0 to {LARGEST:g}", getattr(point, name)
 
 
 def _rate_complaints(rate: TunedRate) -> Iterator[Complaint]:
@@ -196,16 +162,14 @@ def _check_one_grid(session: SessionRecord) -> None:
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
         _check_same(cases, ("dataset", "train_images", "test_images", "precision"), "a study")
-    for name, experiment in EXPERIMENTS.items():
-        free = {"task", "batch_size", "seed", "model", *experiment.varies}
+    for name in EXPERIMENTS:
         for task, model in sorted({(run.task, run.model) for run in runs}):
             cases = [
                 case
                 for case in session.cases
                 if name in case.cases and (case.result.run.task, case.result.run.model) == (task, model)
             ]
-            fixed = [field_name for field_name in RUN_FIELDS if field_name not in free]
-            _check_same(cases, fixed, f"task {task!r} of experiment {name}")
+            _check_same(cases, agreement.fixed(name), f"task {task!r} of experiment {name}")
     _check_epochs(session.cases)
 
 
@@ -248,12 +212,11 @@ def _check_same_identity(cases: Sequence[Case]) -> None:
     """Results that bear one name are of the same labels and the same network."""
     first: dict[str, str] = {}
     for index, case in enumerate(cases):
-        for name, got in case.result.identity.items():
-            if (expected := first.setdefault(name, got)) != got:
-                raise FaultError(
-                    f"$.bsr.cases[{index}].result: expected {name} {expected}, as before it, got {got}; "
-                    "record them in separate files"
-                )
+        if found := agreement.held_against(first, case.result.identity):
+            raise FaultError(
+                f"$.bsr.cases[{index}].result: expected {found.name} {found.one}, as before it, got "
+                f"{found.other}; record them in separate files"
+            )
 
 
 def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:

@@ -17,7 +17,7 @@ from bsr.records.reading.check import RefusedError, check
 from bsr.records.reading.json_file import refusing
 from bsr.records.reading.recording import Recording
 from bsr.records.schema import Case, SessionRecord
-from bsr.result import FINISHED, Result
+from bsr.result import Result
 from bsr.run import Run
 from bsr.text import printable
 
@@ -54,22 +54,13 @@ def _session(header: journal.Header, history: journal.History) -> SessionRecord:
         for key, run in runs.items()
     )
     ends = [result.finished_at for result in history.results.values() if result.finished_at]
-    return SessionRecord(
+    ended = max(ends, default=header.started_at)
+    return history.exported(
+        cases,
         preset=header.preset or _option(header.command, "preset") or DEFAULT_PRESET,
         experiments=tuple(dict.fromkeys(name for case in cases for name in case.cases)),
-        command=header.command,
-        dataset_digest=header.dataset_digest,
-        started_at=header.started_at,
-        finished_at=max(ends, default=header.started_at),
-        wall_seconds=_seconds_between(header.started_at, max(ends, default=header.started_at)),
-        planned=len(cases),
-        finished=sum(case.result.status in FINISHED for case in cases),
-        environments=history.environments,
-        cases=cases,
-        labels=tuple(measured.labels for measured in history.labels.values()),
-        harness=history.harness.timings if history.harness is not None else (),
-        noise=tuple(measured.scale for measured in history.noise.values()),
-        rates=header.rates,
+        finished_at=ended,
+        wall_seconds=_seconds_between(header.started_at, ended),
     )
 
 
