@@ -351,12 +351,17 @@ def test_two_gpus_of_one_model_are_one_kind_of_device() -> None:
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [
-        (("cpu", 1024, 2), True),
-        (("cuda:0", 1024, 2), False),
-        (("cpu", 60_000, 2), False),
-        (("cpu", 1024, 5), False),
+        (("cpu", 1024, 2, ["study"], "MNIST", False), True),
+        (("cuda:0", 1024, 2, ["study"], "MNIST", False), False),
+        (("cpu", 60_000, 2, ["study"], "MNIST", False), False),
+        (("cpu", 1024, 5, ["study"], "MNIST", False), False),
+        (("cpu", 1024, 2, ["study", "wide"], "MNIST", False), False),
+        (("cpu", 1024, 2, ["study"], "KMNIST", False), False),
+        (("cpu", 1024, 2, ["study"], "MNIST", True), False),
     ],
 )
-def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int], answered: bool) -> None:
+def test_a_harness_answers_only_what_it_was_asked(
+    asked: tuple[str, int, int, list[str], str, bool], answered: bool
+) -> None:
     timing = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
-    assert Harness(timings=(timing,), seconds=3.0).answers(*asked) == answered
+    assert Harness(timings=(timing,), seconds=3.0).answers(*asked[:5], compiled=asked[5]) == answered

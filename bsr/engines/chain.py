@@ -134,7 +134,7 @@ class _Reader:
         function, arguments = call.function, call.arguments
         if function is aten.t:
             self.transposed[id(call.found)] = arguments[0]
-        elif function in {aten.empty_like, aten.bernoulli_, aten.div_} and self._draws(call):
+        elif function in {aten.empty_like, aten.new_empty, aten.bernoulli_, aten.div_} and self._draws(call):
             pass
         else:
             data = next((each for each in _tensors(arguments) if each is self.current), None)
@@ -151,7 +151,7 @@ class _Reader:
     def _draws(self, call: Call) -> bool:
         """Whether it makes what dropout multiplies with: drawn in place, divided by how many are kept."""
         mask = call.found
-        if call.function is aten.empty_like:
+        if call.function in {aten.empty_like, aten.new_empty}:
             return call.arguments[0] is self.current
         if call.function is aten.bernoulli_ and not isinstance(kept := call.argument(1, 0.5), Tensor):
             self.kept[id(mask)] = (mask, float(kept))

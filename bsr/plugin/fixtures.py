@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from bsr.data.raw_files import BUNDLED
 from bsr.experiments import controlled
-from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.collection import case_id, experiment_of
 from bsr.plugin.session import ProcessSpentError, Session, UnplannedError
@@ -147,12 +145,15 @@ def time_harness(
         grid, execution = session.options.grid, session.header.execution
         device = "cpu" if session.header.cluster else execution.device  # the loops run here, wherever Runs do
         images = min(grid.train_images, grid.loop_images)
-        if session.harness is not None and session.harness.answers(device, images, grid.loop_rounds):
+        if session.harness is not None and session.harness.answers(
+            device, images, grid.loop_rounds, grid.models, grid.dataset, compiled=grid.loop_compiled
+        ):
             return session.harness
         from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
 
-        dataset = BUNDLED if is_import_path(grid.dataset) else grid.dataset  # the loops' network takes 28x28
-        loops = Loops(images, dataset, execution.data, device)
+        loops = Loops(
+            images, grid.dataset, execution.data, device, models=grid.models, compiled=grid.loop_compiled
+        )
         session.wait_for_pending()  # a loop is timed alone
         began = time.perf_counter()
         timings = loops.measure(grid.loop_rounds, tell)

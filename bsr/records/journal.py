@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -94,12 +94,17 @@ class Harness:
     timings: tuple[HarnessTiming, ...]
     seconds: float
 
-    def answers(self, device: str, images: int, rounds: int) -> bool:
-        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
-        return all(
-            (timing.device, timing.train_images, len(timing.seconds)) == (device, images, rounds)
+    def answers(
+        self, device: str, images: int, rounds: int, models: Sequence[str], dataset: str, *, compiled: bool
+    ) -> bool:
+        """Whether it was timed there, on epochs of so many images, in so many rounds, for those networks."""
+        of_each = all(
+            (timing.device, timing.train_images, len(timing.seconds), timing.dataset)
+            == (device, images, rounds, dataset)
             for timing in self.timings
         )
+        networks, loops = ({getattr(timing, name) for timing in self.timings} for name in ("model", "loop"))
+        return of_each and networks == {*models} and ("compiled" in loops) == compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 from bsr.records import journal
 from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
 from bsr.result import FINISHED, Result
+from bsr.run import STUDY_MODEL
 
 Measured = frozenset[tuple[str, ...]]
 """What a recording holds: each Run by key, engine and machine, what else was measured by its name."""
@@ -60,7 +61,8 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for labels in part.get("labels", ()):
         yield "labels", labels["dataset"], labels["task"], labels["split"]
     for timing in part.get("harness", ()):
-        yield "harness", timing["loop"], str(timing["batch_size"])
+        network = () if timing.get("model", STUDY_MODEL) == STUDY_MODEL else (timing["model"],)
+        yield "harness", timing["loop"], str(timing["batch_size"]), *network
     for scale in part.get("noise", ()):
         yield "noise", scale["task"], str(scale["batch_size"]), str(scale["seed"])
     for entry in document.get("benchmarks", ()):

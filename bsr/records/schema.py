@@ -67,7 +67,7 @@ class HarnessTiming:
     """One row of the harness's benchmark of itself: seconds per training epoch, a value per round."""
 
     loop: str
-    """`textbook`, `eager`, `native, one core`, `native, all cores`."""
+    """`textbook`, `compiled`, `eager`, `native, one core`, `native, all cores`."""
     batch_size: int
     threads: int
     seconds: tuple[float, ...]
@@ -77,6 +77,9 @@ class HarnessTiming:
     gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
+    model: str = STUDY_MODEL
+    dataset: str = "MNIST"
+    """As in Run."""
 
     @property
     def epoch_seconds(self) -> tuple[float, ...]:

@@ -54,7 +54,7 @@ def merged(sources: Sequence[Source], *, keep_first: bool = False) -> SessionRec
         environments={name: about for session in studies for name, about in session.environments.items()},
         cases=cases,
         labels=tuple(_once(sources, "labels", ("dataset", "task", "split"))),
-        harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads"))),
+        harness=tuple(_once(sources, "harness", ("loop", "batch_size", "threads", "model", "dataset"))),
         noise=tuple(_once(sources, "noise", ("dataset", "task", "batch_size", "seed"))),
         rates=tuple(_once(sources, "rates", ("task", "batch_size", "steps", "schedule"))),
     )
