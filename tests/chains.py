@@ -181,13 +181,17 @@ def as_given(split: Split) -> Tensor:
     return (images if images.ndim == 4 else images.unsqueeze(1)).float()
 
 
-def gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Flat, of the mean squared error, in the network's own precision; dropout is off."""
+def gradient(model: nn.Module, images: Tensor, slopes: Tensor) -> Tensor:
+    """Flat, for the slopes of a loss by each prediction, in the network's own precision; dropout is off."""
     model.eval()
     dtype = next(model.parameters()).dtype
-    loss = functional.mse_loss(model(images.to(dtype)), labels.to(dtype))
-    found = torch.autograd.grad(loss, list(model.parameters()))
+    found = torch.autograd.grad(model(images.to(dtype)), list(model.parameters()), slopes.to(dtype))
     return torch.cat([value.flatten() for value in found])
+
+
+def slopes_of(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Of the mean squared error by each prediction, [N]."""
+    return 2 * (predictions.detach() - labels) / len(labels)
 
 
 def clear_of_kinks(model: nn.Module, images: Tensor, margin: float = 1e-5) -> Tensor:

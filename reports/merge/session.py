@@ -97,15 +97,27 @@ def _unlike_machines(first: Source, other: Source) -> Iterator[tuple[str, object
     engines = [sorted({case.result.engine for case in one.session.cases} - {""}) for one in (first, other)]
     if not (known and unknown) and all(engines) and engines[0] != engines[1]:
         yield "engine", listed(engines[0]), listed(engines[1])
-    kernels = [_kernels(source) for source in (first, other)]
+    networks = _networks(first) & _networks(other)  # each has a kernel of its own
+    kernels = [_kernels(source, networks) for source in (first, other)]
     if all(kernels) and kernels[0] != kernels[1] and engines[0] == engines[1]:
         yield "kernel", listed(kernels[0]), listed(kernels[1])
 
 
-def _kernels(source: Source) -> list[str]:
-    """Of the engines that gave its results."""
+def _networks(source: Source) -> set[tuple[str, str]]:
+    """Networks, with the data sets that they were trained on."""
+    return {(case.result.run.model, case.result.run.dataset) for case in source.session.cases}
+
+
+def _kernels(source: Source, networks: set[tuple[str, str]]) -> list[str]:
+    """Of the engines that gave its results for those networks."""
     results = [case.result for case in source.session.cases if case.result.engine]
-    return sorted({result.kernel or "none recorded" for result in results})
+    return sorted(
+        {
+            result.kernel or "none recorded"
+            for result in results
+            if (result.run.model, result.run.dataset) in networks
+        }
+    )
 
 
 def _short(value: object) -> str:
