@@ -174,8 +174,13 @@ class Cells:
         label = timing.label(
             (lambda identity: shortened(self.machine_name(identity), 26)) if several else None
         )
-        kernels = {result.kernel for result in self.all_results if result.engine == timing.engine}
-        return f"{label}, kernel {timing.kernel or 'unrecorded'}" if len(kernels) > 1 else label
+        kernels = {
+            (result.run.model, result.run.dataset, result.kernel)  # each network has one of its own
+            for result in self.all_results
+            if result.engine == timing.engine
+        }
+        several_kernels = len(kernels) > len({(model, dataset) for model, dataset, _ in kernels})
+        return f"{label}, kernel {timing.kernel or 'unrecorded'}" if several_kernels else label
 
     def machine_name(self, environment: str) -> str:
         """The device's name in a fingerprint, or its identity."""

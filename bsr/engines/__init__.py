@@ -2,19 +2,22 @@
 
 An entry names the module and class, imported when first used. A class may name by `honours` the fields of Run
 that it trains by beside those of schema 1 (a Run with a field that an engine does not honour is refused), and
-say by `unsupported_reason(run, execution)` what else it is not for, by `unavailable_reason()` why this
-machine cannot have it, by `spent_reason()` why this process can train no more Runs with it, by
-`source_digest()` which kernel of its own it is.
+say by `unsupported_reason(run, execution)` what else it is not for, by `unavailable_reason(runs, execution)`
+why this machine cannot have it, by `spent_reason()` why this process can train no more Runs with it, by
+`source_digest(run, images)` which kernel of its own it has for them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import Final
 
-from bsr.data.images import Split
+from torch import Tensor
+
+from bsr.data.images import Split, load_images
 from bsr.machine import device as machine
 from bsr.result import Result
 from bsr.run import Execution, Run
@@ -59,7 +62,7 @@ def train(
     engine cannot train it, machine.DeviceError.
     """
     execution = placed(execution or Execution(), [run])
-    kernel = source_digest(execution.engine)
+    kernel = source_digest(execution.engine, run, split.train_images)
     keep = weights.writer(run, execution, kernel)
     result = training.train(run, split, execution, learner(execution.engine), on_epoch, keep)
     environment = machine.fingerprint(execution)["id"]
@@ -84,9 +87,9 @@ def placed(execution: Execution, runs: Iterable[Run]) -> Execution:
 def _resolved(engine: str, runs: tuple[Run, ...], execution: Execution) -> str:
     if engine == "auto":
         suited = (name for name in AUTO if not _unsupported(name, runs, execution))
-        return next((name for name in suited if not unavailable_reason(name)), "eager")
+        return next((name for name in suited if not unavailable_reason(name, runs, execution)), "eager")
     check_suited(engine, runs, execution)
-    return "eager" if unavailable_reason(engine) else engine
+    return "eager" if unavailable_reason(engine, runs, execution) else engine
 
 
 def check_suited(engine: str, runs: Iterable[Run], execution: Execution) -> None:
@@ -96,11 +99,17 @@ def check_suited(engine: str, runs: Iterable[Run], execution: Execution) -> None
 
 
 def fallback_reason(engine: str, runs: Iterable[Run], execution: Execution) -> str:
-    """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss."""
+    """Why eager trains although `engine` was asked for, in one line; empty where nothing is amiss.
+
+    `auto` on another device than the CPU is eager, and nothing is amiss.
+    """
     runs = tuple(runs)
-    wanted = AUTO if engine == "auto" else (engine,)
-    suited = [name for name in wanted if not _unsupported(name, runs, execution)]
-    return unavailable_reason(suited[0]) if suited else ""
+    if engine == "auto" and execution.device != "cpu":
+        return ""
+    wanted = AUTO[0] if engine == "auto" else engine
+    if reason := _unsupported(wanted, runs, execution):
+        return f"{wanted} {reason}"
+    return unavailable_reason(wanted, runs, execution)
 
 
 def _unsupported(engine: str, runs: Iterable[Run], execution: Execution) -> str:
@@ -116,10 +125,13 @@ def unsupported_reason(engine: str, run: Run, execution: Execution) -> str:
     return str(reason(run, execution)) if reason is not None else ""
 
 
-def unavailable_reason(engine: str) -> str:
-    """Why this machine cannot have an engine, in one line; empty where it can. May compile it."""
+def unavailable_reason(engine: str, runs: Iterable[Run] = (), execution: Execution | None = None) -> str:
+    """Why this machine cannot have an engine, in one line; empty where it can. May compile it.
+
+    What is compiled is for the networks and data sets of `runs`; without any, for the study's.
+    """
     reason = getattr(learner(engine), "unavailable_reason", None)
-    return str(reason()) if reason is not None else ""
+    return str(reason(tuple(runs), execution or Execution())) if reason is not None else ""
 
 
 def spent_reason(engine: str) -> str:
@@ -128,7 +140,18 @@ def spent_reason(engine: str) -> str:
     return str(reason()) if reason is not None else ""
 
 
-def source_digest(engine: str) -> str:
-    """Of an engine's own kernel, 12 hexadecimal digits; empty where it has none."""
+def source_digest(engine: str, run: Run, images: Tensor) -> str:
+    """Of the kernel that an engine has for a Run on such images, 12 hexadecimal digits; empty without one."""
     digest = getattr(learner(engine), "source_digest", None)
-    return str(digest()) if digest is not None else ""
+    return str(digest(run, images)) if digest is not None else ""
+
+
+def session_digest(execution: Execution, runs: Iterable[Run]) -> str:
+    """Of the kernel that trains all of `runs`, or of several kernels together; empty without one."""
+    kinds = {(run.dataset, run.model): run for run in runs}.values()
+    found = {
+        source_digest(execution.engine, run, load_images(run.dataset, execution.data).train) for run in kinds
+    } - {""}
+    if len(found) < 2:
+        return "".join(found)
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""Compiles the native kernel on first use with the system's compiler, and keeps it.
+"""Compiles a network's native kernel on first use with the system's compiler, and keeps it.
 
 Nothing else of bsr needs a compiler. The library is cached under a digest of everything that shapes it: the
-sources, what the compiler says of itself and of this CPU, and the flags.
+source with its headers, what the compiler says of itself and of this CPU, and the flags.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from bsr.data.images import cache_folder
+from bsr.engines.source import HEADERS, digest
 from bsr.text import Refused
 
-SOURCE: Final = Path(__file__).with_name("kernel.cpp")
-INCLUDED: Final = tuple(Path(__file__).with_name(name) for name in ("backward.h", "network.h", "lanes.h"))
 COMPILERS: Final = ("c++", "g++", "clang++") if os.name == "posix" else ()
 """Looked for in this order; on Windows only $CXX counts: what is on the path there is seldom meant."""
 FLAGS: Final = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
@@ -44,35 +43,37 @@ class KernelError(Refused, RuntimeError):
     """The kernel cannot be had on this machine; the message is one line: what, why, remedy."""
 
 
-def library() -> ctypes.CDLL:
-    """The compiled kernel, loaded once per process. Raises KernelError.
+def library(source: str) -> ctypes.CDLL:
+    """The compiled source, which may include the headers, loaded once per process. Raises KernelError.
 
     $CXX names the compiler (default: the first of c++, g++, clang++ that exists). $BSR_KERNEL_FLAGS replaces
     the flags that name the CPU, to try another vector width: `-mavx2 -mfma`.
     """
-    found = _library(compiler(), target_flags(), cache_folder() / "kernels")
+    found = _library(source, compiler(), target_flags(), cache_folder() / "kernels")
     if isinstance(found, KernelError):
         raise found
     return found
 
 
 @cache
-def _library(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL | KernelError:
+def _library(
+    source: str, command: tuple[str, ...], target: tuple[str, ...], folder: Path
+) -> ctypes.CDLL | KernelError:
     """The library, or why there is none: what failed once, or hung, is not tried again in this process."""
     try:
-        return _loaded(command, target, folder)
+        return _loaded(source, command, target, folder)
     except KernelError as error:
         return error
 
 
-def _loaded(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL:
-    path = folder / f"{_key(command, target)}.so"
+def _loaded(source: str, command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> ctypes.CDLL:
+    path = folder / f"{_key(source, command, target)}.so"
     try:
         if not _intact(path):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock"), timeout=COMPILE_SECONDS):
                 if not _intact(path):
-                    _compile(command, target, path)
+                    _compile(source, command, target, path)
         return ctypes.CDLL(str(path))
     except Timeout as error:
         raise KernelError(f"{error.lock_file} was held for {COMPILE_SECONDS:g} s; remove it") from error
@@ -81,11 +82,6 @@ def _loaded(command: tuple[str, ...], target: tuple[str, ...], folder: Path) -> 
             f"the native kernel cannot be kept in {folder} or loaded from there: {error}; "
             "set BSR_CACHE to another folder"
         ) from error
-
-
-def source_digest() -> str:
-    """Of the kernel's source, 12 hexadecimal digits: whatever may change its results changes it."""
-    return hashlib.sha256(b"".join(source.read_bytes() for source in (SOURCE, *INCLUDED))).hexdigest()[:12]
 
 
 def compiler() -> tuple[str, ...]:
@@ -115,6 +111,7 @@ def target_flags() -> tuple[str, ...]:
     return NATIVE_FLAGS.get(platform.machine().lower(), ())
 
 
+@cache
 def macros(command: tuple[str, ...], target: tuple[str, ...]) -> str:
     """What the compiler predefines for a target: its own version, and a line per feature of the CPU.
 
@@ -123,19 +120,18 @@ def macros(command: tuple[str, ...], target: tuple[str, ...]) -> str:
     return _run(command, (*target, "-dM", "-E", "-x", "c++", "-"))
 
 
-def _key(command: tuple[str, ...], target: tuple[str, ...]) -> str:
+def _key(source: str, command: tuple[str, ...], target: tuple[str, ...]) -> str:
     """32 hexadecimal digits."""
-    digest = hashlib.sha256("\0".join((*FLAGS, *target, macros(command, target))).encode())
-    for source in (SOURCE, *INCLUDED):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:32]
+    shaping = (*FLAGS, *target, macros(command, target), digest(source))
+    return hashlib.sha256("\0".join(shaping).encode()).hexdigest()[:32]
 
 
-def _compile(command: tuple[str, ...], target: tuple[str, ...], path: Path) -> None:
+def _compile(source: str, command: tuple[str, ...], target: tuple[str, ...], path: Path) -> None:
     """The library appears under its name only when whole, and its digest after it."""
     with TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        _run(command, (*FLAGS, *target, "-o", str(made), str(SOURCE)))
+        made, written = Path(folder) / path.name, Path(folder) / "network.cpp"
+        written.write_text(source, encoding="ascii")
+        _run(command, (*FLAGS, *target, f"-I{HEADERS}", "-o", str(made), str(written)))
         seal = made.with_suffix(".sha256")
         seal.write_text(_digest(made), encoding="ascii")
         made.replace(path)

@@ -1,129 +1,93 @@
-"""The engine for CPUs: a kernel in C++ that trains as many images at once as a vector register has lanes.
+"""The engine for CPUs: C++ that is generated for a network, with a batch in the lanes of a register.
 
 One Run, one core. The width follows the CPU (AVX-512, AVX2, NEON, SSE); the arithmetic is float32 with
-PyTorch's formulas, and differs from PyTorch's only in the order of its sums.
+PyTorch's formulas, and differs from PyTorch's only in the order of its sums and in what dropout draws.
 """
 
 from __future__ import annotations
 
-import ctypes
 import time
-from functools import cache
+from collections.abc import Iterable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from bsr.data.images import Split
-from bsr.engines import build
+from bsr.data.images import Split, load_images
+from bsr.engines import generated, self_check, source
 from bsr.engines.build import KernelError
-from bsr.model import IMAGE_SIZE
+from bsr.engines.generated import Kernel, Network, image_of, read, read_by_name, study
+from bsr.engines.layers import NotAChainError
+from bsr.model import MODELS
+from bsr.named import look_up
 from bsr.run import Execution, Run
-from bsr.training.loop import Evaluation, TimeLimitReached, evaluation
+from bsr.training.loop import Evaluation, TimeLimitReached, evaluation, initial_model
 
-LOSSES: Final = {"mse": 0, "mae": 1}
-OPTIMISERS: Final = {"sgd": 0, "adam": 1}
 IMAGES_PER_CALL: Final = 2_048
-"""Trained between two looks at the clock: some 40 ms."""
+"""Trained between two looks at the clock: some 20 ms of the study's network, 100 of larger ones."""
 FULL_REGISTER: Final = 16
 """Images that the widest register holds; a step of fewer takes as long."""
-ALIGNMENT: Final = 64
-"""Bytes of that register."""
-SHAPES: Final = {
-    "conv1.weight": (10, 1, 5, 5),
-    "conv1.bias": (10,),
-    "conv2.weight": (20, 10, 5, 5),
-    "conv2.bias": (20,),
-    "fc1.weight": (50, 320),
-    "fc1.bias": (50,),
-    "fc2.weight": (1, 50),
-    "fc2.bias": (1,),
-}
-"""The weights as kernel.cpp has them, one after the other."""
-
-
-class _Training(ctypes.Structure):
-    """`Training` of kernel.cpp."""
-
-    _fields_ = (
-        ("weights", ctypes.c_void_p),
-        ("mean", ctypes.c_void_p),
-        ("square", ctypes.c_void_p),
-        ("work", ctypes.c_void_p),
-        ("images", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-        ("batch_size", ctypes.c_int64),
-        ("step", ctypes.c_int64),
-        ("beta1", ctypes.c_double),
-        ("beta2", ctypes.c_double),
-        ("epsilon", ctypes.c_double),
-        ("loss", ctypes.c_int32),
-        ("optimiser", ctypes.c_int32),
-    )
+FEW: Final = 64
+"""Images with which a network is tried before the first Run: two blocks and more."""
 
 
 class NativeLearner:
     """A Learner on one core of the CPU; other threads run while it trains.
 
-    Raises ValueError for a precision other than float32, another device than the CPU, another network than
-    the study's or tensors of another kind than a Split's, KernelError where the kernel cannot be compiled.
+    Raises ValueError for a precision other than float32, another device than the CPU, a network that is no
+    chain of the layers it knows, or tensors of another kind than a Split's; KernelError where the kernel
+    cannot be compiled, or computes otherwise than PyTorch.
     """
 
-    honours = ("steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "warmup", "decay")
+    honours = (
+        "steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "model", "warmup", "decay",
+    )  # fmt: skip
 
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
-        if reason := self.unsupported_reason(run, execution):
+        if reason := _elsewhere(run, execution):
             raise ValueError(f"the native engine {reason}; use the eager engine")
-        began = time.perf_counter()
-        self.kernel = kernel()
-        self.warmup_seconds = time.perf_counter() - began
         self.run = run
         self.taken = 0
-        self.shapes = _checked_shapes(model)
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         self.test_images, self.test_labels = _checked(split.test_images, split.test_labels)
-        self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.state_dict().values()])
-        self.moments = torch.zeros(2, len(self.parameters))
-        self.work = torch.zeros(self.kernel.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
-        self.training = _Training(
-            weights=self.parameters.data_ptr(),
-            mean=self.moments[0].data_ptr(),
-            square=self.moments[1].data_ptr(),
-            work=-(-self.work.data_ptr() // ALIGNMENT) * ALIGNMENT,
-            images=self.images.data_ptr(),
-            labels=self.labels.data_ptr(),
-            batch_size=run.batch_size,
-            beta1=run.beta1,
-            beta2=run.beta2,
-            epsilon=run.eps,
-            loss=LOSSES[run.loss],
-            optimiser=OPTIMISERS[run.optimiser],
-        )
+        if image_of(self.images) != image_of(self.test_images):
+            raise ValueError("images: expected those to train and test on of one shape and dtype, got two")
+        began = time.perf_counter()
+        try:
+            text = read(model, *image_of(self.images)).source
+        except NotAChainError as error:
+            raise ValueError(f"the native engine {error}; use the eager engine") from error
+        self_check.check(text, model, self.images, run)
+        self.kernel = Kernel(text, model, self.images, self.labels, run)
+        self.warmup_seconds = time.perf_counter() - began
 
     @staticmethod
     def unsupported_reason(run: Run, execution: Execution) -> str:
-        """See bsr.engines."""
-        if run.precision != "float32":
-            return f"computes in float32; the precision is {run.precision}"
-        return "" if execution.device == "cpu" else f"needs the CPU; the device is {execution.device}"
+        """See bsr.engines. What is wrong with data set or network themselves is said where they are tried."""
+        found = _elsewhere(run, execution) or _planned(run, execution)
+        return str(found) if isinstance(found, str | NotAChainError) else ""
 
     @staticmethod
-    def unavailable_reason() -> str:
-        """See bsr.engines."""
-        return available()
+    def unavailable_reason(runs: Iterable[Run], execution: Execution) -> str:
+        """See bsr.engines: every network of `runs` is compiled and held against PyTorch."""
+        kinds = {(run.dataset, run.model): run for run in runs}
+        if not kinds:
+            return available()
+        return next(filter(None, (_problem(run, execution) for run in kinds.values())), "")
 
     @staticmethod
-    def source_digest() -> str:
+    def source_digest(run: Run, images: Tensor) -> str:
         """See bsr.engines."""
-        return build.source_digest()
+        found = read_by_name(look_up("network", run.model, MODELS), run.model, *image_of(images))
+        return source.digest(found.source) if isinstance(found, Network) else ""
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
-        """See bsr.training.loop.Learner; the deadline is looked at every 40 ms.
+        """See bsr.training.loop.Learner; the deadline is looked at every 20 to 100 ms.
 
         Raises IndexError, TimeLimitReached.
         """
         order = self._checked_order(order)
-        size = self.training.batch_size
+        size = self.run.batch_size
         losses = torch.empty(-(-len(order) // size))
         rates = torch.tensor(self.run.rates(self.taken, len(losses)), dtype=torch.float64)
         self.taken += len(losses)
@@ -131,24 +95,16 @@ class NativeLearner:
         for step in range(0, len(losses), steps):
             if time.monotonic() > deadline:
                 raise TimeLimitReached
-            some = order[step * size : (step + steps) * size]
-            self.kernel.bsr_train(
-                self.training, some.data_ptr(), len(some), rates[step:].data_ptr(), losses[step:].data_ptr()
-            )
+            self.kernel.train(order[step * size : (step + steps) * size], rates[step:], losses[step:])
         return losses
 
     def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
-        """The gradient of the batch `order`, int64 [n], by parameter, and its loss; changes nothing."""
-        order = self._checked_order(order)
-        found = torch.empty_like(self.parameters)
-        loss = self.kernel.bsr_gradient(self.training, order.data_ptr(), len(order), found.data_ptr())
-        return self._named(found), loss
+        """The gradient of the batch `order`, int64 [n], by parameter, and its loss; changes no weight."""
+        return self.kernel.gradient(self._checked_order(order))
 
     def predictions(self) -> Tensor:
         """For the test images, float32 [N], label units."""
-        found = torch.empty(len(self.test_images))
-        self.kernel.bsr_predict(self.training, self.test_images.data_ptr(), len(found), found.data_ptr())
-        return found
+        return self.kernel.predictions(self.test_images)
 
     def evaluate(self) -> Evaluation:
         """See bsr.training.loop.Learner."""
@@ -156,14 +112,7 @@ class NativeLearner:
 
     def weights(self) -> dict[str, Tensor]:
         """See bsr.training.loop.Learner."""
-        return self._named(self.parameters.clone())
-
-    def _named(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = flat.split([shape.numel() for shape in self.shapes.values()])
-        return {
-            name: part.view(shape).clone()
-            for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
-        }
+        return self.kernel.named(self.kernel.parameters)
 
     def _checked_order(self, order: Tensor) -> Tensor:
         """The kernel follows indices blindly."""
@@ -172,58 +121,55 @@ class NativeLearner:
         return order.to(torch.int64).contiguous()
 
 
-@cache
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    """The library with its functions' types."""
-    training, pointer, count = ctypes.POINTER(_Training), ctypes.c_void_p, ctypes.c_int64
-    functions = {
-        "bsr_lanes": (count, []),
-        "bsr_workspace_bytes": (count, []),
-        "bsr_train": (None, [training, pointer, count, pointer, pointer]),
-        "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
-        "bsr_predict": (None, [training, pointer, count, pointer]),
-    }
-    for name, (result, arguments) in functions.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-def kernel() -> ctypes.CDLL:
-    """The compiled kernel, ready to be called. Raises KernelError."""
-    return _declared(build.library())
-
-
 def available() -> str:
-    """Why the kernel cannot be used on this machine, in one line; empty where it can. Compiles it."""
+    """Why no kernel can be had on this machine, in one line; empty where one can. Compiles the study's."""
     try:
-        kernel()
+        lanes()
     except KernelError as error:
         return str(error)
     return ""
 
 
 def lanes() -> int:
-    """Images that the kernel trains at once. Raises KernelError."""
-    return int(kernel().bsr_lanes())
+    """Images that a kernel trains at once. Raises KernelError."""
+    return int(generated.library(study().source).bsr_lanes())
 
 
-def _checked_shapes(model: nn.Module) -> dict[str, torch.Size]:
-    """The network's own; the kernel reads weights at fixed places, whatever lies there."""
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    if list(shapes.items()) != list(SHAPES.items()):
-        wanted, got = (
-            ", ".join(f"{name} {list(shape)}" for name, shape in one.items()) for one in (SHAPES, shapes)
-        )
-        raise ValueError(
-            f"network: expected the study's weights, {wanted}, got {got[:300]}; use the eager engine"
-        )
-    return shapes
+def _elsewhere(run: Run, execution: Execution) -> str:
+    """Why it cannot train so, whatever the network."""
+    if run.precision != "float32":
+        return f"computes in float32; the precision is {run.precision}"
+    return "" if execution.device == "cpu" else f"needs the CPU; the device is {execution.device}"
+
+
+def _planned(run: Run, execution: Execution) -> Network | NotAChainError | None:
+    """A Run's network for its data set's images; None where one of them cannot be had."""
+    try:
+        images = load_images(run.dataset, execution.data).train
+        return read_by_name(look_up("network", run.model, MODELS), run.model, *image_of(images))
+    except Exception:  # noqa: BLE001 - whatever a user's own network raises is said where it is tried
+        return None
+
+
+def _problem(run: Run, execution: Execution) -> str:
+    """Why a Run's network cannot be had compiled; empty where it can, or is refused for another reason."""
+    if not isinstance(_planned(run, execution), Network):
+        return ""
+    images = load_images(run.dataset, execution.data).train[:FEW]
+    labels = torch.zeros(len(images))
+    split = Split(images, labels, images, labels, "", run.task)
+    try:
+        NativeLearner(initial_model(run.seed, run.model)[0], run, split, execution)
+    except KernelError as error:
+        return str(error)
+    return ""
 
 
 def _checked(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The tensors as the kernel reads them: on the CPU, in one piece."""
-    shape = (len(labels), IMAGE_SIZE, IMAGE_SIZE)
-    if images.shape != shape or images.dtype != torch.uint8:
-        raise ValueError(f"images: expected uint8 {list(shape)}, got {images.dtype} {list(images.shape)}")
+    if images.ndim not in {3, 4} or images.dtype not in source.PIXELS or len(images) != len(labels):
+        raise ValueError(
+            f"images: expected uint8 or float32 [{len(labels)}, H, W] or [{len(labels)}, C, H, W], got "
+            f"{images.dtype} {list(images.shape)}"
+        )
     return images.cpu().contiguous(), labels.float().cpu().contiguous()

@@ -38,6 +38,8 @@ class Grid:
     """Of an epoch of the harness's own loops, at most."""
     loop_rounds: int = 5
     """How often the harness times each of its loops."""
+    loop_compiled: bool = False
+    """Whether it times torch.compile too, which takes some 20 s per network and batch size to compile."""
     most_steps: int = MOST_STEPS
     """Of a Run whose steps decide how long it trains; a smoke session cuts them short."""
     refine_around: tuple[tuple[str, float], ...] = ()

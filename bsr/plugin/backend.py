@@ -35,20 +35,26 @@ class Backend(NamedTuple):
         self.executor(lambda _run, _epoch: None).shutdown(cancel_futures=True)
 
 
-def find(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None]) -> Backend:
+def find(
+    options: Options, runs: tuple[Run, ...], waited: Callable[[float], None], engine: str = ""
+) -> Backend:
     """The place that the options ask for; `waited` is told the seconds for which it had no worker.
+
+    `engine` is that of a recording which is gone on from, in place of `auto`.
 
     Raises pytest.UsageError where it will not do. Loads torch.
     """
-    return _cluster(options, options.dask, runs, waited) if options.dask else _this_machine(options, runs)
+    if options.dask:
+        return _cluster(options, options.dask, runs, waited)
+    return _this_machine(options, runs, engine)
 
 
-def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
+def _this_machine(options: Options, runs: tuple[Run, ...], engine: str) -> Backend:
     from bsr import engines  # noqa: PLC0415
     from bsr.compute.in_process import identities  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415 - torch, which only a session that measures needs
 
-    execution, workers = checks.execution(options, runs)
+    execution, workers = checks.execution(options, runs, engine)
     train_images = max(map(_train_images, runs), default=1)
     test_images = max((run.test_images for run in runs), default=1)
     digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
@@ -65,7 +71,7 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
 
     return Backend(
         execution,
-        engines.source_digest(execution.engine),
+        engines.session_digest(execution, runs),
         workers,
         digest,
         machine.fingerprint(execution),
@@ -82,7 +88,6 @@ def _train_images(run: Run) -> int:
 def _cluster(
     options: Options, address: str, runs: tuple[Run, ...], waited: Callable[[float], None]
 ) -> Backend:
-    from bsr import engines  # noqa: PLC0415 - loads torch
     from bsr.compute.cluster import WAIT_SECONDS, Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
@@ -92,10 +97,9 @@ def _cluster(
         cluster = Cluster(address, asked, options.grid.dataset, runs, wait, waited)
     except ClusterError as error:
         raise pytest.UsageError(f"--bsr-dask: {error}") from error
-    kernel = engines.source_digest(cluster.execution.engine)
     return Backend(
         cluster.execution,
-        kernel,
+        cluster.kernel,
         0,
         cluster.digest,
         cluster.environment,

@@ -175,14 +175,17 @@ def telling(config: pytest.Config, what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
-    """The execution with its device and engine found and tried, and the number of workers. Loads torch."""
+def execution(options: Options, runs: tuple[Run, ...], engine: str = "") -> tuple[Execution, int]:
+    """The execution with its device and engine found and tried, and the number of workers. Loads torch.
+
+    `engine` is as in backend.find.
+    """
     from bsr import engines  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415
 
     asked = options.execution
     try:
-        found = engines.placed(asked, runs or (options.grid.example,))
+        found = engines.placed(replace(asked, engine=engine or asked.engine), runs or (options.grid.example,))
         machine.resolve_device(found.device)
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-device: {error}") from error

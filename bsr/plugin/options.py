@@ -134,6 +134,12 @@ def add(parser: pytest.Parser) -> None:
         help="with --bsr-resume: also on another device, driver or torch, recorded per result",
     )
     group.addoption("--bsr-strict", action="store_true", help="a diverged or dead run is a failed test")
+    group.addoption(
+        "--bsr-compiled",
+        action="store_true",
+        default=None,
+        help="the experiment harness times torch.compile too: half a minute per network and batch size",
+    )
     group.addoption("--bsr-deterministic", action="store_true", help="only deterministic cuDNN kernels")
 
 
@@ -251,6 +257,7 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
+        "loop_compiled": config.getoption("bsr_compiled"),
     }
     refined = _value(config, "refine")
     if refined is not None:

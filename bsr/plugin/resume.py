@@ -105,6 +105,12 @@ def finished(history: History, planned: Iterable[Run], execution: Execution) -> 
     }
 
 
+def engine_of(history: History, options: Options) -> str:
+    """The engine that a resumed recording keeps where `auto` is asked for; empty where there is none."""
+    kept = options.resume and history.header is not None and options.execution.engine == "auto"
+    return history.header.execution.engine if kept and history.header is not None else ""
+
+
 def session_name(history: History, options: Options, now: datetime) -> str:
     """`2026-11-26T113410-4f1c`: of the session that began the journal, where that is gone on from."""
     if options.resume and history.header is not None and history.header.session:

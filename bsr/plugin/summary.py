@@ -40,7 +40,8 @@ def header(session: Session, estimate: Estimate) -> list[str]:
     lines = [f"bsr: {device}, {machine['threads']} thread(s){workers}, torch {machine['torch']}"]
     asked, used = session.options.execution.engine, session.header.execution
     if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
-        lines.append(f"bsr: engine {used.engine} instead of {asked}: {why}")
+        instead = f", since {why}" if asked == "auto" else f" instead of {asked}: {why}"
+        lines.append(f"bsr: engine {used.engine}{instead}")
     if session.header.workers and session.options.workers is None and (why := workers_that_fit()[1]):
         lines.append(f"bsr: {why}")
     lines += _untuned(session)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from bsr.data.raw_files import BUNDLED
 from bsr.experiments import Grid, controlled
-from bsr.named import is_import_path
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.fixtures import ending_the_session
 from bsr.plugin.session import Session
@@ -138,11 +136,16 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
         def timed() -> list[HarnessTiming]:
             from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
 
-            dataset = BUNDLED if is_import_path(grid.dataset) else grid.dataset  # their network takes 28x28
-            return Loops(images, dataset, execution.data, device).measure(grid.loop_rounds, probe.tell)
+            loops = Loops(
+                images, grid.dataset, execution.data, device, models=grid.models, compiled=grid.loop_compiled
+            )
+            return loops.measure(grid.loop_rounds, probe.tell)
 
         def answered(known: Sequence[HarnessTiming]) -> bool:
-            return all(timing.answers(device, images, grid.loop_rounds) for timing in known)
+            networks, loops = ({getattr(timing, name) for timing in known} for name in ("model", "loop"))
+            asked = (device, images, grid.loop_rounds, grid.dataset)
+            of_all = networks == {*grid.models} and ("compiled" in loops) == grid.loop_compiled
+            return of_all and all(timing.answers(*asked) for timing in known)
 
         timings = probe("harness", [Asked((), timed, answered, alone=True)])
         probe.benchmark.extra_info["timings"] = probe.benchmark.extra_info.pop("harness")

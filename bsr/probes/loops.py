@@ -1,4 +1,4 @@
-"""The harness measured by itself: its engines against the loop that a user would otherwise write.
+"""The harness measured by itself: its engines against the loops that a user would otherwise write.
 
 Everything is timed in one session, in turn, over several rounds, so that a ratio holds where the machine's
 speed drifts. Seconds are of one training epoch: no loading, no evaluation, no compilation.
@@ -19,16 +19,19 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines
-from bsr.data.images import Split, load_split
+from bsr.data.images import Split, load_images, load_split
+from bsr.engines.eager import EagerLearner, batch_of
 from bsr.experiments.rates import tuned_rate
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
+from bsr.model import check as check_network
 from bsr.records.schema import HarnessTiming
-from bsr.run import Execution, Run
+from bsr.run import STUDY_MODEL, Execution, Run
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
 TEXTBOOK: Final = "textbook"
+COMPILED: Final = "compiled"
 EAGER: Final = "eager"
 GRAPH: Final = "graph"
 ONE_CORE: Final = "native, one core"
@@ -42,9 +45,9 @@ def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
     each batch moved to the device, default Adam, `loss.item()` each step, all threads.
     """
     torch.manual_seed(run.seed)
-    model, _ = initial_model(run.seed)
+    model, _ = initial_model(run.seed, run.model)
     model.to(device)
-    dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
+    dataset = TensorDataset(batch_of(split.train_images).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
     optimiser = make_optimiser(run, model)
     all_threads = Execution(threads=usable_cores())
@@ -68,10 +71,30 @@ def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
 
 def engine_epoch(execution: Execution, run: Run, split: Split) -> Callable[[], float]:
     """One training epoch of an engine, likewise."""
-    model, generator = initial_model(run.seed)
+    model, generator = initial_model(run.seed, run.model)
     with machine.configured(run.precision, execution):  # what is captured keeps its precision
         learner: Learner = engines.learner(execution.engine)(model, run, split, execution)
 
+    return _epoch_of(learner, generator, execution, run)
+
+
+def compiled_epoch(execution: Execution, run: Run, split: Split) -> Callable[[], float]:
+    """The eager engine's loop with its network compiled by torch.compile, likewise; batches stay whole.
+
+    The first epoch, in which it compiles, is trained here.
+    """
+    model, generator = initial_model(run.seed, run.model)
+    learner = EagerLearner(model, run, split, execution)
+    learner.piece = run.batch_size
+    learner.model = torch.compile(learner.model, dynamic=False)  # type: ignore[assignment]
+    epoch = _epoch_of(learner, generator, execution, run)
+    epoch()
+    return epoch
+
+
+def _epoch_of(
+    learner: Learner, generator: torch.Generator, execution: Execution, run: Run
+) -> Callable[[], float]:
     def epoch() -> float:
         order = next(data_order(generator, run.train_images))
         with machine.configured(run.precision, execution):
@@ -107,14 +130,25 @@ class Loops:
     """See bsr.data.images.load_split."""
     device: str = "cpu"
     batch_sizes: tuple[int, ...] = BATCH_SIZES
-    seconds: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    models: tuple[str, ...] = (STUDY_MODEL,)
+    compiled: bool = False
+    """Whether torch.compile is among them."""
+    seconds: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
 
     def measure(
         self, rounds: int = 5, tell: Callable[[str], None] = lambda _text: None
     ) -> list[HarnessTiming]:
-        """Every loop at every batch size once per round, in turn; `tell` hears of each round."""
+        """Every loop at every batch size once per round, in turn; `tell` hears of each round.
+
+        Raises ModelError for a network that does not take the data set's images, before anything is timed.
+        """
+        for model in self.models:
+            check_network(model, load_images(self.dataset, self.folder).train[:2])
         epochs = {
-            (loop, size): epoch for size in self.batch_sizes for loop, epoch in self._loops(size).items()
+            (model, loop, size): epoch
+            for model in self.models
+            for size in self.batch_sizes
+            for loop, epoch in self._loops(model, size).items()
         }
         if self.device != "cpu":
             tell("harness: a round that does not count, in which the device loads and plans")
@@ -124,9 +158,9 @@ class Loops:
             tell(f"harness: round {number} of {rounds}")
             for cell, epoch in epochs.items():
                 self.seconds.setdefault(cell, []).append(epoch())
-        return [self._timing(loop, size) for loop, size in epochs]
+        return [self._timing(*cell) for cell in epochs]
 
-    def _loops(self, size: int) -> dict[str, Callable[[], float]]:
+    def _loops(self, model: str, size: int) -> dict[str, Callable[[], float]]:
         run = Run(
             task="mean",
             batch_size=size,
@@ -134,42 +168,55 @@ class Loops:
             learning_rate=tuned_rate("mean", size, epochs=1),
             dataset=self.dataset,
             train_images=self.train_images,
+            model=model,
         )
         split = load_split(run, self.folder)
         cores = usable_cores()
         eager = Execution(engine="eager", threads=cores, device=self.device)
-        loops = {
-            TEXTBOOK: textbook_epoch(run, split, self.device),
-            EAGER: engine_epoch(eager, run, split),
-        }
+        loops = {TEXTBOOK: textbook_epoch(run, split, self.device)}
+        if self.compiled:
+            loops[COMPILED] = compiled_epoch(eager, run, split)
+        loops[EAGER] = engine_epoch(eager, run, split)
         graph = replace(eager, engine="graph")
         if not engines.unsupported_reason("graph", run, graph):
             loops[GRAPH] = engine_epoch(graph, run, split)
         native = Execution(engine="native", threads=1, device=self.device)
-        if not (engines.unsupported_reason("native", run, native) or engines.unavailable_reason("native")):
+        native = replace(native, data=self.folder)
+        refused = engines.unsupported_reason("native", run, native)
+        if not (refused or engines.unavailable_reason("native", [run], native)):
             loops[ONE_CORE] = engine_epoch(native, run, split)
             loops[ALL_CORES] = crowded_epoch(native, cores, run, split)
         return loops
 
-    def _timing(self, loop: str, size: int) -> HarnessTiming:
+    def _timing(self, model: str, loop: str, size: int) -> HarnessTiming:
         return HarnessTiming(
             loop=loop,
             batch_size=size,
             threads=1 if loop == ONE_CORE else usable_cores(),
-            seconds=tuple(self.seconds[loop, size]),
+            seconds=tuple(self.seconds[model, loop, size]),
             train_images=self.train_images,
             device=self.device,
+            model=model,
+            dataset=self.dataset,
         )
 
 
 def table(timings: Sequence[HarnessTiming]) -> str:
     """The medians as text: seconds per epoch of 60,000 images, images/s, ratio to the textbook loop."""
-    textbook = {timing.batch_size: median(timing.seconds) for timing in timings if timing.loop == TEXTBOOK}
+    textbook = {
+        (timing.model, timing.batch_size): median(timing.seconds)
+        for timing in timings
+        if timing.loop == TEXTBOOK
+    }
+    several = len({timing.model for timing in timings}) > 1
     lines = [f"{'loop':<20} {'batch size':>10} {'s/epoch':>9} {'images/s':>10} {'times textbook':>15}"]
     for timing in timings:
         seconds = median(timing.seconds)
-        ratio = textbook[timing.batch_size] / seconds
+        ratio = textbook[timing.model, timing.batch_size] / seconds
         speed = f"{timing.train_images / seconds:,.0f}"
         epoch = median(timing.epoch_seconds)
-        lines.append(f"{timing.loop:<20} {timing.batch_size:>10} {epoch:>9.3f} {speed:>10} {ratio:>15.2f}")
+        network = f"  {timing.model}" if several else ""
+        lines.append(
+            f"{timing.loop:<20} {timing.batch_size:>10} {epoch:>9.3f} {speed:>10} {ratio:>15.2f}{network}"
+        )
     return "\n".join(lines)

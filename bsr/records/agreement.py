@@ -151,14 +151,22 @@ def _unlike_machines(
 
 
 def _unlike_engines(mine: Collection[Result], its: Collection[Result]) -> list[Unlike]:
-    """Where both trained and not by the same engines; where by the same, not by the same kernels."""
+    """Where both trained, and not by the same engines; or by the same and a network by other kernels."""
     if not (mine and its):
         return []
     engines = [listed(sorted({result.engine for result in results})) for results in (mine, its)]
-    kernels = [listed(sorted({result.kernel or NO_KERNEL for result in results})) for results in (mine, its)]
-    return unlike({"engine": engines[0]}, {"engine": engines[1]}) or unlike(
-        {"kernel": kernels[0]}, {"kernel": kernels[1]}
-    )
+    if engines[0] != engines[1]:
+        return [Unlike("engine", *engines)]
+    of_networks = unlike(_kernels(mine), _kernels(its))
+    return [Unlike("kernel", one, other) for _, one, other in of_networks]
+
+
+def _kernels(results: Iterable[Result]) -> dict[str, str]:
+    """Network and images -> the kernels that trained it: each has one of its own."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        found.setdefault(f"{result.run.model} on {result.run.dataset}", set()).add(result.kernel or NO_KERNEL)
+    return {name: listed(sorted(kernels)) for name, kernels in found.items()}
 
 
 def unlike_results(one: Result, other: Result) -> list[str]:

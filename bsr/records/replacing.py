@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def _measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         result = case["result"]
         if result["status"] in FINISHED:
             yield "run", case["key"], result.get("engine", ""), result.get("environment", "")
-    for kind in PROBES:
+    for kind, row_type in PROBES.items():
+        usual = {one.name: one.default for one in fields(row_type)}
         for row in part.get(kind, ()):
-            yield kind, *(str(row[name]) for name in row_fields(kind))
+            yield kind, *(str(row.get(name, usual[name])) for name in row_fields(kind))
     for entry in document.get("benchmarks", ()):
         if "key" not in (entry.get("extra_info") or {}):
             yield "benchmark", str(entry.get("name"))

@@ -72,9 +72,9 @@ class HarnessTiming:
     """One row of the harness's benchmark of itself: seconds per training epoch, a value per round."""
 
     OF: ClassVar = ()
-    ROW: ClassVar = ("loop", "batch_size", "threads")
+    ROW: ClassVar = ("loop", "batch_size", "threads", "model", "dataset")
     loop: str
-    """`textbook`, `eager`, `native, one core`, `native, all cores`."""
+    """`textbook`, `compiled`, `eager`, `native, one core`, `native, all cores`."""
     batch_size: Images
     threads: int
     seconds: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0, lt=1e9)], ...], msgspec.Meta(min_length=1)]
@@ -84,10 +84,14 @@ class HarnessTiming:
     gflop_per_epoch: float | None = None
     peak_gflops: float | None = None
     """Only in recordings of an engine that computed everything: the share of the peak that it reached."""
+    model: str = STUDY_MODEL
+    dataset: str = "MNIST"
+    """As in Run."""
 
-    def answers(self, device: str, images: int, rounds: int) -> bool:
-        """Whether it was timed on that device, on epochs of so many images, in so many rounds."""
-        return (self.device, self.train_images, len(self.seconds)) == (device, images, rounds)
+    def answers(self, device: str, images: int, rounds: int, dataset: str = "MNIST") -> bool:
+        """Whether it was timed on that device, on epochs of so many of those images, in so many rounds."""
+        timed = (self.device, self.train_images, len(self.seconds), self.dataset)
+        return timed == (device, images, rounds, dataset)
 
     @property
     def epoch_seconds(self) -> tuple[float, ...]:

@@ -21,8 +21,8 @@ from reports.text import listed, number
 REFERENCE = "textbook"
 """The loop that others are compared with: what one would otherwise write."""
 _SHARE = "Share of the peak"
-Timings = Mapping[tuple[str, int], HarnessTiming]
-"""Loop and batch size -> what was measured there."""
+Timings = Mapping[tuple[str, str, int], HarnessTiming]
+"""Network, loop and batch size -> what was measured there."""
 Measure = Callable[[Timings, HarnessTiming], float | None]
 
 
@@ -31,7 +31,7 @@ def harness(data: Cells) -> FigureContent | None:
     timings = data.session.harness
     if not timings:
         return None
-    cells = {(timing.loop, timing.batch_size): timing for timing in timings}
+    cells = {(timing.model, timing.loop, timing.batch_size): timing for timing in timings}
     measures: dict[str, tuple[str, Measure]] = {
         "Seconds per epoch": ("training s per epoch (log)", _seconds),
         "Times as fast as the textbook loop": ("its time / the loop's time (log)", _against_reference),
@@ -45,19 +45,22 @@ def harness(data: Cells) -> FigureContent | None:
         ],
         f"The harness measuring itself: median of n = {span((len(t.seconds) for t in timings), 'round')} "
         "per point. Loops with different numbers of threads are different series.",
-        f"Seconds per training epoch against batch size for the loops {listed(_loops(cells))}. "
+        f"Seconds per training epoch against batch size for the loops {listed(list(_series(cells)))}. "
         f"{_ratios(cells)}",
     )
 
 
-def _loops(cells: Timings) -> list[str]:
-    return list(dict.fromkeys(loop for loop, _ in cells))
+def _series(cells: Timings) -> dict[str, tuple[str, str]]:
+    """Network and loop by their name; of several networks each is named."""
+    several = len({model for model, _, _ in cells}) > 1
+    return {f"{loop}, {model}" if several else loop: (model, loop) for model, loop, _ in cells}
 
 
 def _draw(axes: Axes, cells: Timings, measure: Measure, *, share: bool) -> None:
-    sizes = sorted({size for _, size in cells})
+    sizes = sorted({size for _, _, size in cells})
     rows = {
-        loop: {size: cells[loop, size] for size in sizes if (loop, size) in cells} for loop in _loops(cells)
+        name: {size: cells[*series, size] for size in sizes if (*series, size) in cells}
+        for name, series in _series(cells).items()
     }
     values = {
         loop: {size: value for size, timing in row.items() if (value := measure(cells, timing))}
@@ -83,7 +86,7 @@ def _seconds(_cells: Timings, timing: HarnessTiming) -> float:
 
 
 def _against_reference(cells: Timings, timing: HarnessTiming) -> float | None:
-    reference = cells.get((REFERENCE, timing.batch_size))
+    reference = cells.get((timing.model, REFERENCE, timing.batch_size))
     return median(reference.seconds) / median(timing.seconds) if reference else None
 
 
@@ -94,10 +97,11 @@ def _share_of_peak(_cells: Timings, timing: HarnessTiming) -> float | None:
 
 
 def _ratios(cells: Timings) -> str:
+    names = {series: name for name, series in _series(cells).items()}
     said = [
-        f"{timing.loop} at {timing.batch_size}: {number(ratio, 3)} times as fast as {REFERENCE}"
-        for timing in cells.values()
-        if timing.loop != REFERENCE and (ratio := _against_reference(cells, timing))
+        f"{names[model, loop]} at {size}: {number(ratio, 3)} times as fast as {REFERENCE}"
+        for (model, loop, size), timing in cells.items()
+        if loop != REFERENCE and (ratio := _against_reference(cells, timing))
     ]
     return "; ".join(said) + ("." if said else "")
 
@@ -110,7 +114,12 @@ def _harness_table(data: Cells) -> Table:
         speed = timing.gflop_per_epoch / middle if timing.gflop_per_epoch else None
         each = timing.epoch_seconds
         spread = (len(each), median(each), min(each), max(each))
-        rows.append((timing.loop, timing.batch_size, timing.threads, *spread, speed, timing.peak_gflops))
+        rows.append(
+            (
+                *(timing.loop, timing.batch_size, timing.threads, *spread, speed, timing.peak_gflops),
+                *(timing.model, timing.dataset),
+            )
+        )
     header = (
         "loop",
         "batch size",
@@ -121,6 +130,8 @@ def _harness_table(data: Cells) -> Table:
         "max s",
         "GFLOP/s",
         "peak GFLOP/s",
+        "network",
+        "data set",
     )
     return Table(
         "harness", "The harness itself", header, rows, "Seconds per epoch of 60,000 training images."

@@ -53,7 +53,10 @@ def test_with_its_default_it_is_a_run_as_before(engine: str) -> None:
 def test_auto_takes_an_engine_that_trains_every_run() -> None:
     in_another_precision = Run(task="mean", batch_size=8, seed=1, learning_rate=0.001, precision="bfloat16")
     assert placed(AUTO, [RUN, in_another_precision]).engine == "eager"
-    assert fallback_reason("auto", [RUN, in_another_precision], CPU) == ""
+    assert fallback_reason("auto", [RUN, in_another_precision], CPU) == (
+        "native computes in float32; the precision is bfloat16"
+    )
+    assert fallback_reason("auto", [RUN], Execution(device="cuda:0")) == ""
 
 
 def test_an_engine_for_another_device_is_refused_in_one_line() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr.engines import build, native
+from bsr.engines import build, generated, native, source, unavailable_reason
 from bsr.engines.build import KernelError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -48,15 +48,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "kernels"
 
 
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kernel that compiles in no time."""
-    source = tmp_path / "small.cpp"
-    source.write_text(SMALL, encoding="utf-8")
-    monkeypatch.setattr(build, "SOURCE", source)
-    return source
-
-
 def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
     """A compiler of our own; returns where it writes its log."""
     log, path = tmp_path / "log", tmp_path / "our-c++"
@@ -67,14 +58,15 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
     return log
 
 
-def load_again() -> int:
+def load_again(source: str = SMALL) -> int:
     """As another process would."""
     build._library.cache_clear()
-    return int(build.library().answer())
+    build.macros.cache_clear()
+    return int(build.library(source).answer())
 
 
 def test_a_second_process_finds_what_the_first_compiled(
-    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = use(monkeypatch, tmp_path, COUNTING)
     assert [load_again() for _ in range(3)] == [42, 42, 42]
@@ -82,7 +74,7 @@ def test_a_second_process_finds_what_the_first_compiled(
 
 
 def test_machines_that_share_a_cache_never_run_each_others_code(
-    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compiler that names another processor's features for the same flags has a library of its own."""
     assert load_again() == 42
@@ -91,7 +83,7 @@ def test_machines_that_share_a_cache_never_run_each_others_code(
     use(monkeypatch, tmp_path, ANOTHER_PROCESSOR)
     assert load_again() == 42
     (there,) = set(cache.glob("*.so")) - {here}
-    assert Path(str(build.library()._name)) == there
+    assert Path(str(build.library(SMALL)._name)) == there
     assert here.read_bytes() == before
 
 
@@ -112,7 +104,7 @@ def test_processes_that_start_at_once_compile_it_once(
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "overwritten", "unsealed", "sealed badly"])
-def test_a_damaged_library_is_compiled_again(cache: Path, small: Path, damage: str) -> None:
+def test_a_damaged_library_is_compiled_again(cache: Path, damage: str) -> None:
     load_again()
     (kept,) = cache.glob("*.so")
     seal, whole = kept.with_suffix(".sha256"), kept.read_bytes()
@@ -129,7 +121,7 @@ def test_a_damaged_library_is_compiled_again(cache: Path, small: Path, damage: s
 
 
 def test_a_compilation_that_fails_half_way_leaves_nothing_to_load(
-    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         use(patch, tmp_path, HALF_WAY)
@@ -140,28 +132,26 @@ def test_a_compilation_that_fails_half_way_leaves_nothing_to_load(
 
 
 def test_another_source_or_other_flags_are_another_library(
-    cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load_again() == 42
-    small.write_text(SMALL.replace("42", "WANTED"), encoding="utf-8")
+    wanted_by_flag = SMALL.replace("42", "WANTED")
     for wanted in (43, 44):
         monkeypatch.setenv("BSR_KERNEL_FLAGS", f"-DWANTED={wanted}")
-        assert load_again() == wanted
+        assert load_again(wanted_by_flag) == wanted
     assert len(list(cache.glob("*.so"))) == 3
 
 
-def test_the_compiler_may_have_arguments(cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small.write_text(SMALL.replace("42", "WANTED"), encoding="utf-8")
+def test_the_compiler_may_have_arguments(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", f"{build.compiler()[0]} -DWANTED=45")
-    assert load_again() == 45
+    assert load_again(SMALL.replace("42", "WANTED")) == 45
 
 
-def test_an_error_is_the_compilers_first_in_one_line(cache: Path, small: Path) -> None:
-    small.write_text("int twice = 1;\nint twice = 2;\nint f() { return absent; }\n", encoding="utf-8")
+def test_an_error_is_the_compilers_first_in_one_line(cache: Path) -> None:
     with pytest.raises(
-        KernelError, match=r"cannot compile the kernel: .*small\.cpp:2.*twice.*set CXX"
+        KernelError, match=r"cannot compile the kernel: .*network\.cpp:2.*twice.*set CXX"
     ) as caught:
-        build.library()
+        build.library("int twice = 1;\nint twice = 2;\nint f() { return absent; }\n")
     assert "\n" not in str(caught.value)
 
 
@@ -176,7 +166,7 @@ def test_without_a_compiler_one_line_says_so(
     reason = native.available()
     assert reason.startswith("no C++ compiler: expected")
     assert (named or "clang++") in reason
-    assert native.NativeLearner.unavailable_reason() == reason
+    assert unavailable_reason("native") == reason
 
 
 def test_a_compiler_that_does_not_run_is_named(
@@ -191,13 +181,13 @@ def test_a_compiler_that_does_not_run_is_named(
 
 @pytest.mark.slow
 def test_a_compiler_that_hangs_is_ended_with_what_it_started_and_not_tried_again(
-    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, tmp_path, "#!/bin/sh\nsleep 1234.5 & echo $! >> {log}; echo begun >> {log}; wait\n")
     monkeypatch.setattr(build, "COMPILE_SECONDS", 0.5)
     for _ in range(2):
         with pytest.raises(KernelError, match=r"took longer than 0.5 s and was ended; set CXX to another"):
-            build.library()
+            build.library(SMALL)
     child, *said = (tmp_path / "log").read_text().split()
     assert said == ["begun"]  # once
     with pytest.raises(ProcessLookupError):
@@ -206,28 +196,29 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started_and_not_tried_again
             time.sleep(0.01)
 
 
-def test_an_unbalanced_quote_is_one_line(cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unbalanced_quote_is_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("CXX", "BSR_KERNEL_FLAGS"):
         with monkeypatch.context() as patch:
             patch.setenv(variable, "g++ '")
             with pytest.raises(KernelError, match=f"{variable}: expected words as a shell reads them"):
-                build.library()
+                build.library(SMALL)
 
 
 def test_a_full_disk_is_not_blamed_on_the_compiler(
-    cache: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, tmp_path, HALF_WAY.replace("the disk is full", "No space left on device"))
     with pytest.raises(KernelError, match="No space left on device; make room there and in the folder for"):
-        build.library()
+        build.library(SMALL)
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_its_remedy(
-    cache: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BSR_CACHE", str(small))
-    with pytest.raises(KernelError, match=r"cannot be kept in .*small\.cpp.*set BSR_CACHE"):
-        build.library()
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("BSR_CACHE", str(tmp_path / "a-file"))
+    with pytest.raises(KernelError, match=r"cannot be kept in .*a-file.*set BSR_CACHE"):
+        build.library(SMALL)
 
 
 @pytest.mark.slow
@@ -269,22 +260,27 @@ def test_it_compiles_for_neon() -> None:
     empty = [*target, "-x", "c++", "-c", "-o", os.devnull, "-"]
     if clang is None or subprocess.run(empty, input=b"", capture_output=True, check=False).returncode:
         pytest.skip("no clang++ that knows aarch64")
-    strict = [*target, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror"]
+    strict = [*target, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{source.HEADERS}"]
     done = subprocess.run(
-        [*strict, "-c", "-o", os.devnull, str(build.SOURCE)], capture_output=True, text=True, check=False
+        [*strict, "-x", "c++", "-c", "-o", os.devnull, "-"],
+        input=generated.study().source,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_the_wheel_carries_every_source() -> None:
+def test_the_wheel_carries_every_header() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["bsr"]
-    for source in (build.SOURCE, *build.INCLUDED):
-        assert any(fnmatch(f"engines/{source.name}", pattern) for pattern in patterns), source.name
+    headers = sorted(source.HEADERS.glob("*.h"))
+    for header in headers:
+        assert any(fnmatch(f"engines/kernel/{header.name}", pattern) for pattern in patterns), header.name
     quoted = [
         line.split('"')[1]
-        for source in (build.SOURCE, *build.INCLUDED)
-        for line in source.read_text().splitlines()
+        for text in (generated.study().source, *(header.read_text(encoding="utf-8") for header in headers))
+        for line in text.splitlines()
         if line.startswith('#include "')
     ]
-    assert set(quoted) == {source.name for source in build.INCLUDED}
+    assert set(quoted) == {header.name for header in headers}

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from bsr import engines
 from bsr.engines.eager import EagerLearner
-from bsr.engines.native import NativeLearner
 from bsr.experiments import Grid, plan
 from bsr.model import MODELS, ModelError, RegressionCNN, check, identity, network
 from bsr.named import NamedError
@@ -32,6 +31,7 @@ __all__ = ["suite"]
 RUN = Run(
     task="mean", batch_size=256, seed=3, learning_rate=0.0015, epochs=2, train_images=600, test_images=40
 )
+needs_native = pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="needs a compiler")
 OTHERS = tuple(name for name in MODELS if name != "study")
 
 
@@ -128,28 +128,32 @@ def test_a_network_has_the_parameters_that_its_docstring_says(name: str, paramet
     assert f"{parameters:,} parameters" in (MODELS[name].__doc__ or "")
 
 
-@pytest.mark.parametrize("name", ["graph", "native"])
-def test_an_engine_that_cannot_train_a_network_refuses_it_by_name(name: str) -> None:
-    there = Execution(engine=name, device="cuda:0" if name == "graph" else "cpu")
+def test_the_graph_engine_refuses_other_networks_by_name() -> None:
     with pytest.raises(
-        engines.EngineError, match=f"^{name} does not know a Run's model, here 'wide'; use eager"
+        engines.EngineError, match="^graph does not know a Run's model, here 'wide'; use eager or auto$"
     ):
-        engines.placed(there, [RUN, replace(RUN, model="wide")])
+        engines.placed(Execution(engine="graph", device="cuda:0"), [RUN, replace(RUN, model="wide")])
 
 
-def test_auto_passes_over_engines_that_cannot_train_a_network() -> None:
-    assert (
-        engines.placed(Execution(engine="auto", device="cpu"), [replace(RUN, model="deep")]).engine == "eager"
+def test_native_refuses_a_network_that_is_no_chain_by_the_module_s_path() -> None:
+    with pytest.raises(
+        engines.EngineError,
+        match=r"^native knows no buffers, here running_mean of norm \(BatchNorm2d\); use eager or auto$",
+    ):
+        engines.placed(Execution(engine="native"), [RUN, replace(RUN, model=own(Normalised))])
+
+
+@needs_native
+def test_auto_takes_native_for_every_chain_and_else_says_why_it_does_not() -> None:
+    auto = Execution(engine="auto", device="cpu")
+    chains = [replace(RUN, model=name) for name in (*MODELS, own(Dropping))]
+    assert engines.placed(auto, chains).engine == "native"
+    assert engines.fallback_reason("auto", chains, auto) == ""
+    mixed = [*chains, replace(RUN, model=own(Normalised))]
+    assert engines.placed(auto, mixed).engine == "eager"
+    assert engines.fallback_reason("auto", mixed, auto) == (
+        "native knows no buffers, here running_mean of norm (BatchNorm2d)"
     )
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_native_engine_holds_the_weights_it_is_given_against_its_own(name: str) -> None:
-    """Whatever the Run says: it would read them at the wrong places and report a number."""
-    with pytest.raises(
-        ValueError, match=r"network: expected the study's weights, conv1.weight \[10, 1, 5, 5\]"
-    ):
-        NativeLearner(network(name), RUN, made_split(RUN), CPU)
 
 
 def test_a_column_of_predictions_is_refused() -> None:

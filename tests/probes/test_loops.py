@@ -7,13 +7,31 @@ from collections.abc import Callable
 from statistics import median
 
 import pytest
+from torch import nn
 
 from bsr import engines
+from bsr.model import ModelError
 from bsr.probes import loops
-from bsr.probes.loops import ALL_CORES, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
+from bsr.probes.loops import ALL_CORES, COMPILED, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
+
+
+class Normalised(nn.Sequential):
+    """A network that only eager PyTorch trains."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 2, 5, stride=4), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 1), nn.Flatten(0)
+        )
+
+
+class Larger(nn.Sequential):
+    """A network for images of 32x32."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(1024, 1), nn.Flatten(0))
 
 
 @pytest.fixture
@@ -45,6 +63,34 @@ def test_the_table_gives_medians_images_per_second_and_ratios() -> None:
         whole_epoch = median(timing.seconds) * 60_000 / 256
         assert math.isclose(float(row[-3]), whole_epoch, abs_tol=0.001)
         assert math.isclose(float(row[-2].replace(",", "")), 256 / median(timing.seconds), abs_tol=0.6)
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
+def test_any_network_is_timed_beside_the_textbook_loop_of_its_own() -> None:
+    timings = Loops(train_images=64, batch_sizes=(16,), models=("study", f"{__name__}:Normalised")).measure(1)
+    assert [(timing.model, timing.loop) for timing in timings] == [
+        *(("study", loop) for loop in (TEXTBOOK, EAGER, ONE_CORE, ALL_CORES)),
+        *((f"{__name__}:Normalised", loop) for loop in (TEXTBOOK, EAGER)),  # which is no chain of layers
+    ]
+    rows = table(timings).splitlines()[1:]
+    assert [row.split()[-1] for row in rows] == [timing.model for timing in timings]
+    assert [row.split()[-2] for row in rows if row.startswith(TEXTBOOK)] == ["1.00", "1.00"]
+
+
+def test_a_network_for_other_images_is_refused_before_anything_is_timed() -> None:
+    told: list[str] = []
+    with pytest.raises(ModelError, match="expected one for images of 28x28, got mat1 and mat2"):
+        Loops(train_images=64, models=("study", f"{__name__}:Larger")).measure(rounds=1, tell=told.append)
+    assert not told
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_core")
+def test_torch_compile_is_timed_where_that_is_asked_for() -> None:
+    timings = Loops(train_images=64, batch_sizes=(32,), compiled=True).measure(rounds=1)
+    assert COMPILED in {timing.loop for timing in timings}
+    assert all(timing.seconds[0] < 1 for timing in timings)  # compiling is no part of an epoch
 
 
 def test_they_are_timed_on_the_device_they_say() -> None:

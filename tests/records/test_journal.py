@@ -278,12 +278,13 @@ def test_a_journal_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [
-        (("cpu", 1024, 2), True),
-        (("cuda:0", 1024, 2), False),
-        (("cpu", 60_000, 2), False),
-        (("cpu", 1024, 5), False),
+        (("cpu", 1024, 2, "MNIST"), True),
+        (("cuda:0", 1024, 2, "MNIST"), False),
+        (("cpu", 60_000, 2, "MNIST"), False),
+        (("cpu", 1024, 5, "MNIST"), False),
+        (("cpu", 1024, 2, "KMNIST"), False),
     ],
 )
-def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int], answered: bool) -> None:
+def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int, str], answered: bool) -> None:
     timing = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
     assert timing.answers(*asked) == answered

@@ -276,6 +276,15 @@ def test_a_run_that_two_experiments_share_does_not_carry_another_machine_into_on
     assert "another" in refused(replace(rates, cases=failed), on_machine(at_one))
 
 
+def test_networks_of_one_experiment_have_a_kernel_each_and_may_be_recorded_apart() -> None:
+    whole = synthetic.session(grid=replace(SMALL, models=("study", "wide")))
+    study = changed(part(whole, lambda run: run.model == "study"), engine="native", kernel="8b1d2e0286a1")
+    wide = changed(part(whole, lambda run: run.model == "wide"), engine="native", kernel="1f2e3d4c5b6a")
+    both = merged([Source(Path("study.json"), study, {}), Source(Path("wide.json"), wide, {})])
+    assert len(both.cases) == len(whole.cases)
+    assert {case.result.kernel for case in both.cases} == {"8b1d2e0286a1", "1f2e3d4c5b6a"}
+
+
 def test_another_engine_on_the_same_machine_is_refused() -> None:
     first, second = shards()
     assert "engine is eager in a.json and native in b.json" in refused(

@@ -57,6 +57,7 @@ class Cluster(Executor):
         self.execution = replace(execution, device=first.environment["device"])
         self.environment = first.environment
         self.digest = first.digest
+        self.kernel = first.kernel
         self.trained = dict(first.trained)
         gpu = {"resources": {"GPU": 1}} if self.execution.device.startswith("cuda") else {}
         self._executor = self._client.get_executor(pure=False, **gpu)

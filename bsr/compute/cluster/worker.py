@@ -36,6 +36,8 @@ class Identity(NamedTuple):
     problem: str = ""
     trained: tuple[tuple[str, str], ...] = ()
     """Its labels and networks, see bsr.compute.in_process.identities."""
+    kernel: str = ""
+    """See bsr.engines.session_digest."""
 
 
 def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
@@ -45,7 +47,7 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Ident
         for precision in {run.precision for run in runs}:
             machine.check_precision(precision, device)
         engines.check_suited(execution.engine, runs, replace(execution, device=device))
-        if reason := engines.unavailable_reason(execution.engine):
+        if reason := engines.unavailable_reason(execution.engine, runs, execution):
             return Identity(bsr.__version__, "", {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
         check_trainable(runs, execution.data)
@@ -54,6 +56,7 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Ident
             digest,
             machine.fingerprint(replace(execution, device=device)),
             trained=tuple(identities(runs, execution.data).items()),
+            kernel=engines.session_digest(execution, runs),
         )
     except (machine.DeviceError, engines.EngineError, DataError, UntrainableError) as error:
         return Identity(bsr.__version__, "", {}, str(error))

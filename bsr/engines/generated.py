@@ -1,0 +1,179 @@
+"""A network's kernel: read from the network, generated, compiled, and the memory that it works in."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bsr.engines import build, chain, source
+from bsr.engines.layers import Layer, NotAChainError, Shape
+from bsr.model import MODELS
+from bsr.run import STUDY_MODEL, Run
+from bsr.training.loop import initial_model
+
+LOSSES: Final = {"mse": 0, "mae": 1}
+OPTIMISERS: Final = {"sgd": 0, "adam": 1}
+ALIGNMENT: Final = 4_096
+"""Bytes: of a page, and so of the widest register."""
+LARGEST_WORKSPACE: Final = 64 << 20
+"""Bytes that a block of images may touch: far beyond any second-level cache."""
+
+
+class Network(NamedTuple):
+    """A network as the kernel is generated for it."""
+
+    chain: tuple[Layer, ...]
+    source: str
+
+
+def read(model: nn.Module, shape: Shape, dtype: torch.dtype) -> Network:
+    """The chain that a network computes for images of that shape and dtype, and its source.
+
+    Raises NotAChainError; what the network itself raises passes through.
+    """
+    if dtype not in source.PIXELS:
+        raise NotAChainError(f"takes images of uint8 or float32, here {dtype}")
+    found = chain.read(model, shape)
+    if (needed := source.workspace_bytes(found)) > LARGEST_WORKSPACE:
+        raise NotAChainError(
+            f"computes networks whose activations for {source.WIDEST} images fit into "
+            f"{LARGEST_WORKSPACE >> 20} MiB, here {needed / 2**20:.0f} in {type(model).__name__}"
+        )
+    return Network(found, source.text(found, dtype))
+
+
+@lru_cache(maxsize=64)
+def read_by_name(
+    _made: Callable[..., object], name: str, shape: Shape, dtype: torch.dtype
+) -> Network | NotAChainError:
+    """The same by a network's name, or why not; what `_made` it tells it from one defined anew."""
+    try:
+        return read(initial_model(0, name)[0], shape, dtype)
+    except NotAChainError as error:
+        return error
+
+
+def study() -> Network:
+    """The study's network, for MNIST."""
+    found = read_by_name(MODELS[STUDY_MODEL], STUDY_MODEL, (1, 28, 28), torch.uint8)
+    assert isinstance(found, Network)
+    return found
+
+
+def image_of(images: Tensor) -> tuple[Shape, torch.dtype]:
+    """Shape and dtype of one of images [N, H, W] or [N, C, H, W]."""
+    channels, rows, columns = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
+    return (channels, rows, columns), images.dtype
+
+
+class _Training(ctypes.Structure):
+    """`Training` of kernel/training.h."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("mean", ctypes.c_void_p),
+        ("square", ctypes.c_void_p),
+        ("work", ctypes.c_void_p),
+        ("images", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("batch_size", ctypes.c_int64),
+        ("step", ctypes.c_int64),
+        ("drawn", ctypes.c_int64),
+        ("seed", ctypes.c_uint64),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("epsilon", ctypes.c_double),
+        ("loss", ctypes.c_int32),
+        ("optimiser", ctypes.c_int32),
+        ("dropping", ctypes.c_int32),
+    )
+
+
+def library(text: str) -> ctypes.CDLL:
+    """The compiled source, its functions with their types. Raises KernelError."""
+    return _declared(build.library(text))
+
+
+@cache
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    training, pointer, count = ctypes.POINTER(_Training), ctypes.c_void_p, ctypes.c_int64
+    functions = {
+        "bsr_lanes": (count, []),
+        "bsr_workspace_bytes": (count, []),
+        "bsr_train": (None, [training, pointer, count, pointer, pointer]),
+        "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
+        "bsr_predict": (None, [training, pointer, count, pointer]),
+    }
+    for name, (result, arguments) in functions.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class Kernel:
+    """A network's kernel with weights, Adam's moments, images and labels of its own.
+
+    It follows indices and shapes blindly: whoever calls it has checked them. Raises KernelError.
+    """
+
+    def __init__(
+        self, text: str, model: nn.Module, images: Tensor, labels: Tensor, run: Run, *, dropping: bool = True
+    ) -> None:
+        self._library = library(text)
+        self.shapes = {name: value.shape for name, value in model.named_parameters()}
+        self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
+        self._images, self._labels = images, labels
+        self._moments = torch.zeros(2, len(self.parameters))
+        self._work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
+        self._training = _Training(
+            weights=self.parameters.data_ptr(),
+            mean=self._moments[0].data_ptr(),
+            square=self._moments[1].data_ptr(),
+            work=-(-self._work.data_ptr() // ALIGNMENT) * ALIGNMENT,
+            images=images.data_ptr(),
+            labels=labels.data_ptr(),
+            batch_size=run.batch_size,
+            seed=run.seed,
+            beta1=run.beta1,
+            beta2=run.beta2,
+            epsilon=run.eps,
+            loss=LOSSES[run.loss],
+            optimiser=OPTIMISERS[run.optimiser],
+            dropping=dropping,
+        )
+
+    @property
+    def identity(self) -> str:
+        """The library's path: of the network, the compiler and the CPU."""
+        return str(self._library._name)  # noqa: SLF001 - ctypes documents it
+
+    def train(self, order: Tensor, rates: Tensor, losses: Tensor) -> None:
+        """A step per batch of `order`, int64 [n], at `rates`, float64 [steps]; writes `losses` [steps]."""
+        self._library.bsr_train(
+            self._training, order.data_ptr(), len(order), rates.data_ptr(), losses.data_ptr()
+        )
+
+    def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
+        """The gradient of the batch `order` by parameter, and its loss."""
+        found = torch.zeros_like(self.parameters)
+        loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order), found.data_ptr())
+        return self.named(found), loss
+
+    def predictions(self, images: Tensor) -> Tensor:
+        """Float32 [N], without dropout."""
+        found = torch.empty(len(images))
+        self._library.bsr_predict(self._training, images.data_ptr(), len(found), found.data_ptr())
+        return found
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """Copies of numbers [parameters], by parameter."""
+        parts = flat.split([shape.numel() for shape in self.shapes.values()])
+        return {
+            name: part.view(shape).clone()
+            for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
+        }

@@ -1,0 +1,203 @@
+// The way back through a convolution, in lanes: the gradient of its weights, and of its input.
+
+#pragma once
+#include "pool.h"
+
+constexpr int FEW_CHANNELS = 4;  // of the input: up to so many, image by image leaves registers too empty
+
+// A convolution's shape, as both ways back need it.
+template <class In_, class Out_, class Window_, int POOL_>
+struct ConvolutionShape {
+  typedef In_ In;
+  typedef Out_ Out;
+  typedef Window_ Window;
+  static constexpr int POOL = POOL_, C = In::CHANNELS, O = Out::CHANNELS, TAPS = Window::TAPS;
+  static constexpr int WEIGHTS = O * C * TAPS, PLACES = Out::ROWS * Out::COLUMNS;
+  typedef float Kernels[O][C][Window::ROWS][Window::COLUMNS];
+  static const Kernels &kernels(const float *weights) { return *reinterpret_cast<const Kernels *>(weights); }
+  // which corner of its window was the maximum
+  typedef Winner Winners[POOL > 1 ? O : 1][Out::ROWS][Out::COLUMNS];
+};
+
+struct Nothing {
+  struct Work {};
+};
+template <bool, class Part>
+struct Either {
+  typedef typename Part::Work Work;
+};
+template <class Part>
+struct Either<false, Part> : Nothing {};
+
+// A few rows of places after the other, so that those of the input stay in the first-level cache while all
+// channels see them.
+template <class Shape>
+struct WeightsInLanes {
+  typedef typename Shape::In In;
+  typedef typename Shape::Out Out;
+  typedef typename Shape::Window Window;
+  static constexpr int C = Shape::C, O = Shape::O, TAPS = Shape::TAPS, POOL = Shape::POOL;
+  static constexpr int K = Window::COLUMNS;
+  // rows of a kernel, and channels, at once
+  static constexpr int HELD = TAPS <= 25 ? Window::ROWS : 1;
+  static constexpr int CHANNELS = POOL > 1 ? 1 : together(O, most(1, SUMS / (HELD * K)));
+  static constexpr int GROUPS = up(O, CHANNELS);
+  static constexpr int FITTING = (CHUNK_BYTES / (In::WIDTH * LANES * 4) - Window::ROWS) / (Window::DOWN * POOL) + 1;
+  static constexpr int CHUNK = most(1, least(Out::ROWS, FITTING));
+  struct Work {
+    Lanes total[GROUPS][CHANNELS][TAPS];
+  };
+  typedef Lanes Channel[In::HEIGHT][In::WIDTH];
+
+  static void backward(const typename In::Values &input, const typename Out::Gradient &gradient,
+                       const typename Shape::Winners &winner, Work &work, float *total) {
+    for (int channel = 0; channel < C; channel++) {
+      for (auto &group : work.total)
+        for (Lanes &sum : flat_kernels(group)) sum = Lanes{};
+      for (int from = 0; from < Out::ROWS; from += CHUNK)
+        for (int group = 0; group < GROUPS; group++)
+          for (int top = 0; top < Window::ROWS; top += HELD)
+            rows(input[channel], gradient, winner, first_of(group), top, from, least(from + CHUNK, Out::ROWS),
+                 work.total[group]);
+      for (int group = 0; group < GROUPS; group++) {
+        float sums[CHANNELS][TAPS];
+        sum_many<CHANNELS * TAPS>(flat<Lanes>(work.total[group]), flat<float>(sums));
+        const int o = first_of(group);  // the last group may begin with channels of the one before
+        for (int i = group * CHANNELS - o; i < CHANNELS; i++)
+          for (int tap = 0; tap < TAPS; tap++) total[((o + i) * C + channel) * TAPS + tap] += sums[i][tap];
+      }
+    }
+  }
+
+  static constexpr int first_of(int group) { return least(group * CHANNELS, O - CHANNELS); }
+  typedef Lanes Sums[CHANNELS * TAPS];
+  static Sums &flat_kernels(Lanes (&group)[CHANNELS][TAPS]) { return reinterpret_cast<Sums &>(group); }
+
+  static void rows(const Channel &input, const typename Out::Gradient &gradient,
+                   const typename Shape::Winners &winner, int o, int top, int from, int until,
+                   Lanes (&total)[CHANNELS][TAPS]) {
+    Lanes sum[CHANNELS][HELD][K];
+    UNROLL
+    for (int i = 0; i < CHANNELS; i++)
+      UNROLL
+      for (int tap = 0; tap < HELD * K; tap++) flat<Lanes>(sum[i])[tap] = total[i][top * K + tap];
+    for (int row = from; row < until; row++)
+      for (int column = 0; column < Out::COLUMNS; column++)
+        if constexpr (POOL == 1)
+          place(input, gradient, o, top, row, column, sum);
+        else
+          window(input, gradient[o][row][column], winner[o][row][column], top, row, column, sum[0]);
+    UNROLL
+    for (int i = 0; i < CHANNELS; i++)
+      UNROLL
+      for (int tap = 0; tap < HELD * K; tap++) total[i][top * K + tap] = flat<Lanes>(sum[i])[tap];
+  }
+
+  INLINE void place(const Channel &input, const typename Out::Gradient &gradients, int o, int top, int row,
+                    int column, Lanes (&sum)[CHANNELS][HELD][K]) {
+    Lanes gradient[CHANNELS];
+    UNROLL
+    for (int i = 0; i < CHANNELS; i++) gradient[i] = gradients[o + i][row][column];
+    UNROLL
+    for (int y = 0; y < HELD; y++)
+      UNROLL
+      for (int x = 0; x < K; x++) {
+        const Lanes seen = input[Window::DOWN * row + top + y][Window::RIGHT * column + x];
+        UNROLL
+        for (int i = 0; i < CHANNELS; i++) sum[i][y][x] += gradient[i] * seen;
+      }
+  }
+
+  // Of pixels one above the other each lane takes that which its winner saw; which column it was is told by
+  // which of several gradients is not 0.
+  INLINE void window(const Channel &input, Lanes gradient, Winner winner, int top, int row, int column,
+                     Lanes (&sum)[HELD][K]) {
+    constexpr int RIGHT = Window::RIGHT;
+    Lanes of[POOL];
+    LaneIntegers below[POOL];  // whether the winner is at least in that row
+    UNROLL
+    for (int i = 0; i < POOL; i++) {
+      of[i] = (winner & 3) == i ? gradient : Lanes{};
+      below[i] = winner >= 4 * i;
+    }
+    UNROLL
+    for (int y = 0; y < HELD; y++)
+      UNROLL
+      for (int x = 0; x < K + RIGHT * (POOL - 1); x++) {
+        const Lanes *const pixel = &input[Window::DOWN * POOL * row + top + y][RIGHT * POOL * column + x];
+        Lanes seen = pixel[0];
+        UNROLL
+        for (int i = 1; i < POOL; i++) seen = below[i] ? pixel[i * Window::DOWN * In::WIDTH] : seen;
+        UNROLL
+        for (int i = 0; i < POOL; i++)
+          if (x - RIGHT * i >= 0 && x - RIGHT * i < K) sum[y][x - RIGHT * i] += of[i] * seen;
+      }
+  }
+};
+
+// DOWN x RIGHT pixels of the input, a tile, are seen by the same places: tiles side by side, and channels.
+template <class Shape>
+struct InputInLanes {
+  typedef typename Shape::In In;
+  typedef typename Shape::Out Out;
+  typedef typename Shape::Window Window;
+  static constexpr int C = Shape::C, O = Shape::O, DOWN = Window::DOWN, RIGHT = Window::RIGHT;
+  static constexpr int PAD_Y = In::BORDER_Y, PAD_X = In::BORDER_X;
+  static constexpr int REACH_Y = (Window::ROWS - 1) / DOWN, REACH_X = (Window::COLUMNS - 1) / RIGHT;
+  static constexpr int TOP = PAD_Y / DOWN, LEFT = PAD_X / RIGHT;  // the first tile with a pixel of the input
+  static constexpr int TILES_Y = (In::ROWS + PAD_Y - 1) / DOWN - TOP + 1;
+  static constexpr int TILES_X = (In::COLUMNS + PAD_X - 1) / RIGHT - LEFT + 1;
+  static constexpr bool PLAIN = DOWN == 1 && RIGHT == 1;
+  static constexpr Tile TILE = {DOWN * RIGHT, Shape::TAPS, Shape::TAPS,
+                                PLAIN ? Shape::TAPS - Window::COLUMNS : (REACH_Y + 1) * REACH_X,
+                                PLAIN ? Window::ROWS : REACH_Y + 1};
+  static constexpr Block BLOCK = cheapest(TILES_X, C, TILE, LONGEST_SIDE);
+  static constexpr int SIDE = BLOCK.side, CHANNELS = BLOCK.channels;
+  static constexpr int BORDER_Y = most(REACH_Y, TOP + TILES_Y - Out::ROWS);
+  static constexpr int BORDER_X = most(REACH_X, LEFT + TILES_X - Out::COLUMNS);
+  struct Work {
+    Lanes bordered[O][Out::ROWS + 2 * BORDER_Y][Out::COLUMNS + 2 * BORDER_X];  // the border stays 0
+  };
+
+  static void backward(typename In::Gradient &input, const float *weights,
+                       const typename Out::Gradient &gradient, Work &work) {
+    for (int o = 0; o < O; o++)
+      for (int y = 0; y < Out::ROWS; y++)
+        for (int x = 0; x < Out::COLUMNS; x++)
+          work.bordered[o][y + BORDER_Y][x + BORDER_X] = gradient[o][y][x];
+    for (int start = 0; start < C; start += CHANNELS)
+      for (int row = TOP; row < TOP + TILES_Y; row++)
+        for (int tile = 0; tile < TILES_X; tile += SIDE)
+          tiles(input, weights, work, least(start, C - CHANNELS), row, LEFT + least(tile, TILES_X - SIDE));
+  }
+
+  INLINE void tiles(typename In::Gradient &input, const float *weights, const Work &work, int group, int row,
+                    int column) {
+    const auto &weight = Shape::kernels(weights);
+    Lanes sum[CHANNELS][SIDE][DOWN][RIGHT] = {};
+    for (int o = 0; o < O; o++) {
+      const auto *const places = &work.bordered[o][row + BORDER_Y];
+      UNROLL
+      for (int y = 0; y < Window::ROWS; y++)
+        UNROLL
+        for (int x = 0; x < Window::COLUMNS; x++)
+          UNROLL
+          for (int i = 0; i < CHANNELS; i++)
+            UNROLL
+            for (int side = 0; side < SIDE; side++)
+              sum[i][side][y % DOWN][x % RIGHT] +=
+                  weight[o][group + i][y][x] * places[-(y / DOWN)][column + side + BORDER_X - x / RIGHT];
+    }
+    UNROLL
+    for (int i = 0; i < CHANNELS; i++)
+      UNROLL
+      for (int side = 0; side < SIDE; side++)
+        UNROLL
+        for (int cell = 0; cell < DOWN * RIGHT; cell++) {
+          const int y = DOWN * row + cell / RIGHT - PAD_Y;
+          const int x = RIGHT * (column + side) + cell % RIGHT - PAD_X;
+          if ((PLAIN && PAD_Y == 0 && PAD_X == 0) || (y >= 0 && y < In::ROWS && x >= 0 && x < In::COLUMNS))
+            input[group + i][y][x] = sum[i][side][cell / RIGHT][cell % RIGHT];
+        }
+  }
+};

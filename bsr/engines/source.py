@@ -1,0 +1,102 @@
+"""The source of a network's kernel: its chain of layers as types, for the templates of `kernel/` to compute.
+
+The text follows from the chain and the images' dtype alone, and so does its digest: it is the same on every
+machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from bsr.engines.layers import Activation, Layer
+
+HEADERS: Final = Path(__file__).with_name("kernel")
+PIXELS: Final = {torch.uint8: "uint8_t", torch.float32: "float"}
+"""Images that a kernel can be generated for."""
+WIDEST: Final = 16
+"""Lanes of the widest register."""
+
+
+def text(chain: Sequence[Layer], dtype: torch.dtype) -> str:
+    """The C++ of a network: a type per layer, by their order."""
+    lines = ['#include "training.h"', ""]
+    for index, (layer, following) in enumerate(zip(chain, [*chain[1:], None], strict=True)):
+        border = following.padding if following is not None and following.kind == "convolution" else (0, 0)
+        lines += [
+            *_constants(index, layer.activation),
+            f"typedef Map<{_listed(*layer.shape, *border)}> Map{index};",
+            f"typedef {_type(chain, index, PIXELS[dtype])} Layer{index};",
+        ]
+    names = ", ".join(f"Layer{index}" for index in range(1, len(chain)))
+    lines += [f"typedef Chain<{names}, End> Network;", "BSR_NETWORK(Layer0, Network)", ""]
+    return "\n".join(lines)
+
+
+def digest(source: str) -> str:
+    """Of a network's source with what it includes, 12 hexadecimal digits: whatever may change its results."""
+    return hashlib.sha256(source.encode() + _headers()).hexdigest()[:12]
+
+
+@cache
+def _headers() -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(HEADERS.glob("*.h")))
+
+
+def workspace_bytes(chain: Sequence[Layer]) -> int:
+    """About what a block of images touches on its way forward and back, with the widest registers.
+
+    What every layer puts out, the gradient of that, and which place of a pool or number of dropout it was;
+    behind a pool the input and its gradient image by image.
+    """
+    numbers = 0
+    for before, layer in pairwise(chain):
+        kinds = 3 if layer.kind in {"max", "dropout"} or layer.pool > 1 else 2
+        numbers += kinds * layer.count
+        if layer.pool > 1:
+            numbers += 2 * before.shape[1] * before.shape[2] * -(-before.shape[0] // WIDEST) * WIDEST
+    return 4 * WIDEST * (numbers + chain[0].count)
+
+
+def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
+    layer, maps = chain[index], f"Map{index - 1}, Map{index}"
+    first = "false" if any(before.weight >= 0 for before in chain[:index]) else "true"
+    window = f"Window<{_listed(*layer.kernel, *layer.stride)}>"
+    at, activation = f"At<{_listed(layer.weight, layer.bias)}>", _activation(index, layer.activation)
+    dropout = sum(before.kind == "dropout" for before in chain[:index])
+    return {
+        "image": f"Image<{pixel}, Map{index}>",
+        "convolution": f"Convolution<{maps}, {window}, {layer.pool}, {at}, {activation}, {first}>",
+        "max": f"MaxPool<{maps}, {window}, {_listed(*layer.padding)}, {activation}, {first}>",
+        "average": f"AveragePool<{maps}, {window}, {activation}, {first}>",
+        "linear": f"Linear<Map{index - 1}, {layer.shape[0]}, {at}, {activation}, {first}>",
+        "elementwise": f"Elementwise<{maps}, {activation}, {first}>",
+        "dropout": f"Dropout<{maps}, {_kept(layer.probability)}u, {dropout}, {first}>",
+    }[layer.kind]
+
+
+def _listed(*values: int) -> str:
+    return ", ".join(map(str, values))
+
+
+def _kept(probability: float) -> int:
+    """Of 2^32 numbers; all but one at most, since a comparison decides."""
+    return min(round((1 - probability) * 2**32), 2**32 - 1)
+
+
+def _constants(index: int, activation: Activation) -> list[str]:
+    return [
+        f"struct Constant{index}_{number} {{ static constexpr float VALUE = {value.hex()}f; }};"
+        for number, value in enumerate(activation.numbers)
+    ]
+
+
+def _activation(index: int, activation: Activation) -> str:
+    names = ", ".join(f"Constant{index}_{number}" for number in range(len(activation.numbers)))
+    return f"{activation.kind}<{names}>" if names else activation.kind
