@@ -10,7 +10,7 @@ BIN := .venv/bin
 endif
 INSTALLED := .venv/installed
 
-.PHONY: bench test test-slow labels soak cluster floors lint clean
+.PHONY: bench test test-slow labels soak cluster floors lint schema docs clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine.device) && \
@@ -45,6 +45,12 @@ lint: $(INSTALLED)  ## style, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+schema: $(INSTALLED)  ## the JSON Schema of a recording, from the types that write it
+	$(BIN)/python docs/make_schema.py docs/recording.schema.json
+
+docs: $(INSTALLED)  ## pages of the API, from its docstrings, into docs/api
+	$(BIN)/python docs/make_api.py docs/api
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,108 @@
+"""The JSON Schema in docs/: made from the types, true of every recording, and strict about what it names."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from plugin_support import ONE_CASE, Suite, suite
+
+__all__ = ["suite"]
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "docs" / "recording.schema.json"
+RECORDED = [
+    *sorted((ROOT / "tests" / "recorded").glob("first.*")),
+    *sorted((ROOT / "benchmarks" / "results").glob("cpu-*.json*")),
+]
+LARGEST = 2**17
+"""Bytes of a recording that is validated in less than a second; the others are slow."""
+
+
+def closed(schema: Any) -> Any:
+    """The schema, refusing every field that it does not name."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    refused = {"additionalProperties": False} if "properties" in schema and "title" in schema else {}
+    return {name: closed(part) for name, part in schema.items()} | refused
+
+
+SCHEMA = closed(json.loads(COMMITTED.read_bytes()))
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def records(path: Path) -> list[Any]:
+    """A benchmark JSON is one, a journal has one per line."""
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+
+
+def first(kind: str) -> Any:
+    """A record to break: the whole document, or the first line of a kind."""
+    found = records(RECORDED[0]) if kind != "document" else records(RECORDED[1])
+    return next(record for record in found if record.get("kind", "document") == kind)
+
+
+def test_it_is_what_make_schema_makes_of_the_types_today(tmp_path: Path) -> None:
+    made = tmp_path / "made.json"
+    subprocess.run([sys.executable, ROOT / "docs" / "make_schema.py", made], check=True)
+    assert made.read_bytes() == COMMITTED.read_bytes(), "run `make schema`"
+
+
+def test_it_is_a_schema_and_says_what_every_record_is() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert all(part["description"] for part in SCHEMA["$defs"].values())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.slow if path.stat().st_size > LARGEST else (), id=path.name)
+        for path in RECORDED
+    ],
+)
+def test_a_recording_is_valid_and_holds_nothing_that_the_schema_does_not_name(path: Path) -> None:
+    for record in records(path):
+        VALIDATOR.validate(record)
+
+
+def test_what_a_session_writes_today_is_valid_too(suite: Suite) -> None:
+    assert suite.run(*ONE_CASE, "--benchmark-json=run.json").code == 0
+    for name in ("run.json", "run.journal.jsonl"):
+        for record in records(suite.folder / name):
+            VALIDATOR.validate(record)
+
+
+def broken(kind: str, *where: str | int, to: object) -> Any:
+    """A recorded line or document with one value changed."""
+    record = first(kind)
+    inner = record
+    for step in where[:-1]:
+        inner = inner[step]
+    inner[where[-1]] = to
+    return record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        broken("result", "schema", to=2),
+        broken("result", "kind", to="results"),
+        broken("result", "crc", to="12"),
+        broken("result", "result", "status", to="fine"),
+        broken("result", "result", "test_mse", to=["1.0"]),
+        broken("result", "result", "run", "batch_size", to=1.5),
+        broken("result", "result", "run", "momentum", to=0.9),
+        broken("document", "bsr", "schema", to=2),
+        broken("document", "bsr", "cases", 0, "result", "final_mse", to="low"),
+    ],
+)
+def test_what_no_session_writes_is_refused(record: Any) -> None:
+    assert not VALIDATOR.is_valid(record)
