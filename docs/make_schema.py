@@ -51,6 +51,7 @@ def schema() -> dict[str, Any]:
     roots = (BenchmarkJson, *LINES)
     refs, parts = msgspec.json.schema_components(roots, ref_template="#/$defs/{name}")
     for record in {record for root in roots for record in _records(root)}:
+        parts[record.__name__]["description"] = inspect.getdoc(record)
         fields = parts[record.__name__]["properties"]
         for name, said in _said_of_fields(record):
             fields[name]["description"] = said
