@@ -16,7 +16,7 @@ from typing import Any, Final, get_args, get_type_hints
 import msgspec
 
 from bsr.records.journal import Entry
-from bsr.records.schema import SessionRecord
+from bsr.records.schema import PROBES, SessionRecord
 from bsr.result import Result
 from bsr.run import SCHEMA
 
@@ -24,6 +24,9 @@ DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 LINES: Final = get_args(Entry)
 FOLLOWS: Final = ("final_mse", "normalised_mse")
 """From the rest of a Result, and said beside it in a benchmark JSON."""
+EARLIER: Final = {"labels": "labels", "harness": "timings", "noise": "scale"}
+"""What journals of earlier versions call the rows of what trains nothing: several `timings`, or one."""
+EARLIER_SAID: Final = "What journals of earlier versions have in place of `rows`."
 CRC: Final = {
     "type": "string",
     "pattern": "^[0-9a-f]{8}$",
@@ -61,10 +64,24 @@ def schema() -> dict[str, Any]:
         about = inspect.getdoc(getattr(Result, name))
         parts["Result"]["properties"][name] = {"type": ["number", "null"], "description": about}
     for line in LINES:
-        parts[line.__name__]["properties"]["crc"] = CRC
-        parts[line.__name__]["required"].insert(0, "kind")
+        part = parts[line.__name__]
+        part["properties"]["crc"] = CRC
+        part["required"] = ["kind", *(name for name in part["required"] if name != "kind")]
+    measured = parts["Measured"]
+    measured["required"].remove("rows")
+    measured["properties"] |= {name: {"description": EARLIER_SAID} for name in EARLIER.values()}
+    measured["anyOf"] = [shape for kind in PROBES for shape in _measured(kind)]
     title = "A recording of bsr: a benchmark JSON, or one line of its journal"
     return {"$schema": DRAFT, "title": title, "anyOf": list(refs), "$defs": dict(sorted(parts.items()))}
+
+
+def _measured(kind: str) -> Iterator[dict[str, Any]]:
+    """How a journal's line of that kind says its rows: as today, or as earlier versions did."""
+    row = {"$ref": f"#/$defs/{PROBES[kind].__name__}"}
+    rows = {"type": "array", "items": row, "minItems": 1}
+    for name in filter(None, ("rows", EARLIER.get(kind))):
+        said = rows if name in {"rows", "timings"} else row
+        yield {"properties": {"kind": {"const": kind}, name: said}, "required": [name]}
 
 
 def _records(kind: Any) -> Iterator[type]:

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+import synthetic
 from plugin_support import ONE_CASE, Suite, suite
 
 __all__ = ["suite"]
@@ -73,6 +75,15 @@ def test_what_a_session_writes_today_is_valid_too(suite: Suite) -> None:
     for name in ("run.json", "run.journal.jsonl"):
         for record in records(suite.folder / name):
             VALIDATOR.validate(record)
+
+
+def test_a_journals_line_of_what_trains_nothing_names_its_rows_as_today_or_as_earlier() -> None:
+    (row,) = json.loads(msgspec.json.encode(synthetic.labels(["mean"])))
+    line = {"kind": "labels", "schema": 1, "seconds": 0.5}
+    for rows in ({"rows": [row]}, {"labels": row}):
+        VALIDATOR.validate(line | rows)
+    wrong: list[Any] = [{}, {"rows": []}, {"rows": [{}]}, {"rows": [row], "kind": "noise"}, {"scale": row}]
+    assert not [rows for rows in wrong if VALIDATOR.is_valid(line | rows)]
 
 
 @pytest.mark.parametrize(
