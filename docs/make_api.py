@@ -14,6 +14,7 @@ import bsr
 MODULES: Final = (
     "bsr",
     "bsr.engines",
+    r"!bsr\.engines\.",  # less the modules in it
     "bsr.experiments",
     "bsr.model",
     "bsr.records.reading",
