@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -212,9 +212,13 @@ def test_any_batch_size_and_any_labels_give_pytorchs_gradient(
     split = replace(
         split, train_labels=scale * torch.randn(90, generator=torch.Generator().manual_seed(seed))
     )
-    clear = told_apart(initial_model(seed)[0], split.train_images).nonzero().flatten()
-    assert len(clear) >= size
-    assert relative_error(run, split, clear[:size]) < 1e-5
+    model, images = initial_model(seed)[0], split.train_images
+    with torch.no_grad():
+        predictions = model(images.unsqueeze(1).float())
+    off = (predictions - split.train_labels).abs()
+    clear = told_apart(model, images) & (off > 0.1 * predictions.abs())  # else float32 cancels in the loss
+    assume(int(clear.sum()) >= size)
+    assert relative_error(run, split, clear.nonzero().flatten()[:size]) < 1e-5
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
