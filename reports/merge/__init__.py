@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bsr.records import durable
 from bsr.records.document import encoded
 from bsr.records.reading import RefusedError
-from bsr.records.replacing import check_target
+from bsr.records.reading.json_file import check_written, refusing
+from bsr.records.replacing import check_target, kept_note, replace
 from bsr.records.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.merge.document import document
@@ -63,8 +63,12 @@ def merge(
     _check_output(output, paths)
     sources = [read(path) for path in paths]
     session = merged(sources, keep_first=keep_first)
-    durable.replace_file(output, encoded(document(sources, session)))
-    return session, list(_notes(sources))
+    made = document(sources, session)
+    content = encoded(made)
+    with refusing(output):
+        check_written(session, content)
+    kept = replace(output, made, content)
+    return session, [*kept_note(output, kept), *_notes(sources)]
 
 
 def _check_output(output: Path, sources: Sequence[Path]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from bsr.plugin import session_end
 from bsr.plugin.signals import Signals, Terminated
+from bsr.records.reading import read
 from plugin_support import (
     ONE_CASE,
     REPOSITORY,
@@ -224,4 +225,31 @@ def test_where_the_report_is_not_installed_the_line_says_where_it_is(
 ) -> None:
     monkeypatch.setattr(session_end, "find_spec", lambda _name: object() if has_report else None)
     line = session_end.how_to_draw(Path("run.json"))
-    assert line == f"bsr: draw them with: python -m reports run.json{rest}"
+    assert line == f"draw them with: python -m reports run.json{rest}"
+
+
+REMOVING = """
+import shutil
+import pytest
+
+@pytest.mark.experiment("batch-size")
+def test_it(run, measure):
+    measure(run)
+    shutil.rmtree("out", ignore_errors=True)
+"""
+
+
+def test_what_is_in_memory_is_written_elsewhere_when_the_folder_was_removed_meanwhile(suite: Suite) -> None:
+    (suite.folder / "test_removing.py").write_text(REMOVING)
+    for folder in ("out", "elsewhere"):
+        (suite.folder / folder).mkdir()
+    arguments = ("test_removing.py", *SMOKE, "--bsr-epochs=1", "--benchmark-json=out/run.json")
+    ended = suite.run(*arguments, TMPDIR=str(suite.folder / "elsewhere"))
+    assert ended.code not in {0, 5}
+    assert "run.journal.jsonl: expected to append a record, got a file that was removed" in ended.output
+    (rescued,) = (suite.folder / "elsewhere").rglob("run.json")
+    assert f"was removed; what was measured is in {rescued}" in ended.output
+    assert "is in the journal" not in ended.output
+    assert "go on with" not in ended.output
+    results = read(rescued).results
+    assert [result.status for result in results] == ["ok"] * 2 + ["not_run"] * 6

@@ -326,6 +326,26 @@ def test_a_source_is_not_overwritten(tmp_path: Path) -> None:
         merge([path], tmp_path / "." / "a.json")
 
 
+def test_an_unrelated_recording_of_the_output_s_name_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        written(tmp_path / f"{name}.json", session) for name, session in zip("ab", shards(), strict=True)
+    ]
+    output = synthetic.write(tmp_path / "all.json", synthetic.session(grid=replace(SMALL, tasks=("std",))))
+    before = output.read_bytes()
+    arguments = [*map(str, paths), "--output", str(output)]
+    assert main(arguments) == main(arguments) == 0
+    assert (tmp_path / "all.kept-1.json").read_bytes() == before
+    assert not (tmp_path / "all.kept-2.json").exists()  # the second time it held no more
+    assert "note: all.json held what was not measured again: it is kept as" in capsys.readouterr().out
+    output.chmod(0o444)
+    before = output.read_bytes()
+    assert main(arguments) == 1
+    assert "expected a file to write, got one that is read-only" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["missing.json", "missing.journal.jsonl", "folder.jsonl"])
 def test_what_is_no_file_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.jsonl").mkdir()

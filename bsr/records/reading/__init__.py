@@ -22,6 +22,8 @@ def read(path: str | os.PathLike[str]) -> Recording:
 
     Raises RefusedError, whose message is one line: name, expected, got, remedy.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RefusedError(f"path: expected that of a recording, got {type(path).__name__}; give its path")
     path = Path(path)
     return journal_file.read(path) if path.suffix == ".jsonl" else json_file.read(path)
 
