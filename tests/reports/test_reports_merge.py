@@ -16,12 +16,14 @@ import synthetic
 from bsr.experiments import PRESETS, Grid, plan
 from bsr.records import journal
 from bsr.records.document import entry, one_round
-from bsr.records.reading import RefusedError, read
+from bsr.records.reading import Recording, RefusedError, read
 from bsr.records.reading.journal_file import cases_of, experiments_of
+from bsr.records.reading.several import merged
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
-from reports.merge import Source, main, merge, merged
+from reports.__main__ import main as report
+from reports.merge import main, merge
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
 COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"
@@ -84,8 +86,11 @@ def by_key(session: SessionRecord) -> dict[str, Case]:
     return {case.key: case for case in session.cases}
 
 
-def of(*studies: SessionRecord) -> list[Source]:
-    return [Source(Path(f"{name}.json"), session, {}) for name, session in zip("abcd", studies, strict=False)]
+def of(*studies: SessionRecord) -> list[Recording]:
+    return [
+        Recording(path=Path(f"{name}.json"), session=session)
+        for name, session in zip("abcd", studies, strict=False)
+    ]
 
 
 def refused(*studies: SessionRecord) -> str:
@@ -106,6 +111,33 @@ def test_shards_of_a_grid_become_the_whole(tmp_path: Path) -> None:
     assert by_key(whole) == by_key(synthetic.session(grid=SMALL))
     assert (whole.planned, whole.finished) == (8, 8)
     assert whole.options["merged_from"] == ["a.json", "b.json"]
+
+
+def test_files_of_a_pattern_are_read_as_what_merging_them_writes(tmp_path: Path) -> None:
+    for name, session in zip("ab", shards(), strict=True):
+        written(tmp_path / f"{name}.json", session)
+    merge([tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "all.json")
+    pattern = read(str(tmp_path / "[ab].json"))
+    assert pattern.session == read(tmp_path / "all.json").session
+    assert {result.run for result in pattern.results} == {
+        case.result.run for case in synthetic.session(grid=SMALL).cases
+    }
+    with pytest.raises(RefusedError, match=r"c\*.json: expected files of that pattern, got none"):
+        read(tmp_path / "c*.json")
+
+
+@pytest.mark.slow
+def test_a_page_of_several_files_is_that_of_the_file_that_merging_them_writes(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path / f"{name}.json", session) for name, session in zip("ab", shards(), strict=True)
+    ]
+    merge(paths, tmp_path / "a-merged.json")
+    assert report([str(tmp_path / "a-merged.json"), "--output", str(tmp_path / "one")]) == 0
+    assert report([*map(str, paths), "--merged"]) == 0
+    page = (tmp_path / "a-merged-report" / "tables" / "errors.csv").read_bytes()
+    assert page == (tmp_path / "one" / "tables" / "errors.csv").read_bytes()
+    assert report([*map(str, paths), "--merged", "--same-engine"]) == 1
+    assert report([*map(str, paths), str(tmp_path / "none.json"), "--merged", "--output", "no"]) == 1
 
 
 @given(st.data())
@@ -247,7 +279,8 @@ def test_whatever_stands_first_the_same_files_are_merged_and_the_same_are_refuse
         session = replace(whole, cases=tuple(case for case in among if case.key in kept))
         if "dataset_digest" in said:
             session = replace(session, dataset_digest="feed")
-        parts.append(Source(Path(f"{name}.json"), replace(changed(session, **said), environments=usual), {}))
+        session = replace(changed(session, **said), environments=usual)
+        parts.append(Recording(path=Path(f"{name}.json"), session=session))
     outcomes = []
     for order in itertools.permutations(parts):
         try:
