@@ -35,8 +35,8 @@ MEASURED_ANEW: Final = frozenset(
     )
 )
 """Of Result: what differs where one Run was trained twice to the same end."""
-
-
+SERIES: Final = ("environment", "engine", "threads", "timing", "kernel")
+"""Of Result: what may differ between results that are compared, and then labels the series of their times."""
 NO_KERNEL: Final = "none recorded"
 
 
@@ -128,37 +128,39 @@ def unlike_circumstances(
     found: list[Unlike] = []
     for keys in pooled.values():
         mine, its = (_trained(session, keys) for session in (one, other))
-        found += list(_unlike_machines(one, other, mine, its)) or _unlike_engines(mine, its)
+        found += _unlike_machines(one, other, mine, its) or _unlike_engines(mine, its)
     return list(dict.fromkeys(found))
 
 
 def _trained(session: SessionRecord, keys: Collection[str]) -> list[Result]:
-    return [case.result for case in session.cases if case.key in keys and case.result.engine]
+    results = (case.result for case in session.cases if case.key in keys)
+    return [result for result in results if result.environment or result.engine]
 
 
 def _unlike_machines(
     one: SessionRecord, other: SessionRecord, mine: Iterable[Result], its: Iterable[Result]
-) -> Iterator[Unlike]:
+) -> list[Unlike]:
     """Where each has a machine that the other has not: what their fingerprints say otherwise."""
     names, others = ({result.environment for result in results} - {""} for results in (mine, its))
     if names <= others or others <= names:
-        return
+        return []
     first, second = min(names - others), min(others - names)
     about, its_about = one.environments.get(first, {}), other.environments.get(second, {})
     said = dict.fromkeys(name for name in (*about, *its_about) if name != "id")
     whole = ({name: fingerprint.get(name) for name in said} for fingerprint in (about, its_about))
-    yield from unlike(*whole) or [Unlike("environment", first, second)]
+    return unlike(*whole) or [Unlike("environment", first, second)]
 
 
 def _unlike_engines(mine: Collection[Result], its: Collection[Result]) -> list[Unlike]:
     """Where both trained and not by the same engines; where by the same, not by the same kernels."""
-    if not (mine and its):
+    known = [[result for result in results if result.engine] for results in (mine, its)]
+    if not all(known):
         return []
-    engines = [listed(sorted({result.engine for result in results})) for results in (mine, its)]
-    kernels = [listed(sorted({result.kernel or NO_KERNEL for result in results})) for results in (mine, its)]
-    return unlike({"engine": engines[0]}, {"engine": engines[1]}) or unlike(
-        {"kernel": kernels[0]}, {"kernel": kernels[1]}
-    )
+    engines = [{"engine": listed(sorted({result.engine for result in results}))} for results in known]
+    kernels = [
+        {"kernel": listed(sorted({result.kernel or NO_KERNEL for result in results}))} for results in known
+    ]
+    return unlike(*engines) or unlike(*kernels)
 
 
 def unlike_results(one: Result, other: Result) -> list[str]:
