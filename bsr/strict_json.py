@@ -48,12 +48,26 @@ class _Plain:
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else None
         if isinstance(value, str):
-            return value.encode("utf-8", "replace").decode()  # a lone surrogate is no character
+            return self._characters(value, where)
         if is_dataclass(value) and not isinstance(value, type):
             value = {field.name: getattr(value, field.name) for field in fields(value)}
         if isinstance(value, (Mapping, list, tuple, AbstractSet)):
             return self._container(value, where)
+        return self._other(value, where)
+
+    def _other(self, value: Any, where: str) -> Any:
+        """NumPy's own say what they hold; of anything else there is only its text."""
+        if type(value).__module__ == "numpy" and getattr(value, "size", self._left) < self._left:
+            return self.of(value.tolist(), where)
+        self._told(where, f"of type {type(value).__name__}, kept as its text")
         return _text(value)
+
+    def _characters(self, value: str, where: str) -> str:
+        """A lone surrogate is half a character, which no file can hold."""
+        said = value.encode("utf-8", "replace").decode()
+        if said != value:
+            self._told(where, "half a character, kept as ?")
+        return said
 
     def _integer(self, value: int, where: str) -> int | str:
         """Beyond 64 bits readers disagree, and beyond some thousand digits Python does not even show it."""

@@ -10,18 +10,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bsr.experiments import EXPERIMENTS, Experiment
 from bsr.machine import device as machine
-from bsr.records import durable
 from bsr.records.document import document, encoded, entry
 from bsr.records.journal import History
 from bsr.records.reading import RefusedError
 from bsr.records.reading.check import check
-from bsr.records.reading.json_file import refusing
-from bsr.records.replacing import check_target, set_aside
+from bsr.records.reading.json_file import check_written, named, refusing
+from bsr.records.replacing import check_target, kept_note, replace
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import FINISHED, Result
 from bsr.run import RUN_FIELDS, Execution
+from bsr.strict_json import plain
 from bsr.text import printable
 
 
@@ -32,19 +34,58 @@ def write(path: str | os.PathLike[str], results: Iterable[Result], experiment: s
     `batch-size` Runs of a task differ by batch size and seed alone), or any other name, which it draws over
     the batch size. A recording of that name that holds more is kept under another, with a warning.
 
-    Raises RefusedError, one line, where the Results are no recording, or the path is not for one.
+    Raises RefusedError, one line, where the Results are no recording that bsr.read would read, or the path is
+    not for one.
     """
-    path, results = Path(path), tuple(results)
+    path, chosen = _path(path), _checked(results)
+    if not isinstance(experiment, str) or not experiment:
+        raise RefusedError(
+            f"experiment: expected a name, got {experiment!r:.40}; name one of bsr.EXPERIMENTS"
+        )
     check_target(path, printable(str(path)))
-    session = _session(results, experiment)
+    session = _session(chosen, experiment)
     with refusing(path):
         check(session)
-    finished = (case for case in session.cases if case.result.status in FINISHED)
-    made = document(session, (entry(case, experiment) for case in finished))
-    if kept := set_aside(path, made):
-        warnings.warn(f"{path} held what was not measured again: it is kept as {kept}", stacklevel=2)
-    durable.replace_file(path, encoded(made))
+        finished = (case for case in session.cases if case.result.status in FINISHED)
+        made = document(session, (entry(case, experiment) for case in finished))
+        content = encoded(made)
+        check_written(session, content)
+    try:
+        kept = replace(path, made, content)
+    except OSError as error:
+        raise RefusedError(
+            f"{printable(str(path))}: expected to write there, got {error}; choose another name or folder"
+        ) from error
+    for note in kept_note(path, kept):
+        warnings.warn(note, stacklevel=2)
     return path
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise RefusedError(f"path: expected one that ends in .json, got {type(path).__name__}; give a path")
+    return Path(path)
+
+
+def _checked(results: object) -> tuple[Result, ...]:
+    """Results as a reader will have them. Raises RefusedError for the first that none could read."""
+    if not isinstance(results, Iterable) or isinstance(results, str | bytes):
+        raise RefusedError(
+            f"results: expected Results of bsr.train, got {type(results).__name__}; put them into a list"
+        )
+    return tuple(_as_read(f"results[{index}]", result) for index, result in enumerate(results))
+
+
+def _as_read(name: str, result: object) -> Result:
+    if not isinstance(result, Result):
+        raise RefusedError(
+            f"{name}: expected a Result of bsr.train, got {type(result).__name__}; leave it out"
+        )
+    try:
+        return msgspec.convert(plain(result), Result)
+    except msgspec.ValidationError as error:
+        said = named(str(error)).replace("$", name, 1)
+        raise RefusedError(f"{said}; give what bsr.train returned") from error
 
 
 def _session(results: Sequence[Result], experiment: str) -> SessionRecord:

@@ -1,6 +1,7 @@
 """`python -m reports RUN.json`: draw its page; with more files, compare the first with every other on it.
 
-`python -m reports merge A.json B.journal.jsonl ... --output MERGED.json` makes one file of several.
+With `--merged` several files are one study, and `python -m reports merge A.json B.journal.jsonl ... --output
+MERGED.json` makes one file of them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=_folder, metavar="DIR", help="default: RUN-report beside the first RUN.json"
     )
+    parser.add_argument(
+        "--merged",
+        action="store_true",
+        help="draw the files as one study, as `merge` makes one, instead of comparing them",
+    )
+    parser.add_argument(
+        "--keep-first",
+        action="store_true",
+        help="with --merged: of a run that several files trained to the same end, the first file's times",
+    )
     parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
@@ -95,8 +106,10 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     limits = [gate.parse(expression) for expression in options.fail_on]
     recordings, refused = read_all(options.recordings)
     problems += refused
-    if not recordings:
+    if not recordings or (options.merged and refused):
         return set()
+    if options.merged:
+        recordings = [_merged(options, recordings)]
     comparison = _comparison(options, recordings, alone=not refused)
     judgements = gate.judge(comparison, limits) if comparison else []
     if comparison:
@@ -110,6 +123,20 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     page = build(recordings[0], folder, comparison, include_disturbed=options.include_disturbed)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
+
+
+def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:
+    """All as one, under a name beside the first's."""
+    from bsr.records.reading import several  # noqa: PLC0415
+
+    if any((options.labels, options.same_engine, options.margin, options.fail_on)):
+        raise Refused(
+            "--merged: expected one study, got an option that compares several; leave one of them out"
+        )
+    first = recordings[0].path
+    return several.one_of(
+        recordings, first.with_name(f"{first.stem}-merged{first.suffix}"), keep_first=options.keep_first
+    )
 
 
 def _comparison(

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED
+from bsr.records import agreement
 from bsr.records.cell import Cell as Cell  # noqa: PLC0414 - chapters take it from here
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
@@ -25,7 +26,7 @@ MOST_DEAD: Final = 4
 
 @dataclass(frozen=True, slots=True, order=True)
 class Timing:
-    """Circumstances under which times may share a series."""
+    """Circumstances under which times may share a series: agreement.SERIES."""
 
     environment: str
     engine: str
@@ -205,7 +206,7 @@ def circumstances(result: Result) -> str:
 
 def timing_of(result: Result) -> Timing:
     """The circumstances under which a result was timed."""
-    return Timing(result.environment, result.engine, result.threads, result.timing, result.kernel)
+    return Timing(*(getattr(result, name) for name in agreement.SERIES))
 
 
 def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:

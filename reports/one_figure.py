@@ -21,9 +21,14 @@ def draw(recording: Recording | str | os.PathLike[str], figure: str, axes: Axes,
     `final-mse`, `seeds`, `speed`. `panel` is its title, as most figures have one per task; empty: the first.
     Title, measure, scales and legend are those of the page; fonts, grid and sizes stay the user's.
 
-    Raises RefusedError for what is no recording, ValueError for a figure or panel that is not there, both in
-    one line, ImportError outside of a checkout.
+    Raises RefusedError for what is no recording, ValueError for a figure or panel that is not there,
+    TypeError for an argument of another type, all in one line; ImportError outside of a checkout.
     """
+    for name, given, kind in (("figure", figure, str), ("panel", panel, str), ("axes", axes, Axes)):
+        if not isinstance(given, kind):
+            raise TypeError(
+                f"{name}: expected {kind.__name__}, got {type(given).__name__}; see help(bsr.draw)"
+            )
     content = _content(recording if isinstance(recording, Recording) else read(recording), figure)
     titles = {one.title: one for one in content.panels}
     if panel and panel not in titles:

@@ -96,6 +96,34 @@ def test_an_integer_of_thousands_of_digits_is_named_by_where_it_stands() -> None
     assert heard == [(".n[0]", "an integer of 5,001 digits, kept as text")]
 
 
+@pytest.mark.parametrize(
+    ("value", "kept", "note"),
+    [
+        ("half \udcff", "half ?", "half a character, kept as ?"),
+        (1 + 2j, "(1+2j)", "of type complex, kept as its text"),
+        (np.arange(100_000), None, "of type ndarray, kept as its text"),
+    ],
+    ids=["a surrogate", "a complex number", "an array of too many"],
+)
+def test_what_is_not_kept_as_it_came_is_told(value: Any, kept: str | None, note: str) -> None:
+    heard: list[tuple[str, str]] = []
+    made = plain({"n": [value]}, lambda *words: heard.append(words), most=1_000)
+    assert kept is None or made == {"n": [kept]}
+    assert heard == [(".n[0]", note)]
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(np.arange(2_000).reshape(2, 1_000), 999), (np.float32(0.5), 0.5), (np.bool_(True), True)],
+    ids=["an array", "a float of 32 bits", "a boolean"],
+)
+def test_what_numpy_holds_is_kept_whole(value: Any, kept: float) -> None:
+    heard: list[tuple[str, str]] = []
+    made = plain(value, lambda *words: heard.append(words))
+    assert (made[0][-1] if isinstance(made, list) else made) == kept
+    assert not heard
+
+
 def test_a_value_that_cannot_even_be_shown_stops_nothing() -> None:
     class Broken:
         def __str__(self) -> str:

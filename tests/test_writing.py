@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bsr
 import synthetic
 from bsr.data.images import load_split
-from bsr.records.reading import RefusedError
+from bsr.records.reading import RefusedError, json_file
 from bsr.result import Result
 from bsr.run import Execution, Run
 from plugin_support import ONE_CASE, Suite, suite
@@ -149,3 +150,76 @@ def test_a_path_that_is_not_for_a_recording_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RefusedError, match=message):
             bsr.write(tmp_path / name, RESULTS)
     assert (tmp_path / "notes.json").read_text(encoding="utf-8") == "{}"
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no path": ({"path": None}, "path: expected one that ends in .json, got NoneType"),
+    "a Result alone": ({"results": RESULTS[0]}, "results: expected Results of bsr.train, got Result"),
+    "text": ({"results": "mean"}, "results: expected Results of bsr.train, got str"),
+    "Runs": ({"results": RUNS}, r"results\[0\]: expected a Result of bsr.train, got Run"),
+    "no name": ({"experiment": None}, "experiment: expected a name, got None"),
+    "a number for a name": ({"experiment": 3}, "experiment: expected a name, got 3"),
+}
+ALTERED: dict[str, tuple[dict[str, Any], str]] = {
+    "a status that does not exist": ({"status": "fine"}, r"status: invalid enum value 'fine'"),
+    "a number of another kind": (
+        {"test_mse": ("1.0",)},
+        r"test_mse\[0\]: expected `float \| null`, got `str`",
+    ),
+    "seconds that are not finite": (
+        {"training_seconds": (1.0, float("inf"))},
+        r"training_seconds\[1\]: expected `float`, got `null`",
+    ),
+    "threads below none": ({"threads": -1}, "threads: expected `int` >= 0"),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *WRONG.values(),
+        *(
+            ({"results": [RESULTS[0], replace(RESULTS[1], **fields)]}, rf"results\[1\]\.{message}")
+            for fields, message in ALTERED.values()
+        ),
+    ],
+    ids=[*WRONG, *ALTERED],
+)
+def test_what_no_reader_would_read_is_refused_in_one_line_and_nothing_is_written(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    usual: dict[str, Any] = {"path": tmp_path / "run.json", "results": RESULTS}
+    with pytest.raises(RefusedError, match=message) as refused:
+        bsr.write(**usual | given)
+    assert len(str(refused.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_larger_than_a_reader_reads_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_file, "MOST_BYTES", 2**12)
+    with pytest.raises(RefusedError, match="run.json: expected at most 0 MiB, got more; split the study"):
+        bsr.write(tmp_path / "run.json", RESULTS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_read_only_stays(tmp_path: Path) -> None:
+    path = bsr.write(tmp_path / "run.json", RESULTS)
+    path.chmod(0o444)
+    before = path.read_bytes()
+    with pytest.raises(RefusedError, match="run.json: expected a file to write, got one that is read-only"):
+        bsr.write(path, RESULTS)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("letters", range(220, 262, 5))
+def test_a_name_of_any_length_is_written_or_refused_in_one_line(tmp_path: Path, letters: int) -> None:
+    path = tmp_path / f"{'n' * letters}.json"
+    said = ""
+    try:
+        bsr.write(path, RESULTS[:1])
+    except RefusedError as refused:
+        said = str(refused)
+    assert [len(bsr.read(found).results) for found in tmp_path.iterdir()] == ([] if said else [1])
+    assert not said or (": expected " in said and len(said.splitlines()) == 1)

@@ -17,10 +17,9 @@ import pytest
 from filelock import FileLock, Timeout
 
 from bsr.machine.capacity import workers_that_fit
-from bsr.records import durable
-from bsr.records.reading import is_benchmark_json
+from bsr.records import durable, replacing
 from bsr.run import Execution, Run
-from bsr.text import printable
+from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -67,34 +66,21 @@ def xdist(config: pytest.Config) -> None:
 def output(path: Path) -> None:
     """The JSON's path ends in .json, is a benchmark JSON if it exists, and its folder can be written."""
     what = f"--benchmark-json={path}"
-    if path.suffix != ".json":
-        raise pytest.UsageError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
-    for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
-        writable(folder, what)
-    if path.exists() and not path.is_file():
-        raise pytest.UsageError(
-            f"{what}: expected a file, got something else of that name; choose a new name"
-        )
-    if path.exists() and path.stat().st_size and not is_benchmark_json(path):
-        raise pytest.UsageError(
-            f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
-        )
-    replaceable(path, what)
+    with refusing():
+        replacing.check_name(path, what)
+        for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
+            if path.suffix == ".json":
+                writable(folder, what)
+        replacing.check_target(path, what)
 
 
-def replaceable(path: Path, what: str) -> None:
-    """What is there is the session's own user's, to be written by him; root may more, and must not."""
-    if not path.exists():
-        return
-    about = path.stat()
-    if not about.st_mode & 0o222:
-        raise pytest.UsageError(
-            f"{what}: expected a file to write, got one that is read-only; choose another"
-        )
-    if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
-        raise pytest.UsageError(
-            f"{what}: expected a file of one's own, got one of user {about.st_uid}; choose a new name"
-        )
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is refused elsewhere ends the session before it begins."""
+    try:
+        yield
+    except Refused as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def rehearsed(path: Path) -> None:
@@ -129,6 +115,9 @@ def locked(path: Path) -> FileLock:
     """
     real = Path(os.path.realpath(path))
     place = real.with_name(f"{real.name}.lock")
+    with refusing():
+        replacing.check_name(place, str(place))
+        replacing.check_replaceable(path, str(path))
     if place.exists() and not place.is_file():
         raise pytest.UsageError(f"{place}: expected a lock file or none, got something else; remove it")
     lock = FileLock(place)

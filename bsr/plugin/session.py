@@ -179,10 +179,12 @@ class Session:
                 self.watcher.finished(result)
 
     def log(self, entry: journal.Entry) -> None:
-        """Journal what was found, then know it."""
+        """Journal what was found, and know it: what a journal could not hold the JSON still does."""
         with SIGNALS.held():
-            self.journal.append(entry)
-            self.history.take(entry)
+            try:
+                self.journal.append(entry)
+            finally:
+                self.history.take(entry)
 
     def note(self, run: Run, status: Status, message: str) -> None:
         """Record what became of a Run where its training does not say it.

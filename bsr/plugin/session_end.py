@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bsr.plugin import json_output
+from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
 from bsr.records import durable
@@ -33,7 +35,7 @@ def finish(config: pytest.Config) -> bool:
     SIGNALS.hold()
     if not known.finished:
         known.finished = True
-        for step in (_stop, _write_json, _close_journal):
+        for step in (_stop, _write_json, _close_journal, _rescue):
             with _noted(known):
                 step(config, known)
     SIGNALS.give_back()
@@ -56,6 +58,8 @@ def _remedy(known: State) -> str:
     session = known.session
     if session is None:
         return "nothing of it was recorded: mend that, then run the same command again"
+    if known.lost:
+        return "mend that, then run the same command again"
     if session.journal.failed:
         return (
             "what was measured before is in the journal: make room, then run the same command with "
@@ -72,7 +76,10 @@ def _stop(_config: pytest.Config, known: State) -> None:
     if known.display is not None:
         known.display.stop()
     if known.session is not None:
-        known.session.stop()
+        try:
+            known.session.stop()
+        finally:
+            known.lost = known.session.journal.gone
 
 
 def _write_json(config: pytest.Config, known: State) -> None:
@@ -82,15 +89,20 @@ def _write_json(config: pytest.Config, known: State) -> None:
     if known.session is None and not any(json_output.benchmarks(config)):
         return
     document = json_output.document(config)
-    kept = recordings.set_aside(path, document)
-    try:
-        durable.replace_file(path, json_output.text(document))
-    except BaseException:
-        if kept is not None:
-            kept.replace(path.resolve())  # of a link, what it points to
-        raise
-    if kept is not None:
-        known.notes.append(f"{path.name} held what was not measured again: it is kept as {kept}")
+    kept = recordings.replace(path, document, json_output.text(document))
+    known.notes += recordings.kept_note(path, kept)
+
+
+def _rescue(config: pytest.Config, known: State) -> None:
+    """Where the journal is gone, and the JSON with it: what is in memory, wherever it can be written."""
+    session = known.session
+    if session is None or not known.lost or (known.options.json and known.options.json.is_file()):
+        return
+    document = json_output.document(config)
+    folder = Path(tempfile.mkdtemp(prefix="bsr-rescued-"))
+    path = folder / (known.options.json.name if known.options.json is not None else "run.json")
+    durable.replace_file(path, json_output.text(document))
+    known.notes.append(f"the journal {session.journal.path} was removed; what was measured is in {path}")
 
 
 def _close_journal(_config: pytest.Config, known: State) -> None:
@@ -98,13 +110,17 @@ def _close_journal(_config: pytest.Config, known: State) -> None:
     session = known.session
     if session is None:
         return
-    if session.complete and not known.problems:
-        session.journal.append(End(finished_at=datetime.now(UTC).isoformat(timespec="seconds")))
-        if known.options.json is not None:
-            measured = recordings.measured_results(session.results.values())
-            for journal in recordings.remove_superseded(session.journal.path, measured):
-                known.notes.append(f"an earlier journal holds what was not measured again: kept as {journal}")
-    session.journal.close()
+    try:
+        if session.complete and not known.problems and not known.lost:
+            session.log(End(finished_at=datetime.now(UTC).isoformat(timespec="seconds")))
+            if known.options.json is not None:
+                measured = recordings.measured_results(session.results.values())
+                for journal in recordings.remove_superseded(session.journal.path, measured):
+                    known.notes.append(
+                        f"an earlier journal holds what was not measured again: kept as {journal}"
+                    )
+    finally:
+        session.journal.close()
 
 
 def release(config: pytest.Config) -> None:
@@ -143,22 +159,31 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
         from bsr.probes.loops import table  # noqa: PLC0415 - loads torch
 
         reporter.write_line(table(timings))
+    for line in _where(session, known):
+        reporter.write_line(f"bsr: {line}")
+
+
+def _where(session: Session, known: State) -> Iterator[str]:
+    """What finished, where it is, and what to do next."""
     record = session.as_record()
-    reporter.write_line(f"bsr: {record.finished} of {record.planned} cases finished{_others(record)}")
-    reporter.write_line(f"bsr: journal {session.journal.path}")
+    yield f"{record.finished} of {record.planned} cases finished{_others(record)}"
+    if not known.lost:
+        yield f"journal {session.journal.path}"
     if known.options.json is not None and not known.problems:
-        reporter.write_line(f"bsr: records {known.options.json}")
-        reporter.write_line(how_to_draw(known.options.json))
+        yield f"records {known.options.json}"
+        yield how_to_draw(known.options.json)
+    if known.lost:
+        return
     if not session.complete:
-        reporter.write_line("bsr: go on with the same command and --bsr-resume")
+        yield "go on with the same command and --bsr-resume"
     elif any(case.result.status == "timed_out" for case in record.cases):
-        reporter.write_line("bsr: try those again with --bsr-resume and a longer --bsr-timeout")
+        yield "try those again with --bsr-resume and a longer --bsr-timeout"
 
 
 def how_to_draw(path: Path) -> str:
     """The line for it; an installed package has no report, a checkout does."""
     where = "" if find_spec("reports") else " in a checkout of bsr, which has it"
-    return f"bsr: draw them with: python -m reports {path}{where}"
+    return f"draw them with: python -m reports {path}{where}"
 
 
 def _others(record: SessionRecord) -> str:

@@ -22,7 +22,9 @@ from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import RUN, State, state
 from bsr.records import durable
-from bsr.records.journal import Header, JournalError, journal_path
+from bsr.records.journal import Header, History, JournalError, journal_path
+from bsr.records.reading import journal_file
+from bsr.records.reading import json_file as reading
 from bsr.run import Execution, Run
 
 COMPILING: Final = (
@@ -42,14 +44,11 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     runs, ids = planned(cases)
     path = _journal_path(config, known.options)
     known.lock = checks.locked(path)
-    checks.replaceable(path, str(path))
     if known.options.json is not None:
         durable.remove_unfinished(known.options.json)
         checks.rehearsed(known.options.json)
-    try:
+    with checks.refusing():
         known.session = _session(config, known.options, path, runs, ids)
-    except JournalError as error:
-        raise pytest.UsageError(str(error)) from error
     known.own_table &= all(experiment_of(item) for item in items if "benchmark" in _fixtures(item))
     known.session.untrained = {item.nodeid for item in cases if RUN not in item.stash}
     _show(config, known, known.session)
@@ -102,6 +101,7 @@ def _session(
         command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
         rates=controlled.rates_of(options.experiments, options.grid),
     )
+    _check_readable(header)
     SIGNALS.take_over()
     try:
         if options.resume:
@@ -115,6 +115,13 @@ def _session(
     if options.resume:
         session.resume(resume.finished(history, runs, header.execution), history)
     return session
+
+
+def _check_readable(header: Header) -> None:
+    """What the session will write is read at its end: not after hours, but now. Raises RefusedError."""
+    with reading.refusing(Path("this session's recording")):
+        if header.planned:
+            reading.check_written(journal_file.session_of(header, History()))
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class State:
     """Whether everything was written, as far as it could be."""
     problems: list[str] = field(default_factory=list)
     """What could not be written at the end."""
+    lost: bool = False
+    """Whether the journal was removed while the session ran."""
     own_table: bool = False
     """Whether pytest-benchmark's table says nothing that ours does not, so that one is enough."""
     notes: list[str] = field(default_factory=list)

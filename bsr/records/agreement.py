@@ -35,8 +35,8 @@ MEASURED_ANEW: Final = frozenset(
     )
 )
 """Of Result: what differs where one Run was trained twice to the same end."""
-
-
+SERIES: Final = ("environment", "engine", "threads", "timing", "kernel")
+"""Of Result: what may differ between results that are compared, and then labels the series of their times."""
 NO_KERNEL: Final = "none recorded"
 
 
@@ -128,37 +128,37 @@ def unlike_circumstances(
     found: list[Unlike] = []
     for keys in pooled.values():
         mine, its = (_trained(session, keys) for session in (one, other))
-        found += list(_unlike_machines(one, other, mine, its)) or _unlike_engines(mine, its)
+        found += _unlike_machines(one, other, mine, its) or _unlike_engines(mine, its)
     return list(dict.fromkeys(found))
 
 
 def _trained(session: SessionRecord, keys: Collection[str]) -> list[Result]:
-    return [case.result for case in session.cases if case.key in keys and case.result.engine]
+    results = (case.result for case in session.cases if case.key in keys)
+    return [result for result in results if result.environment or result.engine]
 
 
 def _unlike_machines(
     one: SessionRecord, other: SessionRecord, mine: Iterable[Result], its: Iterable[Result]
-) -> Iterator[Unlike]:
+) -> list[Unlike]:
     """Where each has a machine that the other has not: what their fingerprints say otherwise."""
     names, others = ({result.environment for result in results} - {""} for results in (mine, its))
     if names <= others or others <= names:
-        return
+        return []
     first, second = min(names - others), min(others - names)
     about, its_about = one.environments.get(first, {}), other.environments.get(second, {})
     said = dict.fromkeys(name for name in (*about, *its_about) if name != "id")
     whole = ({name: fingerprint.get(name) for name in said} for fingerprint in (about, its_about))
-    yield from unlike(*whole) or [Unlike("environment", first, second)]
+    return unlike(*whole) or [Unlike("environment", first, second)]
 
 
 def _unlike_engines(mine: Collection[Result], its: Collection[Result]) -> list[Unlike]:
     """Where both trained, and not by the same engines; or by the same and a network by other kernels."""
-    if not (mine and its):
+    known = [[result for result in results if result.engine] for results in (mine, its)]
+    if not all(known):
         return []
-    engines = [listed(sorted({result.engine for result in results})) for results in (mine, its)]
-    if engines[0] != engines[1]:
-        return [Unlike("engine", *engines)]
-    of_networks = unlike(_kernels(mine), _kernels(its))
-    return [Unlike("kernel", one, other) for _, one, other in of_networks]
+    engines = [{"engine": listed(sorted({result.engine for result in results}))} for results in known]
+    of_networks = unlike(*map(_kernels, known))
+    return unlike(*engines) or [Unlike("kernel", one, other) for _, one, other in of_networks]
 
 
 def _kernels(results: Iterable[Result]) -> dict[str, str]:

@@ -6,8 +6,10 @@ Every write, flush and rename that a promise rests on is an `os.write`, `os.fsyn
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -74,6 +76,25 @@ def append(descriptor: int, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, length)
         raise
+
+
+def lock(descriptor: int) -> None:
+    """Hold an open file, by whatever name it was opened, until it is closed, however that comes about.
+
+    Raises BlockingIOError where another process, or another descriptor, holds it. Where the system or the
+    file's own knows no such locks, nothing is held.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl  # noqa: PLC0415 - POSIX only
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
 
 
 def flush_folder(folder: Path) -> None:

@@ -223,10 +223,15 @@ def read(path: Path) -> History:
         except _CORRUPT as error:
             raise JournalError(
                 f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
-                "mend or remove that line, or move the file away"
+                f"{_mending(number, line)}, or move the file away"
             ) from error
         history.whole_bytes += len(line) + 1
     return history
+
+
+def _mending(number: int, line: bytes) -> str:
+    """Without its header nothing after it can be read."""
+    return "mend that line" if number == 1 or line.startswith(_BEGINNING) else "mend or remove that line"
 
 
 _CORRUPT: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError)
@@ -279,7 +284,8 @@ def line_of(entry: Entry) -> bytes:
 class Journal:
     """The one writer. Every method returns when its line is on the disk; raises JournalError if it is not.
 
-    After a failure nothing more is appended: what follows a torn line could not be told from it.
+    The file itself is locked, so that it has one writer by whatever name it is reached. After a failure
+    nothing more is appended: what follows a torn line could not be told from it.
     """
 
     def __init__(self, path: Path, whole_bytes: int = 0) -> None:
@@ -290,7 +296,17 @@ class Journal:
             self._file = os.open(
                 path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666
             )
-            os.ftruncate(self._file, whole_bytes)
+            try:
+                durable.lock(self._file)
+                os.ftruncate(self._file, whole_bytes)
+            except BaseException:
+                os.close(self._file)
+                raise
+        except BlockingIOError as error:
+            raise JournalError(
+                f"{path}: expected a journal that no session writes, got one that another has open, if by "
+                "another name; wait for it, or name another JSON"
+            ) from error
         except OSError as error:
             raise JournalError(
                 f"{path}: expected a writable journal, got {error}; choose another folder"
@@ -302,9 +318,19 @@ class Journal:
         """Whether an append failed, so that it does not hold everything."""
         return self._failure is not None
 
+    @property
+    def gone(self) -> bool:
+        """Whether no name leads to it any more, so that what it holds is lost with this process."""
+        return os.fstat(self._file).st_nlink == 0
+
     def append(self, entry: Entry) -> None:
         """One line, fsynced."""
         if self._failure is not None:
+            raise self._failure
+        if self.gone:
+            self._failure = JournalError(
+                f"{self.path}: expected to append a record, got a file that was removed"
+            )
             raise self._failure
         try:
             durable.append(self._file, line_of(entry))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bsr.records import journal
+from bsr.records import durable, journal
 from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
 from bsr.records.schema import PROBES, row_fields
 from bsr.result import FINISHED, Result
@@ -20,13 +21,63 @@ Measured = frozenset[tuple[str, ...]]
 def check_target(path: Path, what: str) -> None:
     """Raises RefusedError, which begins with `what`, for a path that no recording must be written to."""
     if path.suffix != ".json":
-        raise RefusedError(f"{what}: expected a path that ends in .json; rename it")
+        raise RefusedError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
+    check_name(path, what)
     if not path.parent.is_dir():
         raise RefusedError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
-    if path.exists() and not is_benchmark_json(path):
+    if path.exists() and not path.is_file():
+        raise RefusedError(f"{what}: expected a file, got something else of that name; choose a new name")
+    if path.exists() and path.stat().st_size and not is_benchmark_json(path):
         raise RefusedError(
             f"{what}: expected a benchmark JSON to replace, got another file; choose a new name"
         )
+    check_replaceable(path, what)
+
+
+def check_name(path: Path, what: str) -> None:
+    """Raises RefusedError for a name that no file here can have."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise RefusedError(
+            f"{what}: expected a name that a file can have, got {error}; choose another"
+        ) from error
+
+
+def check_replaceable(path: Path, what: str) -> None:
+    """What is there is one's own, to be written by him; root may more, and must not. Raises RefusedError."""
+    if not path.exists():
+        return
+    about = path.stat()
+    if not about.st_mode & 0o222:
+        raise RefusedError(f"{what}: expected a file to write, got one that is read-only; choose another")
+    if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
+        raise RefusedError(
+            f"{what}: expected a file of one's own, got one of user {about.st_uid}; choose a new name"
+        )
+
+
+def replace(path: Path, new: dict[str, Any], content: bytes) -> Path | None:
+    """Let `path` hold the `new` document, whose bytes `content` is, whole or not at all.
+
+    Returns the name under which a recording is kept that held more. Raises OSError where it cannot be
+    written; then everything is as it was.
+    """
+    kept = set_aside(path, new)
+    try:
+        durable.replace_file(path, content)
+    except BaseException:
+        if kept is not None:
+            kept.replace(path.resolve())  # of a link, what it points to
+        raise
+    return kept
+
+
+def kept_note(path: Path, kept: Path | None) -> list[str]:
+    """A line on what `replace` returned."""
+    return [] if kept is None else [f"{path.name} held what was not measured again: it is kept as {kept}"]
 
 
 def set_aside(path: Path, new: dict[str, Any]) -> Path | None:

@@ -11,18 +11,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bsr.records import durable
 from bsr.records.document import encoded
 from bsr.records.reading import RefusedError
-from bsr.records.replacing import check_target
+from bsr.records.reading.json_file import check_written, refusing
+from bsr.records.reading.several import merged
+from bsr.records.replacing import check_target, kept_note, replace
 from bsr.records.schema import SessionRecord
 from reports.compare.series import commit_of
 from reports.merge.document import document
-from reports.merge.session import merged
 from reports.merge.sources import Source, read
 from reports.text import counted, listed, printable
 
-__all__ = ["Source", "main", "merge", "merged", "read"]
+__all__ = ["Source", "main", "merge", "read"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,14 +57,18 @@ def merge(
 ) -> tuple[SessionRecord, list[str]]:
     """Write `output` whole or not at all; returns the study in it, and what should be known of it.
 
-    `keep_first` as in reports.merge.session.merged.
+    `keep_first` as in bsr.records.reading.several.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
     _check_output(output, paths)
     sources = [read(path) for path in paths]
-    session = merged(sources, keep_first=keep_first)
-    durable.replace_file(output, encoded(document(sources, session)))
-    return session, list(_notes(sources))
+    session = merged([source.recording for source in sources], keep_first=keep_first)
+    made = document(sources, session)
+    content = encoded(made)
+    with refusing(output):
+        check_written(session, content)
+    kept = replace(output, made, content)
+    return session, [*kept_note(output, kept), *_notes(sources)]
 
 
 def _check_output(output: Path, sources: Sequence[Path]) -> None:
@@ -80,7 +84,7 @@ def _notes(sources: Sequence[Source]) -> Iterator[str]:
     commits = {source.name: commit_of(source.part("commit_info")) for source in sources if source.document}
     if len(set(commits.values())) > 1:
         yield "commits differ: " + "; ".join(f"{name}: {said or 'unknown'}" for name, said in commits.items())
-    results = [case.result for source in sources for case in source.session.cases]
+    results = [case.result for source in sources for case in source.recording.session.cases]
     modes = sorted({result.timing for result in results if result.training_seconds})
     if len(modes) > 1:
         yield f"runs timed {listed(modes)} stay apart in the report"

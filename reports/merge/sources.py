@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsr.records.reading import raw_document
+from bsr.records.reading import Recording, raw_document
 from bsr.records.reading import read as read_recording
-from bsr.records.schema import SessionRecord
 from reports.text import printable
 
 
@@ -16,15 +15,14 @@ from reports.text import printable
 class Source:
     """One file to merge."""
 
-    path: Path
-    session: SessionRecord
+    recording: Recording
     document: dict[str, Any]
     """pytest-benchmark's document as it was written; empty for a journal."""
 
     @property
     def name(self) -> str:
         """For messages."""
-        return printable(str(self.path))
+        return printable(str(self.recording.path))
 
     @property
     def measured(self) -> list[dict[str, Any]]:
@@ -40,5 +38,4 @@ class Source:
 
 def read(path: Path) -> Source:
     """A benchmark JSON, or a journal where the name ends in .jsonl. Raises RefusedError."""
-    session = read_recording(path).session
-    return Source(path, session, {} if path.suffix == ".jsonl" else raw_document(path))
+    return Source(read_recording(path), {} if path.suffix == ".jsonl" else raw_document(path))

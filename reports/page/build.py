@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bsr.records import durable
 from bsr.records.reading import Recording
+from bsr.records.replacing import check_replaceable
 from bsr.text import Refused
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
@@ -50,6 +51,7 @@ class Output:
             self._stay_inside(path)
             if path.is_symlink():
                 path.unlink()
+            check_replaceable(path, str(path))
             durable.replace_file(path, content)
         except OSError as error:
             raise OutputError(f"{path}: expected to write here, got {error}; choose --output") from error

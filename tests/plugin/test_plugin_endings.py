@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from bsr.plugin import session_end
 from bsr.plugin.signals import Signals, Terminated
+from bsr.records.reading import read
 from plugin_support import (
     ONE_CASE,
     REPOSITORY,
@@ -224,4 +226,31 @@ def test_where_the_report_is_not_installed_the_line_says_where_it_is(
 ) -> None:
     monkeypatch.setattr(session_end, "find_spec", lambda _name: object() if has_report else None)
     line = session_end.how_to_draw(Path("run.json"))
-    assert line == f"bsr: draw them with: python -m reports run.json{rest}"
+    assert line == f"draw them with: python -m reports run.json{rest}"
+
+
+REMOVING = """
+import shutil
+import pytest
+
+@pytest.mark.experiment("batch-size")
+def test_it(run, measure):
+    measure(run)
+    shutil.rmtree("out", ignore_errors=True)
+"""
+
+
+def test_what_is_in_memory_is_written_elsewhere_when_the_folder_was_removed_meanwhile(suite: Suite) -> None:
+    (suite.folder / "test_removing.py").write_text(REMOVING)
+    (suite.folder / "out").mkdir()
+    ended = suite.run("test_removing.py", *SMOKE, "--bsr-epochs=1", "--benchmark-json=out/run.json")
+    assert ended.code not in {0, 5}
+    assert "run.journal.jsonl: expected to append a record, got a file that was removed" in ended.output
+    found = re.search(r"was removed; what was measured is in (.*)", ended.output)
+    assert found is not None, ended.output
+    rescued = Path(found[1])
+    statuses = [result.status for result in read(rescued).results]
+    shutil.rmtree(rescued.parent)
+    assert statuses == ["ok"] * 2 + ["not_run"] * 6
+    assert "is in the journal" not in ended.output
+    assert "go on with" not in ended.output

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import synthetic
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.records import durable
@@ -22,10 +24,11 @@ from bsr.records.journal import (
     Header,
     Journal,
     JournalError,
+    Measured,
     journal_path,
     read,
 )
-from bsr.records.schema import HarnessTiming
+from bsr.records.schema import PROBES, HarnessTiming, NoisePoint, NoiseScale
 from bsr.result import Result
 from bsr.run import SCHEMA, Execution, Run
 from faults import FailingOs
@@ -61,7 +64,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.journal.jsonl"
 
 
-def written(path: Path, *entries: Header | Result | Environment | End) -> None:
+def written(path: Path, *entries: Header | Result | Measured | Environment | End) -> None:
     journal = Journal(path)
     for entry in entries:
         journal.record(entry) if isinstance(entry, Result) else journal.append(entry)
@@ -288,3 +291,102 @@ def test_a_journal_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 def test_a_harness_answers_only_what_it_was_asked(asked: tuple[str, int, int, str], answered: bool) -> None:
     timing = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
     assert timing.answers(*asked) == answered
+
+
+# One writer, whatever its name
+
+
+def test_a_journal_has_one_writer_by_whatever_name_it_is_reached(path: Path, tmp_path: Path) -> None:
+    running = Journal(path)
+    running.append(header())
+    link = tmp_path / "another.journal.jsonl"
+    os.link(path, link)
+    before = path.read_bytes()
+    with pytest.raises(
+        JournalError, match="expected a journal that no session writes, got one that another has"
+    ):
+        Journal(link)
+    assert path.read_bytes() == before
+    running.close()
+    Journal(link, len(before)).close()
+
+
+def test_a_journal_that_was_removed_says_so_at_the_next_record(path: Path) -> None:
+    journal = Journal(path)
+    journal.append(header())
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="expected to append a record, got a file that was removed"):
+            journal.record(result())
+    assert journal.failed
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(0, "mend that line"), (1, "mend or remove that line")])
+def test_nobody_is_told_to_remove_a_header(path: Path, number: int, remedy: str) -> None:
+    written(path, header(), result(), result(RUNS[1]))
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number] = lines[number].replace(b'"schema":1', b'"schema":9', 1)
+    path.write_bytes(b"".join(re.sub(rb',"crc":"[0-9a-f]{8}"', b"", line) for line in lines))
+    with pytest.raises(JournalError, match=f"line {number + 1}: .*: {remedy}, or move the file away"):
+        read(path)
+
+
+# What trains nothing
+
+TIMING = HarnessTiming(loop="eager", batch_size=16, threads=1, seconds=(1.0, 2.0), train_images=1024)
+POINT = NoisePoint(
+    step=8, cooled=True, trace=4.0, square=2.0, trace_two_batches=4.0, square_two_batches=-1.0,
+    trace_adam=1.0, square_adam=1.0,
+)  # fmt: skip
+SCALE = NoiseScale(
+    dataset="MNIST", task="mean", batch_size=16, seed=3, learning_rate=0.1, train_images=64, engine="eager",
+    points=(POINT,),
+)  # fmt: skip
+LABELS = synthetic.labels(("mean",))[0]
+MEASURED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "labels": (LABELS, {"labels": asdict(LABELS)}),
+    "harness": (TIMING, {"timings": [asdict(TIMING)]}),
+    "noise": (SCALE, {"scale": asdict(SCALE)}),
+}
+"""A row, and how an earlier version wrote it."""
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_what_was_measured_is_read_as_it_is_written_now_and_as_it_was_written_before(
+    path: Path, kind: str
+) -> None:
+    row, before = MEASURED[kind]
+    measured = Measured(kind=kind, rows=(row,), seconds=3.0)
+    written(path, header(), measured)
+    assert read(path).rows(kind) == (row,)
+    without_checksums(path)
+    line = {"kind": kind, "schema": 1, **before, "seconds": 3.0}
+    path.write_bytes(path.read_bytes() + msgspec.json.encode(line) + b"\n")
+    assert read(path).measured == {measured.of: measured}
+
+
+def test_a_later_measurement_of_the_same_replaces_an_earlier_one_whole(path: Path) -> None:
+    more = replace(TIMING, loop="textbook")
+    written(path, header(), Measured(kind="harness", rows=(TIMING, more), seconds=3.0))
+    journal = Journal(path, path.stat().st_size)
+    journal.append(Measured(kind="harness", rows=(replace(TIMING, threads=8),), seconds=1.0))
+    journal.close()
+    assert read(path).rows("harness") == (replace(TIMING, threads=8),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "where"),
+    [
+        ("labels", {"mean": 1e300}, "mean"),
+        ("labels", {"count": 0}, "count"),
+        ("harness", {"seconds": (0.0,)}, "seconds"),
+        ("noise", {"points": (replace(POINT, trace=-1.0),)}, "trace"),
+        ("noise", {"points": ()}, "points"),
+    ],
+)
+def test_what_no_measurement_can_be_is_refused_in_a_journal_too(
+    path: Path, kind: str, change: dict[str, Any], where: str
+) -> None:
+    written(path, header(), Measured(kind=kind, rows=(replace(MEASURED[kind][0], **change),), seconds=3.0))
+    with pytest.raises(JournalError, match=rf"line 2: expected a bsr journal record, got .*{where}"):
+        read(path)

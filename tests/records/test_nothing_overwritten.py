@@ -94,6 +94,10 @@ def _long_name(_folder: Path) -> str:
     return f"{'n' * 230}.json"
 
 
+def _longer_name(_folder: Path) -> str:
+    return f"{'n' * 245}.json"
+
+
 def _fifo_for_a_journal(folder: Path) -> str:
     os.mkfifo(folder / "run.journal.jsonl")
     return "run.json"
@@ -109,7 +113,7 @@ def _folder_for_a_journal(folder: Path) -> str:
     return "run.json"
 
 
-TARGETS = (_dangling, _long_name, _fifo_for_a_journal, _fifo_for_a_lock, _folder_for_a_journal)
+TARGETS = (_dangling, _long_name, _longer_name, _fifo_for_a_journal, _fifo_for_a_lock, _folder_for_a_journal)
 
 
 @pytest.mark.parametrize("prepare", TARGETS)

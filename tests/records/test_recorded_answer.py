@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bsr.experiments import PRESETS, plan, rates
-from bsr.records.reading import Recording
+from bsr.records.reading import read
+from bsr.records.reading.several import one_of
 from reports.analysis import decomposition as why
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
-from reports.merge import merged, read
 
 ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
@@ -25,8 +25,7 @@ pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a
 
 
 def recorded(*paths: Path) -> Cells:
-    session = merged([read(path) for path in paths])
-    return Cells(Recording(path=Path("answer.json"), session=session))
+    return Cells(one_of([read(path) for path in paths], Path("answer.json")))
 
 
 def prose(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 import bsr
 import synthetic
 from bsr.experiments import Grid
-from bsr.records.reading import Recording
+from bsr.records.reading import Recording, RefusedError
 from reports.cells import Cells
 from reports.chapters import figures
 
@@ -90,6 +91,26 @@ def test_what_cannot_be_drawn_is_refused_with_what_can(
         bsr.draw(recording, figure, left, panel)
     assert len(str(refused.value).splitlines()) == 1
     assert not left.has_data()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, "final-mse", ...), "path: expected that of a recording, got NoneType"),
+        ((3, "final-mse", ...), "path: expected that of a recording, got int"),
+        ((..., ["final-mse"], ...), "figure: expected str, got list"),
+        ((..., "final-mse", ..., ["mean"]), "panel: expected str, got list"),
+        ((..., "final-mse", None), "axes: expected Axes, got NoneType"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_one_line(
+    recording: Recording, arguments: tuple[Any, ...], message: str
+) -> None:
+    usual = (recording, "", two_axes()[1], "")
+    given: list[Any] = [usual[at] if one is ... else one for at, one in enumerate(arguments)]
+    with pytest.raises((RefusedError, TypeError), match=message) as refused:
+        bsr.draw(*given)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_where_there_is_no_report_it_says_where_one_is(

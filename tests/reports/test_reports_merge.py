@@ -16,12 +16,14 @@ import synthetic
 from bsr.experiments import PRESETS, Grid, plan
 from bsr.records import journal
 from bsr.records.document import entry, one_round
-from bsr.records.reading import RefusedError, read
+from bsr.records.reading import Recording, RefusedError, read
 from bsr.records.reading.journal_file import cases_of, experiments_of
+from bsr.records.reading.several import merged
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
-from reports.merge import Source, main, merge, merged
+from reports.__main__ import main as report
+from reports.merge import main, merge
 
 SMALL = Grid(tasks=("mean", "median"), batch_sizes=(16, 64), runs=2, epochs=2)
 COMMAND = "pytest benchmarks --benchmark-json=run.json --bsr-preset paper --bsr-epochs 2"
@@ -84,8 +86,11 @@ def by_key(session: SessionRecord) -> dict[str, Case]:
     return {case.key: case for case in session.cases}
 
 
-def of(*studies: SessionRecord) -> list[Source]:
-    return [Source(Path(f"{name}.json"), session, {}) for name, session in zip("abcd", studies, strict=False)]
+def of(*studies: SessionRecord) -> list[Recording]:
+    return [
+        Recording(path=Path(f"{name}.json"), session=session)
+        for name, session in zip("abcd", studies, strict=False)
+    ]
 
 
 def refused(*studies: SessionRecord) -> str:
@@ -106,6 +111,33 @@ def test_shards_of_a_grid_become_the_whole(tmp_path: Path) -> None:
     assert by_key(whole) == by_key(synthetic.session(grid=SMALL))
     assert (whole.planned, whole.finished) == (8, 8)
     assert whole.options["merged_from"] == ["a.json", "b.json"]
+
+
+def test_files_of_a_pattern_are_read_as_what_merging_them_writes(tmp_path: Path) -> None:
+    for name, session in zip("ab", shards(), strict=True):
+        written(tmp_path / f"{name}.json", session)
+    merge([tmp_path / "a.json", tmp_path / "b.json"], tmp_path / "all.json")
+    pattern = read(str(tmp_path / "[ab].json"))
+    assert pattern.session == read(tmp_path / "all.json").session
+    assert {result.run for result in pattern.results} == {
+        case.result.run for case in synthetic.session(grid=SMALL).cases
+    }
+    with pytest.raises(RefusedError, match=r"c\*.json: expected files of that pattern, got none"):
+        read(tmp_path / "c*.json")
+
+
+@pytest.mark.slow
+def test_a_page_of_several_files_is_that_of_the_file_that_merging_them_writes(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path / f"{name}.json", session) for name, session in zip("ab", shards(), strict=True)
+    ]
+    merge(paths, tmp_path / "a-merged.json")
+    assert report([str(tmp_path / "a-merged.json"), "--output", str(tmp_path / "one")]) == 0
+    assert report([*map(str, paths), "--merged"]) == 0
+    page = (tmp_path / "a-merged-report" / "tables" / "errors.csv").read_bytes()
+    assert page == (tmp_path / "one" / "tables" / "errors.csv").read_bytes()
+    assert report([*map(str, paths), "--merged", "--same-engine"]) == 1
+    assert report([*map(str, paths), str(tmp_path / "none.json"), "--merged", "--output", "no"]) == 1
 
 
 @given(st.data())
@@ -247,7 +279,8 @@ def test_whatever_stands_first_the_same_files_are_merged_and_the_same_are_refuse
         session = replace(whole, cases=tuple(case for case in among if case.key in kept))
         if "dataset_digest" in said:
             session = replace(session, dataset_digest="feed")
-        parts.append(Source(Path(f"{name}.json"), replace(changed(session, **said), environments=usual), {}))
+        session = replace(changed(session, **said), environments=usual)
+        parts.append(Recording(path=Path(f"{name}.json"), session=session))
     outcomes = []
     for order in itertools.permutations(parts):
         try:
@@ -280,7 +313,12 @@ def test_networks_of_one_experiment_have_a_kernel_each_and_may_be_recorded_apart
     whole = synthetic.session(grid=replace(SMALL, models=("study", "wide")))
     study = changed(part(whole, lambda run: run.model == "study"), engine="native", kernel="8b1d2e0286a1")
     wide = changed(part(whole, lambda run: run.model == "wide"), engine="native", kernel="1f2e3d4c5b6a")
-    both = merged([Source(Path("study.json"), study, {}), Source(Path("wide.json"), wide, {})])
+    both = merged(
+        [
+            Recording(path=Path(f"{one}.json"), session=one_of)
+            for one, one_of in (("study", study), ("wide", wide))
+        ]
+    )
     assert len(both.cases) == len(whole.cases)
     assert {case.result.kernel for case in both.cases} == {"8b1d2e0286a1", "1f2e3d4c5b6a"}
 
@@ -333,6 +371,26 @@ def test_a_source_is_not_overwritten(tmp_path: Path) -> None:
     path = synthetic.write(tmp_path / "a.json", synthetic.session(grid=SMALL))
     with pytest.raises(RefusedError, match="--output .*: expected another file than the sources"):
         merge([path], tmp_path / "." / "a.json")
+
+
+def test_an_unrelated_recording_of_the_output_s_name_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        written(tmp_path / f"{name}.json", session) for name, session in zip("ab", shards(), strict=True)
+    ]
+    output = synthetic.write(tmp_path / "all.json", synthetic.session(grid=replace(SMALL, tasks=("std",))))
+    before = output.read_bytes()
+    arguments = [*map(str, paths), "--output", str(output)]
+    assert main(arguments) == main(arguments) == 0
+    assert (tmp_path / "all.kept-1.json").read_bytes() == before
+    assert not (tmp_path / "all.kept-2.json").exists()  # the second time it held no more
+    assert "note: all.json held what was not measured again: it is kept as" in capsys.readouterr().out
+    output.chmod(0o444)
+    before = output.read_bytes()
+    assert main(arguments) == 1
+    assert "expected a file to write, got one that is read-only" in capsys.readouterr().err
+    assert output.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["missing.json", "missing.journal.jsonl", "folder.jsonl"])

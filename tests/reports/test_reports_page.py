@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page
 import synthetic
 from browser import Opened, browser, needs_chromium, opened
 from bsr.experiments import Grid
+from bsr.text import Refused
 from reports.__main__ import main
 from reports.page.build import Output, OutputError
 from reports.table import Table
@@ -362,3 +363,11 @@ def test_a_hostile_recording_stays_text(browser: Browser, tmp_path: Path) -> Non
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"hacked=1\">')")
     page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'hacked=1'}))")
     assert page.evaluate("typeof hacked") == "undefined"
+
+
+def test_a_file_of_a_report_that_is_read_only_is_refused_and_stays(tmp_path: Path) -> None:
+    path = Output(tmp_path).write("tables/errors.csv", b"old")
+    path.chmod(0o444)
+    with pytest.raises(Refused, match="errors.csv: expected a file to write, got one that is read-only"):
+        Output(tmp_path).write("tables/errors.csv", b"new")
+    assert path.read_bytes() == b"old"

@@ -35,7 +35,7 @@ def read(path: Path) -> Recording:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
         raise RefusedError(f"{name}: expected a journal with a session in it, got an empty one; leave it out")
-    session = _session(history.header, history)
+    session = session_of(history.header, history)
     with refusing(path):
         check(session)
     altered = (
@@ -45,7 +45,8 @@ def read(path: Path) -> Recording:
     return Recording(path=path, session=session, notes=tuple(altered))
 
 
-def _session(header: journal.Header, history: journal.History) -> SessionRecord:
+def session_of(header: journal.Header, history: journal.History) -> SessionRecord:
+    """What a session with that header and history would export. The history is of that header."""
     runs = {run.key: run for run in (*header.planned, *(result.run for result in history.results.values()))}
     named = cases_of((run for run in runs.values() if run.key not in header.cases), header.command)
     named |= header.cases
@@ -55,7 +56,7 @@ def _session(header: journal.Header, history: journal.History) -> SessionRecord:
     )
     ends = [result.finished_at for result in history.results.values() if result.finished_at]
     ended = max(ends, default=header.started_at)
-    return history.exported(
+    return replace(history, header=header).exported(
         cases,
         preset=header.preset or _option(header.command, "preset") or DEFAULT_PRESET,
         experiments=tuple(dict.fromkeys(name for case in cases for name in case.cases)),

@@ -20,7 +20,7 @@ import numpy as np
 from bsr.experiments.grid import MOST_BYTES
 from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.recording import Recording
-from bsr.records.schema import SessionRecord, derived
+from bsr.records.schema import SessionRecord, derived, plain_record
 from bsr.run import SCHEMA
 from bsr.text import printable
 
@@ -93,11 +93,25 @@ def read_bounded(path: Path) -> bytes:
         raise FaultError(
             f"expected a readable file, got {error}; check the path and its permissions"
         ) from error
+    _refuse_large(content)
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _refuse_large(content: bytes) -> None:
     if len(content) > MOST_BYTES:
         raise FaultError(
             f"expected at most {MOST_BYTES // 2**20} MiB, got more; split the study into several files"
         )
-    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def check_written(session: SessionRecord, content: bytes = b"") -> None:
+    """Raises FaultError where this module would refuse a document with that session.
+
+    `content` is the document's, where it is more than the session.
+    """
+    content = content or msgspec.json.encode({"benchmarks": [], "bsr": plain_record(session)})
+    _refuse_large(content)
+    check(parse(content).bsr)
 
 
 def _what(path: Path) -> str:
@@ -114,7 +128,7 @@ def parse(content: bytes) -> _Document:
         document = msgspec.convert(raw, _Document)
     except msgspec.ValidationError as error:
         raise FaultError(
-            f"{_named(str(error))}; the file was altered or written by another version"
+            f"{named(str(error))}; record it again, or read it with the version that wrote it"
         ) from error
     for index, (case, said) in enumerate(zip(document.bsr.cases, raw["bsr"]["cases"], strict=True)):
         _refuse_contradiction(f"$.bsr.cases[{index}].result", derived(case.result), said["result"])
@@ -127,7 +141,7 @@ def _refuse_contradiction(where: str, follows: dict[str, float | None], said: di
         if said.get(name, value) != value:
             raise FaultError(
                 f"{where}.{name}: expected {value}, which follows from its test_mse and status, got "
-                f"{str(said[name])[:40]}; the file was altered"
+                f"{str(said[name])[:40]}; record it again"
             )
 
 
@@ -204,7 +218,7 @@ def _refuse_foreign(raw: dict[str, Any]) -> None:
         )
 
 
-def _named(message: str) -> str:
+def named(message: str) -> str:
     """The schema's `what - at where`, the field first."""
     what, _, where = message.partition(" - at ")
     where = where.strip("`") or "$"
