@@ -7,9 +7,9 @@ cannot be read so is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,8 @@ SMALLEST_CONSTANT: Final = 1e-9
 LARGEST_CONSTANT: Final = 1e9
 """Four in a row are within float32; what scales images and labels is far below."""
 VIEWS: Final = {
-    getattr(aten, name)
-    for name in (
-        *("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "slice", "select"),
-        *("clone", "alias", "detach", "_to_copy"),
-    )
+    *("view", "unsafe_view", "reshape", "squeeze", "unsqueeze", "slice", "select"),
+    *("clone", "alias", "detach", "to_copy"),
 }
 """Operators that may leave every number of an image as it is, and in its order."""
 
@@ -117,6 +114,14 @@ def _read(model: nn.Module, shape: Shape, places: dict[int, int], *, training: b
     return tuple(reader.chain)
 
 
+class _Mask(NamedTuple):
+    """What dropout multiplies with, and the probability of a number to be kept."""
+
+    values: Tensor
+    kept: float
+    divided: bool = False
+
+
 class _Reader:
     """The chain so far, and the tensor that the next operator must take."""
 
@@ -126,8 +131,7 @@ class _Reader:
         self.current: Any = images
         self.used: set[int] = set()
         self.transposed: dict[int, Tensor] = {}
-        self.kept: dict[int, tuple[Tensor, float]] = {}
-        """What dropout multiplies with, by identity, and the probability of a number to be kept."""
+        self.masks: dict[int, _Mask] = {}
 
     def take(self, call: Call) -> None:
         """One operator more. Raises NotAChainError."""
@@ -140,22 +144,23 @@ class _Reader:
             data = next((each for each in _tensors(arguments) if each is self.current), None)
             if data is None:
                 raise NotAChainError(f"needs a chain of layers, here {call.name} takes something else")
-            if function in VIEWS:
-                self._view(call)
-            elif function in _READERS:
-                _READERS[function](self, call)
-            else:
-                raise NotAChainError(f"does not know {call.name}")
+            kind = str(function).removeprefix("aten.").strip("_")
+            self._view(call) if kind in VIEWS else getattr(self, f"_read_{kind}", _unknown)(call)
             self.current = call.found[0] if isinstance(call.found, tuple) else call.found
 
     def _draws(self, call: Call) -> bool:
         """Whether it makes what dropout multiplies with: drawn in place, divided by how many are kept."""
-        mask = call.found
+        values = call.found
         if call.function in {aten.empty_like, aten.new_empty}:
             return call.arguments[0] is self.current
         if call.function is aten.bernoulli_ and not isinstance(kept := call.argument(1, 0.5), Tensor):
-            self.kept[id(mask)] = (mask, float(kept))
-        return id(mask) in self.kept
+            self.masks[id(values)] = _Mask(values, float(kept))
+            return True
+        mask = self.masks.get(id(values))
+        if mask is None or call.argument(1) != mask.kept or mask.divided:
+            return False
+        self.masks[id(values)] = mask._replace(divided=True)
+        return True
 
     def _view(self, call: Call) -> None:
         found, before = call.found, self.current
@@ -165,10 +170,9 @@ class _Reader:
                 f"of {list(before.shape)}"
             )
 
-    # ---- operators by name ----
+    # ---- operators by PyTorch's name for them, in place or not ----
 
-    def convolution(self, call: Call) -> None:
-        """Conv2d."""
+    def _read_convolution(self, call: Call) -> None:
         _, weight, bias, stride, padding, dilation, turned, _, groups = call.arguments[:9]
         plain = not turned and groups == 1 and all(step == 1 for step in dilation) and weight.ndim == 4
         if not plain:
@@ -182,13 +186,11 @@ class _Reader:
             )
         )  # fmt: skip
 
-    def addmm(self, call: Call) -> None:
-        """Linear."""
+    def _read_addmm(self, call: Call) -> None:
         bias, data, turned = call.arguments[:3]
         self._linear(call, data, turned, bias)
 
-    def mm(self, call: Call) -> None:
-        """Linear without a bias."""
+    def _read_mm(self, call: Call) -> None:
         data, turned = call.arguments[:2]
         self._linear(call, data, turned, None)
 
@@ -199,14 +201,12 @@ class _Reader:
         shape = (call.found.shape[1], 1, 1)
         self._append(Layer("linear", shape, weight=self._place(weight, call), bias=self._place(bias, call)))
 
-    def max_pool(self, call: Call) -> None:
-        """MaxPool2d."""
+    def _read_max_pool2d_with_indices(self, call: Call) -> None:
         if any(step != 1 for step in call.argument(4, ())):
             raise NotAChainError(f"knows pools without dilation, here {call.name}")
         self._append(Layer("max", _shape(call.found[0]), *_pooling(call.arguments)))
 
-    def avg_pool(self, call: Call) -> None:
-        """AvgPool2d."""
+    def _read_avg_pool2d(self, call: Call) -> None:
         kernel, stride, padding = _pooling(call.arguments)
         if padding != (0, 0) or call.argument(4) or call.argument(6) is not None:
             raise NotAChainError(
@@ -214,75 +214,64 @@ class _Reader:
             )
         self._append(Layer("average", _shape(call.found), kernel, stride))
 
-    def adaptive_pool(self, call: Call) -> None:
-        """AdaptiveAvgPool2d, where its windows are equal and do not overlap."""
+    def _read_adaptive_avg_pool2d(self, call: Call) -> None:
         before, after = (each[1:] for each in (_shape(self.current), _shape(call.found)))
         if any(large % small for large, small in zip(before, after, strict=True)):
             raise NotAChainError(f"knows adaptive pools of equal windows, here {call.name}")
         kernel = (before[0] // after[0], before[1] // after[1])
         self._append(Layer("average", _shape(call.found), kernel, kernel))
 
-    def mean(self, call: Call) -> None:
-        """AdaptiveAvgPool2d(1), or .mean((2, 3))."""
+    def _read_mean(self, call: Call) -> None:
         data = self.current
         if data.ndim != 4 or sorted(each % 4 for each in call.argument(1) or ()) != [2, 3]:
             raise NotAChainError(f"knows means over an image's rows and columns, here {call.name}")
         channels, *sides = _shape(data)
         self._append(Layer("average", (channels, 1, 1), _pair(sides), _pair(sides)))
 
-    def relu(self, _call: Call) -> None:
-        """ReLU."""
+    def _read_relu(self, _call: Call) -> None:
         self._activated(Activation("Relu"))
 
-    def tanh(self, _call: Call) -> None:
-        """Tanh."""
+    def _read_tanh(self, _call: Call) -> None:
         self._activated(Activation("Tanh"))
 
-    def leaky_relu(self, call: Call) -> None:
-        """LeakyReLU that rises."""
+    def _read_leaky_relu(self, call: Call) -> None:
         slope = float(call.argument(1, 0.01))
         if not slope > 0:
             raise NotAChainError(f"knows leaky ReLUs with a slope above 0, here {call.name} with {slope:g}")
         self._activated(Activation("LeakyRelu", (slope,)))
 
-    def add(self, call: Call) -> None:
-        """A constant added."""
+    def _read_add(self, call: Call) -> None:
         other = self._other(call)
         self._affine(1.0, other * float(call.named.get("alpha", 1)))
 
-    def subtract(self, call: Call) -> None:
-        """A constant subtracted."""
+    def _read_sub(self, call: Call) -> None:
         other = self._other(call) * float(call.named.get("alpha", 1))
         self._affine(*((1.0, -other) if call.arguments[0] is self.current else (-1.0, other)))
 
-    def subtract_from(self, call: Call) -> None:
-        """Subtracted from a constant, as `1 - x` is."""
+    def _read_rsub(self, call: Call) -> None:
         if call.named.get("alpha", 1) != 1:
             raise NotAChainError(f"does not know {call.name} with an alpha")
         self._affine(-1.0, self._other(call))
 
-    def multiply(self, call: Call) -> None:
-        """A constant factor, or dropout."""
+    def _read_mul(self, call: Call) -> None:
         other = next((each for each in call.arguments if each is not self.current), None)
-        mask, kept = self.kept.get(id(other), (None, 0.0))
-        if mask is None:
+        mask = self.masks.get(id(other))
+        if mask is None or not mask.divided:
             self._affine(self._other(call), 0.0)
-        elif mask.shape != self.current.shape:
+        elif mask.values.shape != self.current.shape:
             raise NotAChainError(f"knows dropout of single numbers, not of whole channels, here {call.name}")
         else:
-            self._append(Layer("dropout", self._here(), probability=1 - kept))
+            self._append(Layer("dropout", self._here(), probability=1 - mask.kept))
             if sum(layer.kind == "dropout" for layer in self.chain) > MOST_DROPOUTS:
                 raise NotAChainError(f"knows at most {MOST_DROPOUTS} layers of dropout, here {call.name}")
 
-    def divide(self, call: Call) -> None:
-        """A constant divisor."""
+    def _read_div(self, call: Call) -> None:
         other = self._other(call)
         if call.arguments[0] is not self.current or not other or call.named.get("rounding_mode"):
             raise NotAChainError(f"knows division by a constant, here {call.name}")
         self._affine(1.0 / other, 0.0)
 
-    def negate(self, _call: Call) -> None:
-        """The negative."""
+    def _read_neg(self, _call: Call) -> None:
         self._affine(-1.0, 0.0)
 
     # ---- helpers ----
@@ -326,32 +315,8 @@ class _Reader:
         return place
 
 
-_READERS: Final[dict[Any, Callable[[_Reader, Call], None]]] = {
-    aten.convolution: _Reader.convolution,
-    aten.addmm: _Reader.addmm,
-    aten.mm: _Reader.mm,
-    aten.max_pool2d_with_indices: _Reader.max_pool,
-    aten.avg_pool2d: _Reader.avg_pool,
-    getattr(aten, "_adaptive_avg_pool2d"): _Reader.adaptive_pool,  # noqa: B009 - private by its name alone
-    aten.mean: _Reader.mean,
-    aten.relu: _Reader.relu,
-    aten.relu_: _Reader.relu,
-    aten.leaky_relu: _Reader.leaky_relu,
-    aten.leaky_relu_: _Reader.leaky_relu,
-    aten.tanh: _Reader.tanh,
-    aten.tanh_: _Reader.tanh,
-    aten.add: _Reader.add,
-    aten.add_: _Reader.add,
-    aten.sub: _Reader.subtract,
-    aten.sub_: _Reader.subtract,
-    aten.rsub: _Reader.subtract_from,
-    aten.mul: _Reader.multiply,
-    aten.mul_: _Reader.multiply,
-    aten.div: _Reader.divide,
-    aten.div_: _Reader.divide,
-    aten.neg: _Reader.negate,
-    aten.neg_: _Reader.negate,
-}
+def _unknown(call: Call) -> None:
+    raise NotAChainError(f"does not know {call.name}")
 
 
 def _tensors(arguments: Sequence[Any]) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import bsr
+from bsr import engines
 from bsr.compute.cluster.worker import identify
 from bsr.compute.in_process import UntrainableError, check_trainable, compute
 from bsr.data import images as data
@@ -244,3 +245,28 @@ def test_a_rate_that_nobody_tuned_is_told_with_how_to_tune_it(suite: Suite) -> N
     assert how in untuned.output
     tuned = suite.run(*ONE_CASE, "--bsr-models=deep", "--bsr-learning-rates=0.001")
     assert "was never tuned" not in tuned.output
+
+
+AUTO = ("--bsr-engine=auto", "--bsr-workers=0", "--benchmark-json=run.json")
+
+
+@pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
+def test_auto_trains_a_network_of_one_s_own_natively_and_what_is_resumed_keeps_its_engine(
+    session: Suite,
+) -> None:
+    assert session.run(*SESSION, *AUTO, "--bsr-resume").code == 0
+    assert {result.engine for result in results(session).values()} == {"eager"}
+    ended = session.run(*SESSION, *AUTO)
+    assert ended.code == 0, ended.output
+    assert {result.engine for result in results(session).values()} == {"native"}
+    (kernel,) = {result.kernel for result in results(session).values()}
+    assert len(kernel) == 12
+    assert "engine eager" not in ended.output
+
+
+def test_the_session_says_once_why_auto_takes_eager(suite: Suite) -> None:
+    normalised = MODULE.replace("nn.Dropout(0.25)", "nn.BatchNorm1d(600)")
+    (suite.folder / "own_study.py").write_text(normalised)
+    said = suite.run(*SESSION, *AUTO, "--bsr-epochs=1", "-k", "bs64").output
+    line = "bsr: engine eager, since native knows no buffers, here running_mean of dropout (BatchNorm1d)"
+    assert said.count(line) == 1, said
