@@ -262,9 +262,9 @@ def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, 
     return found
 
 
-def seeds(cells: Iterable[Cell]) -> str:
-    """`n = 10 seeds per batch size`, or the range where cells differ."""
-    return f"n = {span([len(cell.finals) for cell in cells], 'seed')} per batch size"
+def seeds_each(cells: Iterable[Cell]) -> str:
+    """`10 seeds per batch size`, or the range where cells differ."""
+    return f"{span([len(cell.finals) for cell in cells], 'seed')} per batch size"
 
 
 def one_seed(data: Cells) -> bool:

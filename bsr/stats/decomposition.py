@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from bsr.stats.basis import Array, Interval, PValue, finite_exp
+from bsr.stats.basis import Array, Estimate, PValue, finite_exp
 from bsr.stats.difference import Contrast, combined, signs_p
 
 FEWEST: Final = 4
 """Degrees of freedom below which Student's interval reaches so far that it says nothing: five seeds."""
-SAME: Final = (0.8, 1.25)
-"""A factor within is no effect worth the name."""
-PARTS: Final = ("rate", "updates", "batch size")
+CAUSES: Final = ("rate", "updates", "batch size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Gaps:
     """Which they are, so that tasks are pairs where they have the same; may be left out."""
 
     def parts(self) -> dict[str, Array]:
-        """[seeds] of each of PARTS, of both orders of the first two, and of the whole."""
+        """[seeds] of each of CAUSES, of both orders of the first two, and of the whole."""
         r00, r10, r01, r11 = (
             np.asarray(values, dtype=np.float64)
             for values in (self.study_epochs, self.tuned_epochs, self.study_updates, self.tuned_updates)
@@ -55,31 +53,17 @@ class Gaps:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """By which factor one cause changes the error."""
-
-    factor: float
-    interval: Interval | None
-    """95%, Student's over seeds; None below FEWEST."""
-    p: PValue
-    """Of all signs of the seeds' differences, task by task."""
-    significant: bool
-    """For the parts of a decomposition: after Holm's correction over the three."""
-    none: bool
-    """Whether it is shown to be within SAME: two one-sided t tests at 5%, so the 90% interval within."""
-    seeds: int
-    """Of the task with the fewest."""
-    correlation: float | None
-    """Of the tasks' logs over seeds, mean of all pairs, which `p` takes as 0; None for one task."""
-    by_seed: Part | None
-    """The same with whole seeds as units, right however tasks correlate, and weaker; None for one task."""
-
-
-@dataclass(frozen=True, slots=True)
 class Decomposition:
-    """The gap and what it is made of, by name; the factors of PARTS multiply to that of `whole`."""
+    """The gap and what it is made of, by name; the factors of CAUSES multiply to that of `whole`."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Estimate]
+    """Of each of CAUSES, of both orders of the first two, and of the whole."""
+    significant: frozenset[str]
+    """Which of CAUSES are, after Holm's correction over the three."""
+    correlation: Mapping[str, float | None]
+    """Of the tasks' logs over seeds, mean of all pairs, which `parts` take as 0; None for one task."""
+    by_seed: Mapping[str, Estimate]
+    """The same with whole seeds as units, right however tasks correlate, and weaker; empty for one task."""
 
 
 def decompose(*tasks: Gaps) -> Decomposition | None:
@@ -91,38 +75,29 @@ def decompose(*tasks: Gaps) -> Decomposition | None:
     each = [gaps.parts() for gaps in tasks]
     if not each or not all(len(parts["whole"]) for parts in each):
         return None
-    paired = all(gaps.seeds == tasks[0].seeds for gaps in tasks)
-    pooled = {name: part(*(parts[name] for parts in each), paired=paired) for name in each[0]}
-    significant = holm({name: pooled[name].p for name in PARTS})
+    logs = {name: [parts[name] for parts in each] for name in each[0]}
+    paired = len(tasks) > 1 and all(gaps.seeds == tasks[0].seeds for gaps in tasks)
+    parts = {name: pooled(*rows) for name, rows in logs.items()}
     return Decomposition(
-        {
-            name: replace(one, significant=significant.get(name, one.significant))
-            for name, one in pooled.items()
-        }
+        parts,
+        significant=holm({name: parts[name].p for name in CAUSES}),
+        correlation={name: _correlation(rows) if paired else None for name, rows in logs.items()},
+        by_seed={name: pooled(np.mean(rows, axis=0)) for name, rows in logs.items()} if paired else {},
     )
 
 
-def part(*tasks: Array, paired: bool = False) -> Part:
-    """What the mean over tasks of the mean of their logs [seeds] stands for.
-
-    `paired` says that the logs of all tasks are of the same seeds, in the same order.
-    """
-    paired = paired and len(tasks) > 1 and len(set(map(len, tasks))) == 1
+def pooled(*tasks: Array) -> Estimate:
+    """What the mean over tasks of the mean of their logs [seeds] stands for."""
     share = 1 / len(tasks)
     mean = share * sum(float(logs.mean()) for logs in tasks)
     seeds = min(map(len, tasks))
     enough = _spread(mean, tasks) if sum(len(logs) - 1 for logs in tasks) >= FEWEST and seeds > 1 else None
-    ninety = enough.interval(0.90) if enough else None
-    p = signs_p(np.concatenate([logs / len(logs) for logs in tasks]))
-    return Part(
+    return Estimate(
         factor=finite_exp(mean),
         interval=enough.interval(0.95) if enough else None,
-        p=p,
-        significant=p.significant,
-        none=ninety is not None and ninety.within(*SAME),
-        seeds=seeds,
-        correlation=_correlation(tasks) if paired else None,
-        by_seed=part(np.mean(tasks, axis=0)) if paired else None,
+        p=signs_p(np.concatenate([logs / len(logs) for logs in tasks])),
+        n=(seeds,),
+        equivalence=enough.interval(0.90) if enough else None,
     )
 
 
@@ -148,12 +123,13 @@ def unpaired(*tasks: tuple[Array, Array]) -> Contrast:
     )
 
 
-def holm(ps: Mapping[str, PValue], level: float = 0.05) -> dict[str, bool]:
+def holm(ps: Mapping[str, PValue], level: float = 0.05) -> frozenset[str]:
     """Which of several are significant together (Holm 1979, Scandinavian Journal of Statistics 6, 65-70)."""
     ordered = sorted(ps, key=lambda name: math.inf if ps[name].value is None else float(ps[name].value or 0))
-    found, still = {}, True
+    found: set[str] = set()
     for rank, name in enumerate(ordered):
         value = ps[name].value
-        still = still and value is not None and value <= level / (len(ps) - rank)
-        found[name] = still
-    return found
+        if value is None or value > level / (len(ps) - rank):
+            break
+        found.add(name)
+    return frozenset(found)

@@ -13,7 +13,7 @@ from bsr.stats.basis import (
     FEWEST_FOR_AN_INTERVAL,
     RESAMPLES,
     Array,
-    Interval,
+    Estimate,
     exponential,
     finite_exp,
     generator,
@@ -34,21 +34,12 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
-class Factor:
-    """By which factor the error changes."""
-
-    factor: float
-    interval: Interval | None
-    """None with fewer than three runs at some batch size."""
-
-
-@dataclass(frozen=True, slots=True)
 class Doublings:
     """Of the error, with each doubling of the batch size: all doublings together, and one by one."""
 
-    equal_epochs: Factor
-    equal_updates: Factor
-    pairs: Mapping[tuple[int, int], tuple[Factor, Factor]]
+    equal_epochs: Estimate
+    equal_updates: Estimate
+    pairs: Mapping[tuple[int, int], tuple[Estimate, Estimate]]
     """(smaller, larger batch size) -> at equal epochs, at equal updates."""
 
 
@@ -73,12 +64,12 @@ def doublings(
     draws = [part.resampled(resamples, rng) for part in parts] if not few else []
     freedom = sum(part.freedom for part in parts)
 
-    def factor(kind: int, pairs: Sequence[tuple[int, int]]) -> Factor:
+    def factor(kind: int, pairs: Sequence[tuple[int, int]]) -> Estimate:
         centre = np.mean([part.observed[pair][kind] for part in parts for pair in pairs])
         if few:
-            return Factor(finite_exp(float(centre)), None)
+            return Estimate(finite_exp(float(centre)))
         sample = np.mean([draw[pair][kind] for draw in draws for pair in pairs], axis=0)
-        return Factor(finite_exp(float(centre)), exponential(percentiles(sample, level, freedom)))
+        return Estimate(finite_exp(float(centre)), exponential(percentiles(sample, level, freedom)))
 
     return Doublings(
         equal_epochs=factor(0, shared),
@@ -87,22 +78,22 @@ def doublings(
     )
 
 
-Logs = tuple[Array, Array, Array]
+_Logs = tuple[Array, Array, Array]
 """Per run of a cell: the last log error, its mean as the smaller of a pair, and as the larger."""
 
 
-Pair = tuple[Array, Array]
+_Pair = tuple[Array, Array]
 """Differences of log errors, larger minus smaller: at equal epochs, at equal updates."""
 
 
-def _three(what: Callable[[Array], Any], logs: Logs) -> Logs:
+def _three(what: Callable[[Array], Any], logs: _Logs) -> _Logs:
     return what(logs[0]), what(logs[1]), what(logs[2])
 
 
 class _Task:
     """One task's runs in logarithms, for as many epochs as all batch sizes were trained."""
 
-    def __init__(self, cells: dict[int, Logs], pairs: list[tuple[int, int]]) -> None:
+    def __init__(self, cells: dict[int, _Logs], pairs: list[tuple[int, int]]) -> None:
         self.cells = cells
         self.pairs = pairs
         self.fewest = min(len(logs[0]) for logs in cells.values())
@@ -154,6 +145,6 @@ def _resampled(values: Array, chosen: NDArray[np.int64], stretch: float) -> Arra
     return np.asarray(values.mean() + stretch * (values - values.mean())[chosen].mean(axis=1))
 
 
-def _differences(means: Mapping[int, Logs], pair: tuple[int, int]) -> Pair:
+def _differences(means: Mapping[int, _Logs], pair: tuple[int, int]) -> _Pair:
     smaller, larger = (means[size] for size in pair)
     return larger[0] - smaller[0], larger[2] - smaller[1]

@@ -147,16 +147,16 @@ def log_error(result: Result, steps: int) -> float | None:
     return math.log(max(value, 1e-300) / baseline) if value is not None else None
 
 
-def geometric(errors: Mapping[int, float]) -> stats.Part | None:
+def geometric(errors: Mapping[int, float]) -> stats.Estimate | None:
     """The geometric mean of an arm's normalised errors, with its interval."""
-    return stats.part(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
+    return stats.pooled(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
 
 
-def pooled(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Part | None:
+def pooled(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Estimate | None:
     """Second over first by shared seeds, over tasks that each have some."""
     logs = []
     for first, second in pairs:
         shared = sorted(set(first) & set(second))
         if shared:
             logs.append(np.array([second[seed] - first[seed] for seed in shared]))
-    return stats.part(*logs) if logs else None
+    return stats.pooled(*logs) if logs else None

@@ -55,23 +55,25 @@ def answer(data: Cells) -> str:
     found = primary(data)
     assert found is not None
     parts = found.parts
-    itself = parts["batch size"]
     return (
         f"After the same ten epochs\N{RIGHT SINGLE QUOTATION MARK} worth of images, batch size {LARGEST} has "
         f"{times(parts['whole'].factor)} times the error of {SMALLEST}. That is a product: fewer updates "
         f"{factor(parts['updates'])}, a rate tuned only at 32 {factor(parts['rate'])}, the batch size itself "
-        f"{factor(itself)}{_itself(itself)}."
+        f"{factor(parts['batch size'])}{_itself(found)}."
     )
 
 
-def _itself(part: stats.Part) -> str:
-    if part.significant and part.factor < 1:
-        return ", below 1: update for update the larger batch is better, with 64 times the images"
-    if part.significant:
-        return ", above 1: even at equal updates and tuned rates the larger batch is worse"
-    if part.none:
+def _itself(found: stats.Decomposition) -> str:
+    itself = found.parts["batch size"]
+    if "batch size" in found.significant:
+        return (
+            ", below 1: update for update the larger batch is better, with 64 times the images"
+            if itself.factor < 1
+            else ", above 1: even at equal updates and tuned rates the larger batch is worse"
+        )
+    if itself.no_effect:
         return ", no effect within 0.8 to 1.25"
-    return ", which these runs cannot tell from no effect" if part.p.value is not None else ""
+    return ", which these runs cannot tell from no effect" if itself.p.value is not None else ""
 
 
 WORKED: Final = (
@@ -82,7 +84,7 @@ WORKED: Final = (
 """What a student can check."""
 
 
-def factor(part: stats.Part) -> str:
+def factor(part: stats.Estimate) -> str:
     """A factor with the sign of multiplication and its interval: `x1.30 (1.12 to 1.48)`."""
     said = f" ({times(part.interval.low)} to {times(part.interval.high)})" if part.interval else ""
     return f"\N{MULTIPLICATION SIGN}{times(part.factor)}{said}"
@@ -93,12 +95,7 @@ def times(value: float) -> str:
     return f"{value:.2f}" if 0.1 <= value < 9.995 else number(value, 2)
 
 
-def ends(part: stats.Part | None) -> tuple[float | None, float | None]:
-    """Of its interval, for a table."""
-    return (part.interval.low, part.interval.high) if part and part.interval else (None, None)
-
-
-def line(data: Cells, steps: int, schedule: Schedule, task: str | None = None) -> str:
+def sentence(data: Cells, steps: int, schedule: Schedule, task: str | None = None) -> str:
     """One decomposition in a line: `mean, 586 updates, linear: x5.1 is updates x3.1, rate x1.2 and ...`."""
     found = decomposition(data, steps, schedule, task)
     if found is None:
@@ -107,11 +104,11 @@ def line(data: Cells, steps: int, schedule: Schedule, task: str | None = None) -
     said = listed(f"{name} {factor(parts[name])}" for name in ("updates", "rate", "batch size"))
     return (
         f"{task or 'all tasks'}, {steps:,} updates, {schedule}: {factor(parts['whole'])} is {said}; "
-        f"batch size: {p_text(parts['batch size'].p)}, n = {parts['whole'].seeds}"
+        f"batch size: {p_text(parts['batch size'].p)}, n = {parts['whole'].n[0]}"
     )
 
 
-def lines(data: Cells) -> tuple[str, ...]:
+def sentences(data: Cells) -> tuple[str, ...]:
     """The primary decomposition first, then per task, then the secondary ones."""
     tasks = arms_of(data).tasks
     wanted: list[tuple[int, Schedule, str | None]] = [(*PRIMARY, None), *((*PRIMARY, task) for task in tasks)]
@@ -121,4 +118,4 @@ def lines(data: Cells) -> tuple[str, ...]:
         for schedule in reversed(SCHEDULES)
         if (steps, schedule) != PRIMARY
     ]
-    return tuple(filter(None, (line(data, *one) for one in wanted)))
+    return tuple(filter(None, (sentence(data, *one) for one in wanted)))

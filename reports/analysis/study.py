@@ -27,7 +27,7 @@ class Effects:
 
 
 @lru_cache(maxsize=8)
-def effects(data: Cells) -> tuple[Effects, ...]:
+def task_effects(data: Cells) -> tuple[Effects, ...]:
     """One entry per task that has something to learn."""
     return tuple(
         Effects(task, stats.effect(finals_by_size(data, task)), stats.effect(second_look(data, task)))
@@ -76,7 +76,7 @@ def doublings_text(found: stats.Doublings) -> str:
     )
 
 
-def factor_text(one: stats.Factor) -> str:
+def factor_text(one: stats.Estimate) -> str:
     """`0.885 (0.86 to 0.91)`."""
     ends = f" ({number(one.interval.low, 2)} to {number(one.interval.high, 2)})" if one.interval else ""
     return f"{number(one.factor, 3)}{ends}"

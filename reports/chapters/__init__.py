@@ -72,7 +72,7 @@ CHAPTERS: Final = (
 
 def figures() -> list[Figure]:
     """Every figure, by the parts of the page."""
-    found = [figure for chapter in CHAPTERS for figure in chapter.figures]
+    found = [figure for chapter in CHAPTERS for figure in chapter.placed]
     return sorted(found, key=lambda figure: SECTIONS.index(figure.section))
 
 

@@ -14,7 +14,7 @@ from bsr.stats.basis import Array
 from reports.analysis.arms import arms_of
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
+from reports.table import Table, interval_cells
 from reports.text import number
 from reports.verdicts import Finding, Verdict
 
@@ -64,15 +64,18 @@ def _line(task: str, study: Array, controlled: Array) -> str:
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for task, pair in _pairs(data).items():
-        one = stats.unpaired(pair)
-        interval = one.interval(0.90)
-        ends = (interval.low, interval.high) if interval else (None, None)
-        rows.append((task, math.exp(one.estimate), *ends, len(pair[1]), len(pair[0])))
-    header = ("task", "factor", "90% from", "90% to", "controlled runs", "the study's runs")
+    rows = [
+        {
+            "task": task,
+            "factor": math.exp((one := stats.unpaired((study, controlled))).estimate),
+            **interval_cells(one.interval(0.90), "90%"),
+            "controlled runs": len(controlled),
+            "the study's runs": len(study),
+        }
+        for task, (study, controlled) in _pairs(data).items()
+    ]
     note = f"Error at {LARGEST} after {TEN_EPOCHS_AT[LARGEST]} controlled updates over that after ten epochs."
-    return Table("anchor", "Where both protocols meet", header, rows, note)
+    return Table.of("anchor", "Where both protocols meet", rows, note)
 
 
 CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])

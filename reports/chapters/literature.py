@@ -8,13 +8,13 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, tuned_rate
-from reports.analysis import decomposition as why
+from reports.analysis import decomposition as gap
 from reports.analysis.arms import Arms, Training, arms_of, geometric, pooled
 from reports.analysis.noise import cooled_range, noise
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
+from reports.table import Table
 from reports.text import listed, number
 
 NOT_TESTED: Final = "not tested here"
@@ -41,7 +41,7 @@ SOURCES: Final = {
 """Source -> statements, in short."""
 
 
-def table(data: Cells) -> Table:
+def _table(data: Cells) -> Table:
     """One row per statement; empty without the controlled experiments."""
     arms = arms_of(data)
     says = {
@@ -54,8 +54,8 @@ def table(data: Cells) -> Table:
         SOURCES["Keskar et al. 2017 (ICLR)"][0]: _generalisation(arms),
         SOURCES["Malladi et al. 2022 (NeurIPS)"][0]: _best_rates(arms),
     }
-    rows: list[Row] = [
-        (source, statement, says.get(statement) or NOT_TESTED)
+    rows = [
+        {"source": source, "statement": statement, "these data": says.get(statement) or NOT_TESTED}
         for source, statements in SOURCES.items()
         for statement in statements
     ]
@@ -63,16 +63,15 @@ def table(data: Cells) -> Table:
         "The others trained classifiers and language models; these are regressions on MNIST by a small CNN. "
         f"{NOT_TESTED.capitalize()}: what needs other data, scaled moments, or a measure of sharpness."
     )
-    header = ("source", "statement", "these data")
-    return Table("literature", "Against the literature", header, rows if arms.trainings else [], note)
+    return Table.of("literature", "Against the literature", rows if arms.trainings else [], note)
 
 
 def _equal_updates(data: Cells) -> str:
     said = []
     for steps in BUDGETS:
-        found = why.decomposition(data, steps, "linear")
+        found = gap.decomposition(data, steps, "linear")
         if found is not None:
-            said.append(f"{why.factor(found.parts['batch size'])} after {steps:,} updates")
+            said.append(f"{gap.factor(found.parts['batch size'])} after {steps:,} updates")
     return f"{LARGEST} against {SMALLEST}: {listed(said)}" if said else ""
 
 
@@ -143,7 +142,7 @@ def _generalisation(arms: Arms) -> str:
         return ""
     return (
         f"test error over the training loss on the way, {LARGEST} over {SMALLEST} at tuned rates: "
-        f"{why.factor(found)}; not at equal training error"
+        f"{gap.factor(found)}; not at equal training error"
     )
 
 
@@ -158,4 +157,4 @@ def _excess(arms: Arms, task: str, size: int) -> dict[int, float]:
     }
 
 
-CHAPTER: Final = Chapter(tables=lambda data: [table(data)])
+CHAPTER: Final = Chapter(tables=lambda data: [_table(data)])

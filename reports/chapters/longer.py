@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 
 from bsr import published, stats
 from reports.analysis.study import usual_epochs
-from reports.cells import Cell, Cells, group, seeds, statuses
+from reports.cells import Cell, Cells, group, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
 from reports.text import number
-from reports.verdicts import Finding, Part, difference_text, judged
+from reports.verdicts import Finding, TaskVerdict, difference_text, judged
 
 
-def overfitting(data: Cells) -> Finding | None:
+def _overfitting(data: Cells) -> Finding | None:
     """Training beyond the study's epochs overfits: the test MSE of the same runs later and then."""
     results = [result for result in data.results("longer") if result.final_mse is not None]
     usual = usual_epochs(data)
@@ -32,7 +32,7 @@ def overfitting(data: Cells) -> Finding | None:
         everything += list(zip(then, later, strict=True))
         ratio = stats.difference(then, later, paired=True)
         parts.append(
-            Part(
+            TaskVerdict(
                 f"{task} at {size}",
                 "cannot tell",
                 f"{task} at batch size {size}: {difference_text(ratio)}",
@@ -41,8 +41,8 @@ def overfitting(data: Cells) -> Finding | None:
     if not parts:
         return None
     pooled = stats.difference([a for a, _ in everything], [b for _, b in everything], paired=True)
-    verdict = judged(pooled.p, agrees=(pooled.ratio or 0) > 1)
-    last, ratio_text = results[0].run.epochs, number(pooled.ratio, 3)
+    verdict = judged(pooled.p, agrees=pooled.factor > 1)
+    last, ratio_text = results[0].run.epochs, number(pooled.factor, 3)
     epochs = f"after {last} epochs the test error is {ratio_text} times that after {usual}"
     sentence = {
         "shown": f"Longer training overfits: {epochs}.",
@@ -77,11 +77,12 @@ def longer(data: Cells) -> FigureContent | None:
         "Mean over seeds (line) with minimum and maximum (band). The training loss is the mean over each "
         "epoch, while the weights still change; the test MSE is taken after it. The vertical line marks "
         f"the {usual} epochs of the main experiment. A test MSE that rises while the training loss falls "
-        "would be overfitting. "
-        f"{seeds(cells)}. {statuses(data.results('longer'))}".strip(),
+        "would be overfitting.",
         "Training loss and test MSE against epoch, a panel per task and batch size. Test MSE of "
         + "; ".join(said)
         + ".",
+        n=seeds_each(cells),
+        results=data.results("longer"),
     )
 
 
@@ -107,7 +108,9 @@ def _losses(cell: Cell, usual: int) -> Callable[[Axes], None]:
 
 
 CHAPTER: Final = Chapter(
-    figures=(Figure("Convergence", "longer", "Training for longer", longer, "--bsr-experiments longer"),),
-    findings=lambda data: [overfitting(data) or missing(data, "overfitting", "longer")],
+    section="Convergence",
+    options="--bsr-experiments longer",
+    figures=(Figure("Training for longer", longer),),
+    findings=lambda data: [_overfitting(data) or missing(data, "overfitting", "longer")],
     experiments=("longer",),
 )

@@ -9,10 +9,10 @@ from bsr import stats
 from bsr.experiments.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
 from bsr.experiments.rates import Arm
 from reports.analysis.arms import arms_of, pooled
-from reports.analysis.decomposition import ends, factor
+from reports.analysis.decomposition import factor
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
+from reports.table import Table, factor_cells
 from reports.text import listed
 from reports.verdicts import Finding, Verdict, p_text
 
@@ -20,22 +20,22 @@ CLAIM: Final = "The square root of the batch size scales Adam's rate better than
 SIZES: Final = (256, 1024)
 
 
-def ten_epochs(task: str, size: int) -> Arm:
+def _ten_epochs(task: str, size: int) -> Arm:
     """What is compared: ten epochs, linear schedule."""
     return Arm(task, TEN_EPOCHS_AT[size], "linear", size)
 
 
-def scaled(data: Cells, task: str, size: int, power: float) -> Mapping[int, float]:
+def _scaled(data: Cells, task: str, size: int, power: float) -> Mapping[int, float]:
     """Seed -> log error at a rate scaled from 32."""
-    return arms_of(data).errors(ten_epochs(task, size), scaled_rate(task, size, power))
+    return arms_of(data).errors(_ten_epochs(task, size), scaled_rate(task, size, power))
 
 
-def against_tuned(
+def _against_tuned(
     data: Cells, power: float, tasks: Sequence[str], sizes: Sequence[int] = SIZES
-) -> stats.Part | None:
+) -> stats.Estimate | None:
     """Error with a scaled rate over that with the tuned one."""
     return pooled(
-        (arms_of(data).errors_at(ten_epochs(task, size), "tuned"), scaled(data, task, size, power))
+        (arms_of(data).errors_at(_ten_epochs(task, size), "tuned"), _scaled(data, task, size, power))
         for task in tasks
         for size in sizes
     )
@@ -48,10 +48,10 @@ def finding(data: Cells) -> list[Finding]:
         (name, size): found
         for name, power in RULES.items()
         for size in SIZES
-        if (found := against_tuned(data, power, tasks, (size,)))
+        if (found := _against_tuned(data, power, tasks, (size,)))
     }
     between = pooled(
-        (scaled(data, task, size, RULES["square root"]), scaled(data, task, size, RULES["linear"]))
+        (_scaled(data, task, size, RULES["square root"]), _scaled(data, task, size, RULES["linear"]))
         for task in tasks
         for size in SIZES
     )
@@ -70,7 +70,7 @@ def finding(data: Cells) -> list[Finding]:
         *(
             f"{name}, both batch sizes: {factor(found)} of the tuned rate's error"
             for name, power in RULES.items()
-            if (found := against_tuned(data, power, tasks))
+            if (found := _against_tuned(data, power, tasks))
         ),
         f"{RULE_SEEDS} seeds per task and batch size; a dead run counts as what it ended with, or a constant",
     )
@@ -78,20 +78,22 @@ def finding(data: Cells) -> list[Finding]:
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for size in SIZES:
-        for name, power in RULES.items():
-            for task in arms_of(data).tasks:
-                found = against_tuned(data, power, (task,), (size,))
-                if found is not None:
-                    rate = scaled_rate(task, size, power)
-                    tuned = arms_of(data).rate(ten_epochs(task, size), "tuned")
-                    rows.append((task, size, name, rate, tuned, found.factor, *ends(found), found.seeds))
-    header = (
-        "task", "batch size", "rule", "learning rate", "tuned rate", "factor", "95% from", "95% to", "seeds"
-    )  # fmt: skip
+    rows = [
+        {
+            "task": task,
+            "batch size": size,
+            "rule": name,
+            "learning rate": scaled_rate(task, size, power),
+            "tuned rate": arms_of(data).rate(_ten_epochs(task, size), "tuned"),
+            **factor_cells(found),
+        }
+        for size in SIZES
+        for name, power in RULES.items()
+        for task in arms_of(data).tasks
+        if (found := _against_tuned(data, power, (task,), (size,)))
+    ]
     note = f"Error with the rate scaled from {SCALED_FROM} over that with the tuned one, linear, ten epochs."
-    return Table("rate-rules", "Rules of thumb", header, rows, note)
+    return Table.of("rate-rules", "Rules of thumb", rows, note)
 
 
 CHAPTER: Final = Chapter(experiments=("rate-rules",), findings=finding, tables=lambda data: [_table(data)])

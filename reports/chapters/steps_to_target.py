@@ -18,7 +18,7 @@ from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
+from reports.table import Table
 from reports.text import listed, number
 from reports.verdicts import Finding
 
@@ -34,9 +34,9 @@ def finding(data: Cells) -> list[Finding]:
     found = {task: fit for task in arms_of(data).tasks if (fit := critical(data, task)) is not None}
     if not found:
         return []
-    said = listed(f"{size_text(fit)} for {task}" for task, fit in found.items())
+    said = listed(f"{_size_text(fit)} for {task}" for task, fit in found.items())
     lines = tuple(
-        f"{task}, {target:.1%} of the constant's MSE: {size_text(fit)}, fewest steps "
+        f"{task}, {target:.1%} of the constant's MSE: {_size_text(fit)}, fewest steps "
         f"{number(fit.fewest_steps, 2)}, {fit.runs} runs"
         for task in arms_of(data).tasks
         for target in TARGETS
@@ -56,7 +56,7 @@ def finding(data: Cells) -> list[Finding]:
     ]
 
 
-def size_text(fit: stats.Critical) -> str:
+def _size_text(fit: stats.Critical) -> str:
     """`120 (80 to 190)`, `below 4`, or `above 900`."""
     if fit.open_below:
         return f"below {number(fit.interval.high, 2)}"
@@ -65,7 +65,7 @@ def size_text(fit: stats.Critical) -> str:
     return f"{number(fit.batch_size, 2)} ({number(fit.interval.low, 2)} to {number(fit.interval.high, 2)})"
 
 
-def figure(data: Cells) -> FigureContent | None:
+def steps_to_target(data: Cells) -> FigureContent | None:
     """Updates to a target against batch size, log-log."""
     tasks = {
         task: {target: reaching(data, task, target) for target in TARGETS} for task in arms_of(data).tasks
@@ -79,7 +79,7 @@ def figure(data: Cells) -> FigureContent | None:
         for one in cells.values()
     }
     fits = listed(
-        f"{task} {size_text(fit)}" for task in tasks if (fit := critical(data, task, MIDDLE)) is not None
+        f"{task} {_size_text(fit)}" for task in tasks if (fit := critical(data, task, MIDDLE)) is not None
     )
     return FigureContent(
         [
@@ -93,9 +93,9 @@ def figure(data: Cells) -> FigureContent | None:
         "Updates until the test MSE was a share of the best constant's, as median over seeds; where the "
         "median run never got there, an arrow at the last update. Reached: the median of three evaluations. "
         "Of all arms at the study's and tuned rates, the fastest. Thin: S = S_min (1 + B_crit / B), a miss "
-        "counted as longer than what was trained. Dashed: half the updates per doubling. "
-        f"n = {span(runs, 'seed')}.",
+        "counted as longer than what was trained. Dashed: half the updates per doubling.",
         f"Updates to a target error against batch size. Critical batch sizes at {MIDDLE:.0%}: {fits}.",
+        n=span(runs, "seed"),
     )
 
 
@@ -133,37 +133,48 @@ def _draw(
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for task in arms_of(data).tasks:
-        for target in TARGETS:
-            for size, one in reaching(data, task, target).items():
-                middle = one.median if math.isfinite(one.median) else None
-                arm = (one.training.arm.steps, one.training.arm.schedule, one.training.learning_rate)
-                rows.append((task, target, size, middle, len(one.steps), one.missed, *arm))
-    header = (
-        "task", "target", "batch size", "median steps", "reached", "missed", "updates", "schedule",
-        "learning rate",
-    )  # fmt: skip
-    return Table("steps-to-target", "Updates to a target", header, rows, "No median: most runs missed.")
+    rows = [
+        {
+            "task": task,
+            "target": target,
+            "batch size": size,
+            "median steps": one.median if math.isfinite(one.median) else None,
+            "reached": len(one.steps),
+            "missed": one.missed,
+            "updates": one.training.arm.steps,
+            "schedule": one.training.arm.schedule,
+            "learning rate": one.training.learning_rate,
+        }
+        for task in arms_of(data).tasks
+        for target in TARGETS
+        for size, one in reaching(data, task, target).items()
+    ]
+    return Table.of("steps-to-target", "Updates to a target", rows, "No median: most runs missed.")
 
 
 def _fits(data: Cells) -> Table:
-    rows: list[Row] = []
-    for task in arms_of(data).tasks:
-        for target in TARGETS:
-            fit = critical(data, task, target)
-            if fit is not None:
-                low = None if fit.open_below else fit.interval.low
-                high = None if fit.open_above else fit.interval.high
-                size = None if fit.open_below else fit.batch_size
-                rows.append((task, target, fit.fewest_steps, size, low, high, fit.runs))
-    header = ("task", "target", "fewest steps", "critical batch size", "95% from", "95% to", "runs")
+    rows = [
+        {
+            "task": task,
+            "target": target,
+            "fewest steps": fit.fewest_steps,
+            "critical batch size": None if fit.open_below else fit.batch_size,
+            "95% from": None if fit.open_below else fit.interval.low,
+            "95% to": None if fit.open_above else fit.interval.high,
+            "runs": fit.runs,
+        }
+        for task in arms_of(data).tasks
+        for target in TARGETS
+        if (fit := critical(data, task, target))
+    ]
     note = "S = S_min (1 + B_crit / B), by likelihood with misses as longer than trained; open ends empty."
-    return Table("critical-batch-size", "The critical batch size", header, rows, note)
+    return Table.of("critical-batch-size", "The critical batch size", rows, note)
 
 
 CHAPTER: Final = Chapter(
-    figures=(Figure("Why", "steps-to-target", "Updates to the same error", figure, "--bsr-preset why"),),
+    section="Why",
+    options="--bsr-preset why",
+    figures=(Figure("Updates to the same error", steps_to_target),),
     findings=finding,
     tables=lambda data: [_table(data), _fits(data)],
 )

@@ -108,7 +108,7 @@ def _speed(pair: Pair, chosen: Sequence[Run]) -> Row:
     """Seconds of either side, speed-up, interval."""
     seconds = (stats.geometric_mean(side) if side else None for side in reversed(pair.seconds(chosen)))
     up = pair.speed_up(chosen)
-    return (*seconds, up and up.ratio, *_ends(up.interval if up else None))
+    return (*seconds, up and up.factor, *_ends(up.interval if up else None))
 
 
 def _error(pair: Pair, chosen: Sequence[Run]) -> Row:

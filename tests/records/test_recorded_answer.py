@@ -10,7 +10,7 @@ import pytest
 
 from bsr.experiments import PRESETS, plan, rates
 from bsr.records.reading import Recording
-from reports.analysis import decomposition as why
+from reports.analysis import decomposition as gap
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
@@ -49,15 +49,15 @@ def test_the_preset_why_takes_them() -> None:
 def test_readme_and_docs_say_what_the_recordings_say() -> None:
     runs = ROOT / "benchmarks" / "results"
     data = recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
-    found = why.primary(data)
+    found = gap.primary(data)
     assert found is not None
-    factors = {name: why.factor(found.parts[name]) for name in ("updates", "rate", "batch size")}
+    factors = {name: gap.factor(found.parts[name]) for name in ("updates", "rate", "batch size")}
     said = f"fewer updates {factors['updates']}, a rate tuned only at 32 {factors['rate']}"
     assert f"{said}, the batch size itself {factors['batch size']}" in prose("README.md")
-    assert said in why.answer(data)
+    assert said in gap.answer(data)
     (rules,), (memory,), (meets,) = rate_rules(data), adam_memory(data), anchor(data)
-    constant, longer = (why.decomposition(data, *arm) for arm in ((586, "constant"), (2_344, "linear")))
-    var = why.decomposition(data, *why.PRIMARY, "var")
+    constant, longer = (gap.decomposition(data, *arm) for arm in ((586, "constant"), (2_344, "linear")))
+    var = gap.decomposition(data, *gap.PRIMARY, "var")
     assert constant is not None
     assert longer is not None
     assert var is not None
@@ -69,7 +69,7 @@ def test_readme_and_docs_say_what_the_recordings_say() -> None:
         "the batch size at a constant rate": constant.parts["batch size"],
         "the batch size after more updates": longer.parts["batch size"],
     }
-    missing = [name for name, part in parts.items() if why.factor(part) not in prose("docs/why.md")]
+    missing = [name for name, part in parts.items() if gap.factor(part) not in prose("docs/why.md")]
     assert not missing
     told = FACTORS.findall(rules.sentence) + FACTORS.findall(memory.sentence)[:1]
     assert len(told) == 5

@@ -14,7 +14,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.result import Result
 from reports.cells import Cells
-from reports.chapters.networks import effects, findings
+from reports.chapters.networks import findings, ratios
 from reports.page.build import build
 
 PRESET = PRESETS["networks"]
@@ -54,11 +54,11 @@ def test_the_preset_is_three_networks_at_four_batch_sizes_of_ten_epochs_each() -
 
 
 def test_each_network_s_factor_is_that_of_its_own_runs() -> None:
-    ratios = {(e.network, e.equal, e.batch_size): e.difference.ratio for e in effects(cells(recorded()))}
+    errors = {(e.network, e.equal, e.batch_size): e.error.factor for e in ratios(cells(recorded()))}
     for name, factor in FACTORS.items():
-        assert ratios[name, "epochs", 64] == pytest.approx(factor, rel=1e-6)
-        assert ratios[name, "epochs", 1024] == pytest.approx(factor**3, rel=1e-6)
-        assert ratios[name, "updates", 256] == pytest.approx(0.25, rel=1e-6)
+        assert errors[name, "epochs", 64] == pytest.approx(factor, rel=1e-6)
+        assert errors[name, "epochs", 1024] == pytest.approx(factor**3, rel=1e-6)
+        assert errors[name, "updates", 256] == pytest.approx(0.25, rel=1e-6)
 
 
 def test_two_sentences_say_it_with_a_verdict_over_all_networks() -> None:
@@ -77,7 +77,7 @@ def test_a_recording_without_the_experiment_says_nothing_of_it() -> None:
 
 def test_a_smoke_session_says_nothing_of_equal_epochs() -> None:
     grid = replace(PRESET.grid, most_steps=8)
-    assert {one.equal for one in effects(cells(synthetic.session(PRESET.experiments, grid)))} == {"updates"}
+    assert {one.equal for one in ratios(cells(synthetic.session(PRESET.experiments, grid)))} == {"updates"}
 
 
 def test_the_page_draws_one_figure_and_one_table_of_it(tmp_path: Path) -> None:

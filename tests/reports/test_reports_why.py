@@ -16,7 +16,7 @@ from bsr.experiments.controlled import BUDGETS
 from bsr.experiments.rates import Arm
 from bsr.records.reading import Recording
 from bsr.records.schema import NoisePoint, NoiseScale, SessionRecord
-from reports.analysis import decomposition as why
+from reports.analysis import decomposition as gap
 from reports.analysis.arms import arms_of, log_error
 from reports.analysis.targets import reached
 from reports.cells import Cells
@@ -50,13 +50,13 @@ def test_the_sentence_at_the_top_names_the_three_factors(data: Cells) -> None:
 
 
 def test_planted_factors_come_back(data: Cells) -> None:
-    found = why.primary(data)
+    found = gap.primary(data)
     assert found is not None
     for name, planted in {"updates": 4.0, "rate": 1.5, "batch size": 0.6, "whole": 3.6}.items():
         part = found.parts[name]
         assert part.factor == pytest.approx(planted, rel=0.12)
         assert part.interval is not None
-        assert part.seeds == 10
+        assert part.n == (10,)
 
 
 def test_each_cause_has_a_verdict_of_its_own(data: Cells) -> None:
@@ -211,7 +211,7 @@ def test_where_both_protocols_meet_the_ratio_has_its_interval() -> None:
 
 def test_a_recording_of_the_study_says_what_it_always_said() -> None:
     study = cells(synthetic.session(("batch-size",)))
-    assert why.primary(study) is None
+    assert gap.primary(study) is None
     assert (
         "equal epochs" in findings(study).answer.sentence
         or "same number of" in findings(study).answer.sentence
