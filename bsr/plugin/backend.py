@@ -35,7 +35,7 @@ class Backend(NamedTuple):
         self.executor(lambda _run, _epoch: None).shutdown(cancel_futures=True)
 
 
-def find(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None]) -> Backend:
+def backend_for(options: Options, runs: tuple[Run, ...], waited: Callable[[float], None]) -> Backend:
     """The place that the options ask for; `waited` is told the seconds for which it had no worker.
 
     Raises pytest.UsageError where it will not do. Loads torch.

@@ -85,7 +85,7 @@ def _session(
         from bsr.compute.in_process import noted_warnings  # noqa: PLC0415 - loads torch
 
         with noted_warnings(warned):
-            where = backend.find(options, runs, waited)
+            where = backend.backend_for(options, runs, waited)
     name = resume.session_name(history, options, datetime.now(UTC))
     header = Header(
         planned=runs,

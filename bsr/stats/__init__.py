@@ -23,6 +23,7 @@ seeded: the same values give the same statistic.
                   needed_replicates(variance, replicates, margin, ratio)
     updates       doublings(*tasks of curves)             per doubling, at equal epochs and equal updates
     decomposition decompose(*tasks of gaps)             the rate, the updates, the batch size itself
+                  over_seeds(logs)          a factor with whole seeds as units
     critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
@@ -40,7 +41,7 @@ from bsr.stats.convergence import (
     swing,
 )
 from bsr.stats.critical import Critical, Steps, critical_batch_size
-from bsr.stats.decomposition import CAUSES, Decomposition, Gaps, decompose, pooled, unpaired
+from bsr.stats.decomposition import CAUSES, Decomposition, Gaps, decompose, over_seeds
 from bsr.stats.difference import difference
 from bsr.stats.growth import GrowthShape, growth_shape
 from bsr.stats.speed import speed_up
@@ -54,6 +55,5 @@ __all__ = [
     "Ordering", "PValue", "RankTrend", "Reached", "Steps", "TurningPoint", "agreement", "asymmetry", "best",
     "critical_batch_size", "decompose", "difference", "doublings", "effect", "first_epoch", "fluctuation",
     "geometric_mean", "growth_shape", "later_with_batch_size", "log_changes", "mean_interval",
-    "needed_replicates", "pooled", "rank_trend", "reached", "slope", "speed_up", "swing", "turning_point",
-    "unpaired",
+    "needed_replicates", "over_seeds", "rank_trend", "reached", "slope", "speed_up", "swing", "turning_point",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from bsr.experiments.rates import Arm, Schedule, TunedRate
 from reports.analysis.arms import arms_of
 from reports.cells import Cells
 from reports.text import listed, number
-from reports.verdicts import p_text
+from reports.text.verdicts import p_text
 
 PRIMARY: Final[tuple[int, Schedule]] = (BUDGETS[0], "linear")
 """Updates and schedule of the planned comparison; all others are secondary."""

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from bsr import stats
 from bsr.experiments.tried_rates import Rates, at_edge, centre, contenders
 from bsr.result import Result
-from reports.cells import Cells, group
+from reports.cells import Cells, grouped
 from reports.text import number, tick
 
 
@@ -30,7 +30,9 @@ class Effects:
 def task_effects(data: Cells) -> tuple[Effects, ...]:
     """One entry per task that has something to learn."""
     return tuple(
-        Effects(task, stats.effect(finals_by_size(data, task)), stats.effect(second_look(data, task)))
+        Effects(
+            task, stats.effect(finals_by_size(data, task)), stats.effect(finals_of_second_look(data, task))
+        )
         for task in data.learnable()
     )
 
@@ -40,9 +42,9 @@ def finals_by_size(data: Cells, task: str, experiment: str = "batch-size") -> di
     return {cell.batch_size: cell.finals for cell in data.cells(task, experiment)}
 
 
-def second_look(data: Cells, task: str) -> dict[float, list[float]]:
+def finals_of_second_look(data: Cells, task: str) -> dict[float, list[float]]:
     """Learning rate -> final MSE per seed, over the rates around the best; empty without such a look."""
-    rates = group(data.results("learning-rate", task), lambda result: result.run.learning_rate)
+    rates = grouped(data.results("learning-rate", task), lambda result: result.run.learning_rate)
     fine = data.second_look(task)
     if not fine:
         return {}
@@ -54,7 +56,7 @@ def second_look(data: Cells, task: str) -> dict[float, list[float]]:
 
 
 @lru_cache(maxsize=8)
-def doublings(data: Cells) -> stats.Doublings | None:
+def each_doubling(data: Cells) -> stats.Doublings | None:
     """Over all tasks that have something to learn."""
     return stats.doublings(*(_curves(data, task) for task in data.learnable()))
 
@@ -63,7 +65,8 @@ def _curves(data: Cells, task: str) -> dict[int, stats.Curves]:
     found = {}
     for cell in data.cells(task):
         errors = [[mse for mse in result.test_mse[1:] if mse is not None] for result in cell.finished]
-        found[cell.batch_size] = stats.Curves(cell.results[0].run.steps_per_epoch, errors)
+        seeds = [result.run.seed for result in cell.finished]
+        found[cell.batch_size] = stats.Curves(cell.results[0].run.steps_per_epoch, errors, seeds)
     return found
 
 
@@ -99,7 +102,7 @@ Unit = Literal["epochs", "steps", "seconds"]
 
 def target_times(results: Sequence[Result], unit: Unit) -> tuple[list[float], int]:
     """When each run reached TARGET, and how many never did."""
-    moments = [reached(result, unit).by for result in results]
+    moments = [reached_target(result, unit).by for result in results]
     return [moment for moment in moments if moment is not None], moments.count(None)
 
 
@@ -111,7 +114,7 @@ def middle(moments: Sequence[float], missed: int) -> float | None:
     return when if math.isfinite(when) else None
 
 
-def reached(result: Result, unit: Unit, target: float = TARGET) -> stats.Reached:
+def reached_target(result: Result, unit: Unit, target: float = TARGET) -> stats.Reached:
     """When a run with something to learn first had a normalised MSE of `target`; see bsr.stats.reached."""
     per_epoch: dict[Unit, float | Sequence[float]] = {
         "epochs": 1.0,

@@ -34,8 +34,8 @@ from reports.chapters import (
     why,
 )
 from reports.chapters.chapter import SECTIONS, Chapter, Figure
-from reports.table import Table
-from reports.verdicts import Finding, Findings
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Findings
 
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,

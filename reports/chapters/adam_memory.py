@@ -8,12 +8,12 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
-from reports.analysis.arms import USUAL_MEMORY, arms_of, pooled
+from reports.analysis.arms import USUAL_MEMORY, arms_of, over_tasks
 from reports.analysis.decomposition import factor
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Table, factor_cells
-from reports.verdicts import Finding, Verdict, p_text
+from reports.text.table import Table, factor_cells
+from reports.text.verdicts import Finding, Verdict, p_text
 
 CLAIM: Final = "Adam's memory of 1,000 updates is what holds the large batch back."
 
@@ -25,14 +25,14 @@ def _errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, flo
 
 def _change(data: Cells, size: int, *tasks: str) -> stats.Estimate | None:
     """Error with the short memory over that with the usual one."""
-    return pooled(
+    return over_tasks(
         (_errors(data, task, size, USUAL_MEMORY), _errors(data, task, size, SHORT_MEMORY)) for task in tasks
     )
 
 
 def _gap_change(data: Cells, *tasks: str) -> stats.Estimate | None:
     """By which factor the gap between the large and the small batch changes."""
-    return pooled(_gaps(data, task) for task in tasks)
+    return over_tasks(_gaps(data, task) for task in tasks)
 
 
 def _gaps(data: Cells, task: str) -> tuple[Mapping[int, float], Mapping[int, float]]:

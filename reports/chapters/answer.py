@@ -14,10 +14,10 @@ from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import decomposition as gap
 from reports.analysis.study import (
     Effects,
-    doublings,
     doublings_text,
+    each_doubling,
     finals_by_size,
-    second_look,
+    finals_of_second_look,
     task_effects,
 )
 from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds_each, span
@@ -28,7 +28,17 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED, REFERENCE_LINE, medians_beside_dead
 from reports.drawing.panel import Panel
 from reports.text import listed, number
-from reports.verdicts import Finding, TaskVerdict, Verdict, fold, judged, lines, named, p_text, trend_text
+from reports.text.verdicts import (
+    Finding,
+    TaskVerdict,
+    Verdict,
+    fold,
+    judged,
+    lines,
+    named,
+    p_text,
+    trend_text,
+)
 
 CLAIM = "The batch size affects the performance of regression CNNs."
 _KINDS = ("batch size", "learning rate", "noise of one seed")
@@ -123,7 +133,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[TaskVerdict],
 
 def _at_equal_updates(data: Cells) -> str:
     """No verdict about the batch size stands alone: it is also one about the number of updates."""
-    found = doublings(data)
+    found = each_doubling(data)
     return f" {doublings_text(found)}." if found else ""
 
 
@@ -154,7 +164,7 @@ def effects(data: Cells) -> FigureContent | None:
         axes.set_xlabel("factor on the final test MSE (log)")
         legend(axes)
 
-    counts = [len(values) for entry in found for values in second_look(data, entry.task).values()]
+    counts = [len(values) for entry in found for values in finals_of_second_look(data, entry.task).values()]
     per_rate = f", {span(counts, 'seed')} per learning rate" if counts else ""
     said = (
         f"{task}: " + ", ".join(f"{kind} {number(one.factor, 3)}" for kind, one in row.items())

@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from bsr import published
 from bsr.result import Result
 from reports.analysis.published import Beside, beside, comparable, provenance
-from reports.cells import Cell, Cells, group, span
+from reports.cells import Cell, Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import DASHED, MSE, REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import counted, listed, number
+from reports.text.table import Table
 
 Range = Callable[[Beside], tuple[float, float, float]]
 """Minimum, mean and maximum of one side of a cell."""
@@ -183,7 +183,7 @@ def published_seconds(data: Cells) -> FigureContent | None:
     rows = {
         style.name(data.timing_label(timing), 64): {
             size: median(map(_epoch_seconds, results))
-            for size, results in sorted(group(runs, lambda result: result.run.batch_size).items())
+            for size, results in sorted(grouped(runs, lambda result: result.run.batch_size).items())
         }
         for timing, runs in timings.items()
     }

@@ -12,8 +12,8 @@ from bsr.experiments import DEFAULT_PRESET, PRESETS
 from bsr.result import Result
 from reports.cells import Cell, Cells, statuses
 from reports.drawing.panel import Panel
-from reports.table import Table, interval_cells
-from reports.verdicts import Finding
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bsr import published, stats
-from reports.analysis.study import TARGET, Unit, middle, reached, target_times
+from reports.analysis.study import TARGET, Unit, middle, reached_target, target_times
 from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent, nothing_to_learn
 from reports.drawing import style
@@ -20,9 +20,9 @@ from reports.drawing.curves import Places, draw_curves, draw_epochs
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots, titled
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import counted, listed, number
-from reports.verdicts import Finding, TaskVerdict, Verdict, judged, lines, named, p_text, together, where
+from reports.text.table import Table
+from reports.text.verdicts import Finding, TaskVerdict, Verdict, judged, lines, named, p_text, together, where
 
 _ASIDE: Final = 1.45
 """How far apart the tasks of one batch size stand, as a factor from first to last."""
@@ -52,7 +52,7 @@ def _slower(data: Cells, unit: Unit) -> Finding:
 
 def _convergence(data: Cells, task: str, unit: Unit) -> TaskVerdict:
     order = stats.later_with_batch_size(
-        {cell.batch_size: [reached(r, unit) for r in cell.finished] for cell in data.cells(task)}
+        {cell.batch_size: [reached_target(r, unit) for r in cell.finished] for cell in data.cells(task)}
     )
     return TaskVerdict(task, _verdict(order, unit), f"{task}: {_order_text(order)}")
 

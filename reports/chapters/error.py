@@ -17,9 +17,9 @@ from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, medians_beside_dead, stacked, titled
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import counted, listed, number
-from reports.verdicts import (
+from reports.text.table import Table
+from reports.text.verdicts import (
     Finding,
     TaskVerdict,
     Verdict,

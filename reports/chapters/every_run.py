@@ -8,7 +8,7 @@ from typing import Final
 from bsr.result import Result
 from reports.cells import Cells, circumstances
 from reports.chapters.chapter import Chapter
-from reports.table import Table
+from reports.text.table import Table
 
 
 def _identity(result: Result) -> dict[str, object]:

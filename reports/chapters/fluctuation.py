@@ -19,7 +19,7 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots
 from reports.drawing.panel import Panel
 from reports.text import listed, number, tick
-from reports.verdicts import Finding, judged, trend_text
+from reports.text.verdicts import Finding, judged, trend_text
 
 
 def findings(data: Cells) -> list[Finding]:

@@ -14,8 +14,8 @@ from reports.cells import Cells
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import counted, listed, number, tick
+from reports.text.table import Table
 
 _SQUARED = {"var"}
 """Tasks whose labels are in squared pixel units, and so need an axis of their own."""

@@ -9,13 +9,13 @@ from bsr import published, stats
 from bsr.experiments.tried_rates import Rates, at_edge, by_rate, contenders, rate_finals
 from reports.analysis.published import comparable, provenance
 from reports.analysis.study import best_in_words
-from reports.cells import Cells, ended, group, span
+from reports.cells import Cells, ended, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.table import Table
 from reports.text import listed, tick
+from reports.text.table import Table
 
 _CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is zero); dots: seeds"
 
@@ -54,7 +54,7 @@ def _by_task_and_size(data: Cells) -> dict[tuple[str, int], Rates]:
     runs = [
         result for task in data.tasks_of("learning-rate") for result in data.results("learning-rate", task)
     ]
-    cells = group(runs, lambda result: (result.run.task, result.run.batch_size))
+    cells = grouped(runs, lambda result: (result.run.task, result.run.batch_size))
     return {cell: by_rate(results) for cell, results in cells.items()}
 
 
@@ -97,7 +97,7 @@ def _rates_table(data: Cells) -> Table:
     """Final MSE by learning rate and optimiser."""
     rows = []
     for experiment in ("learning-rate", "optimiser", "std-at-0.01"):
-        cells = group(data.results(experiment), lambda result: result.run.cell)
+        cells = grouped(data.results(experiment), lambda result: result.run.cell)
         for cell in sorted(cells, key=lambda c: (c.task, c.optimiser, c.batch_size, c.learning_rate)):
             finals = [result.final_mse for result in cells[cell] if result.final_mse is not None]
             rows.append(

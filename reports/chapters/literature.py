@@ -9,13 +9,13 @@ from bsr import stats
 from bsr.experiments.controlled import BUDGETS, LARGEST, RULES, SCALED_FROM, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, tuned_rate
 from reports.analysis import decomposition as gap
-from reports.analysis.arms import Arms, Training, arms_of, geometric, pooled
+from reports.analysis.arms import Arms, Training, arms_of, geometric, over_tasks
 from reports.analysis.noise import cooled_range, noise
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Table
 from reports.text import listed, number
+from reports.text.table import Table
 
 NOT_TESTED: Final = "not tested here"
 SOURCES: Final = {
@@ -137,7 +137,7 @@ def _best_sizes(arms: Arms) -> str:
 
 def _generalisation(arms: Arms) -> str:
     """Test over training error at the end of decayed, tuned training, large over small."""
-    found = pooled((_excess(arms, task, SMALLEST), _excess(arms, task, LARGEST)) for task in arms.tasks)
+    found = over_tasks((_excess(arms, task, SMALLEST), _excess(arms, task, LARGEST)) for task in arms.tasks)
     if found is None:
         return ""
     return (

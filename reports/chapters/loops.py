@@ -15,8 +15,8 @@ from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import listed, number
+from reports.text.table import Table
 
 REFERENCE = "textbook"
 """The loop that others are compared with: what one would otherwise write."""

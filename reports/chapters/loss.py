@@ -10,15 +10,24 @@ from matplotlib.axes import Axes
 
 from bsr import published
 from reports.analysis.published import comparable, provenance
-from reports.cells import Cell, Cells, ended, group, span
+from reports.cells import Cell, Cells, ended, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.legend import legend
 from reports.drawing.marks import stacked, titled
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import listed, number
-from reports.verdicts import Finding, TaskVerdict, difference_text, judged, lines, named, paired, together
+from reports.text.table import Table
+from reports.text.verdicts import (
+    Finding,
+    TaskVerdict,
+    difference_text,
+    judged,
+    lines,
+    named,
+    paired,
+    together,
+)
 
 _TRAINED_ON: Final = {"mse": "trained on MSE", "mae": "trained on MAE"}
 _MEASURE: Final = "test MSE (above), test MAE in label units (below), both log"
@@ -28,7 +37,7 @@ def _mse_loss(data: Cells) -> Finding | None:
     """Training on MSE beats training on MAE, on both measures."""
     parts = []
     for task in data.tasks_of("loss"):
-        sides = group(data.results("loss", task), lambda result: result.run.loss)
+        sides = grouped(data.results("loss", task), lambda result: result.run.loss)
         if set(sides) != {"mse", "mae"} or task in data.degenerate:
             continue
         for measure, name in (("test_mse", "test MSE"), ("test_mae", "test MAE")):
@@ -97,7 +106,7 @@ def _dashed(data: Cells, tasks: Iterable[str]) -> str:
 
 
 def _cells(data: Cells, task: str) -> dict[str, Cell]:
-    named = group(data.results("loss", task), lambda result: result.run.loss)
+    named = grouped(data.results("loss", task), lambda result: result.run.loss)
     cells = {_TRAINED_ON[name]: Cell.of(results) for name, results in named.items()}
     return {name: cell for name, cell in cells.items() if cell.finals}
 
@@ -135,7 +144,7 @@ def _both_measures(
 def _losses_table(data: Cells) -> Table:
     """Trained on MSE and on MAE, evaluated on both."""
     rows = []
-    for (task, name), results in group(data.results("loss"), lambda r: (r.run.task, r.run.loss)).items():
+    for (task, name), results in grouped(data.results("loss"), lambda r: (r.run.task, r.run.loss)).items():
         finals = Cell.of(results).finals
         absolute = [
             value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -18,9 +19,9 @@ from reports.drawing import factors as drawn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Table, interval_cells
 from reports.text import counted, listed, number
-from reports.verdicts import Finding, TaskVerdict, Verdict, difference_text, judged, lines, together
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, TaskVerdict, Verdict, difference_text, judged, lines, together
 
 Equal = Literal["epochs", "updates"]
 CLAIMS: Final[dict[Equal, str]] = {
@@ -28,8 +29,8 @@ CLAIMS: Final[dict[Equal, str]] = {
     "updates": "After the same number of updates a larger batch has no higher error, whatever the network.",
 }
 CAVEAT: Final = (
-    "Pairs share task and seed. The rate is the study's, tuned at 32 for its own network; few seeds tell a "
-    "direction and no equality."
+    "A pair is a whole seed, tasks counting alike. The rate is the study's, constant, tuned at 32 for its "
+    "own network; few seeds tell a direction and no equality."
 )
 
 
@@ -70,21 +71,27 @@ def _updates(results: Iterable[Result]) -> int:
     return min((result.run.steps for result in results), default=0)
 
 
-def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[tuple[str, int], float]:
-    """(task, seed) -> normalised test MSE at the end, or after the updates that all have made."""
+def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[int, dict[str, float]]:
+    """Seed -> task -> log of the normalised test MSE at the end, or after the updates that all have made."""
     step = _updates(results)
-    found = {}
+    found: dict[int, dict[str, float]] = {}
     for result in results:
         if result.run.batch_size == size:
             value = log_error(result, result.run.steps if equal == "epochs" else step)
             if value is not None:
-                found[result.run.task, result.run.seed] = math.exp(value)
+                found.setdefault(result.run.seed, {})[result.run.task] = value
     return found
 
 
-def _over(first: dict[tuple[str, int], float], second: dict[tuple[str, int], float]) -> stats.Estimate:
-    shared = sorted(first.keys() & second.keys())
-    return stats.difference([first[pair] for pair in shared], [second[pair] for pair in shared], paired=True)
+def _over(first: dict[int, dict[str, float]], second: dict[int, dict[str, float]]) -> stats.Estimate:
+    """Second over first by whole seeds, each the geometric mean over the tasks that all have."""
+    seeds = sorted(first.keys() & second.keys())
+    tasks = set.intersection(*(set(side[seed]) for side in (first, second) for seed in seeds))
+    a, b = (
+        [math.exp(fmean(side[seed][task] for task in sorted(tasks))) for seed in seeds]
+        for side in (first, second)
+    )
+    return stats.difference(a, b, paired=True)
 
 
 def findings(data: Cells) -> list[Finding]:

@@ -9,9 +9,9 @@ from reports.analysis.noise import cooled_range, noise
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Table
 from reports.text import number
-from reports.verdicts import Finding, Verdict
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Verdict
 
 CLAIM: Final = "The noise scale of the gradient predicts the critical batch size (McCandlish et al. 2018)."
 NEAR: Final = 3.0

@@ -8,21 +8,21 @@ from typing import Final, Literal
 from bsr import published
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, rate_finals
 from reports.analysis.study import best_in_words
-from reports.cells import Cell, Cells, group, span
+from reports.cells import Cell, Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
 from reports.text import listed, number, tick
-from reports.verdicts import Finding, difference_text, judged, paired
+from reports.text.verdicts import Finding, difference_text, judged, paired
 
 Name = Literal["adam", "sgd"]
 
 
 def _adam(data: Cells) -> Finding | None:
     """Adam beats SGD, each at its best rate."""
-    named_runs = group(data.results("optimiser"), lambda result: result.run.optimiser)
+    named_runs = grouped(data.results("optimiser"), lambda result: result.run.optimiser)
     rates = {name: by_rate(runs) for name, runs in named_runs.items()}
     finals = {name: rate_finals(rows) for name, rows in rates.items()}
     if set(named_runs) != {"adam", "sgd"}:
@@ -75,7 +75,7 @@ _CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is ze
 def optimiser(data: Cells) -> FigureContent | None:
     """Adam against SGD over the learning rates, and their curves at the best rate of each."""
     results = data.results("optimiser")
-    named = group(results, lambda result: result.run.optimiser)
+    named = grouped(results, lambda result: result.run.optimiser)
     series = {_NAMES[name]: by_rate(runs) for name, runs in named.items()}
     finals = {name: row for name, rates in series.items() if (row := rate_finals(rates))}
     if not finals:

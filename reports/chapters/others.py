@@ -17,8 +17,8 @@ from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import dots, titled
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import listed, number
+from reports.text.table import Table
 
 MOST_LINES: Final = 6
 """Of a panel: as many as there are colours."""

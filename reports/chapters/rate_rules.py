@@ -8,13 +8,13 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import RULE_SEEDS, RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
 from bsr.experiments.rates import Arm
-from reports.analysis.arms import arms_of, pooled
+from reports.analysis.arms import arms_of, over_tasks
 from reports.analysis.decomposition import factor
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Table, factor_cells
 from reports.text import listed
-from reports.verdicts import Finding, Verdict, p_text
+from reports.text.table import Table, factor_cells
+from reports.text.verdicts import Finding, Verdict, p_text
 
 CLAIM: Final = "The square root of the batch size scales Adam's rate better than the batch size itself."
 SIZES: Final = (256, 1024)
@@ -34,7 +34,7 @@ def _against_tuned(
     data: Cells, power: float, tasks: Sequence[str], sizes: Sequence[int] = SIZES
 ) -> stats.Estimate | None:
     """Error with a scaled rate over that with the tuned one."""
-    return pooled(
+    return over_tasks(
         (arms_of(data).errors_at(_ten_epochs(task, size), "tuned"), _scaled(data, task, size, power))
         for task in tasks
         for size in sizes
@@ -50,7 +50,7 @@ def finding(data: Cells) -> list[Finding]:
         for size in SIZES
         if (found := _against_tuned(data, power, tasks, (size,)))
     }
-    between = pooled(
+    between = over_tasks(
         (_scaled(data, task, size, RULES["square root"]), _scaled(data, task, size, RULES["linear"]))
         for task in tasks
         for size in SIZES

@@ -18,9 +18,9 @@ from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import listed, number
-from reports.verdicts import Finding
+from reports.text.table import Table
+from reports.text.verdicts import Finding
 
 CLAIM: Final = "Doubling the batch size saves updates only up to a critical batch size."
 RULE: Final = (

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 
 from bsr import published, stats
 from bsr.result import Result
-from reports.cells import Cells, group, span
+from reports.cells import Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import listed, number
-from reports.verdicts import Finding, TaskVerdict, judged, lines, together, trend_text, where
+from reports.text.table import Table
+from reports.text.verdicts import Finding, TaskVerdict, judged, lines, together, trend_text, where
 
 MATTERS = 1.05
 """Times as fast: what a machine's drift makes over an hour is less, and no effect of the batch size."""
@@ -42,7 +42,7 @@ def _time(label: str, results: Sequence[Result]) -> TaskVerdict:
     """Tasks are strata: the network is the same, yet one may have been timed in a busier hour."""
     strata = [
         {size: [r.total_training_seconds for r in runs] for size, runs in _by_size(rows).items()}
-        for rows in group(results, lambda r: r.run.task).values()
+        for rows in grouped(results, lambda r: r.run.task).values()
     ]
     trend = stats.rank_trend(*strata)
     sizes = _by_size(results)
@@ -58,7 +58,7 @@ def _time(label: str, results: Sequence[Result]) -> TaskVerdict:
 
 
 def _by_size(results: Sequence[Result]) -> dict[int, list[Result]]:
-    return group(results, lambda r: r.run.batch_size)
+    return grouped(results, lambda r: r.run.batch_size)
 
 
 def _epoch(results: Sequence[Result]) -> float:
@@ -75,7 +75,7 @@ def _span(results: Sequence[Result]) -> str:
 def speed(data: Cells) -> FigureContent | None:
     """Training time per epoch and images per second against the batch size, a line per way of timing."""
     series = {
-        timing: group(results, lambda result: result.run.batch_size)
+        timing: grouped(results, lambda result: result.run.batch_size)
         for timing, results in data.timings(data.results()).items()
     }
     if not series:
@@ -136,7 +136,7 @@ def _times_table(data: Cells) -> Table:
     rows = []
     whole = [result for result in data.results() if result.final_mse is not None]
     for timing, timed in data.timings(whole).items():
-        cells = group(timed, lambda result: (result.run.task, result.run.batch_size))
+        cells = grouped(timed, lambda result: (result.run.task, result.run.batch_size))
         for (task, size), results in sorted(
             cells.items(), key=lambda item: (data.tasks.index(item[0][0]), item[0][1])
         ):

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.experiments.rates import Arm, tuned_rate
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
-from reports.cells import Cells, group, span
+from reports.cells import Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.table import Table
 from reports.text import counted, listed, tick
-from reports.verdicts import Finding
+from reports.text.table import Table
+from reports.text.verdicts import Finding
 
 MEASURE: Final = "validation MSE, squared label units (log)"
 CLAIM: Final = "Each tuned rate lies inside the grid that was tried."
@@ -31,8 +31,8 @@ BEYOND: Final = (
 
 def arms(data: Cells) -> dict[Arm, Rates]:
     """Results by rate, for each arm with an error."""
-    grouped = group(data.results("tune"), lambda result: Arm.of(result.run))
-    rates = {arm: by_rate(results) for arm, results in sorted(grouped.items())}
+    alike = grouped(data.results("tune"), lambda result: Arm.of(result.run))
+    rates = {arm: by_rate(results) for arm, results in sorted(alike.items())}
     return {arm: row for arm, row in rates.items() if contenders(row)}
 
 

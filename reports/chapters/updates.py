@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.analysis.study import doublings, doublings_text, factor_text
+from reports.analysis.study import doublings_text, each_doubling, factor_text
 from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import factors as drawn
@@ -18,9 +18,9 @@ from reports.drawing.curves import draw_curves
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
-from reports.table import Table, interval_cells
 from reports.text import number
-from reports.verdicts import Finding, Verdict, within
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, Verdict, within
 
 CLAIM: Final = "After the same number of updates a larger batch has no higher error."
 RATE: Final = (
@@ -33,7 +33,7 @@ FACTOR: Final = "factor on the test MSE (log)"
 
 def finding(data: Cells) -> list[Finding]:
     """At equal updates, neighbours against each other."""
-    found = doublings(data)
+    found = each_doubling(data)
     if found is None:
         return []
     equal = found.equal_updates.interval
@@ -54,7 +54,7 @@ def finding(data: Cells) -> list[Finding]:
 
 def updates(data: Cells) -> FigureContent | None:
     """The factor of each doubling, at equal epochs and at equal updates."""
-    found = doublings(data)
+    found = each_doubling(data)
     if found is None:
         return None
     return FigureContent(
@@ -123,7 +123,7 @@ def _updates(cell: Cell) -> list[float]:
 
 
 def _table(data: Cells) -> Table:
-    found = doublings(data)
+    found = each_doubling(data)
     rows = [
         {
             "batch size": smaller,

@@ -33,7 +33,7 @@ from reports.analysis.arms import (
     Training,
     arms_of,
     geometric,
-    pooled,
+    over_tasks,
 )
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
@@ -42,9 +42,9 @@ from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED
 from reports.drawing.panel import Panel
-from reports.table import Table, factor_cells, interval_cells
 from reports.text import listed, number
-from reports.verdicts import Finding, Verdict, p_text
+from reports.text.table import Table, factor_cells, interval_cells
+from reports.text.verdicts import Finding, Verdict, p_text
 
 CLAIMS: Final = {
     "updates": "Fewer updates raise the error of a larger batch after the same epochs.",
@@ -74,22 +74,13 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
     elif part.no_effect and not significant:
         sentence += " That is no effect, within 0.8 to 1.25."
+    correlation = found.correlation[name]
+    together = "" if correlation is None else f", whose tasks correlate by {correlation:.2f}"
     lines = (
-        f"pooled over tasks: {gap.factor(part)}, {p_text(part.p)}, n = {part.n[0]}{_by_seed(found, name)}",
+        f"pooled over tasks: {gap.factor(part)}, {p_text(part.p)}, n = {part.n[0]} whole seeds{together}",
         *_orders(data, name),
     )
     return Finding(f"why-{name.replace(' ', '-')}", CLAIMS[name], verdict, sentence, lines, "why")
-
-
-def _by_seed(found: stats.Decomposition, name: str) -> str:
-    """The same with whole seeds as units, since the tasks of one seed may go together."""
-    correlation, whole = found.correlation[name], found.by_seed.get(name)
-    if correlation is None or whole is None:
-        return ""
-    return (
-        f"; counted by whole seeds, as the tasks of a seed may go together (correlation "
-        f"{correlation:.2f}): {gap.factor(whole)}, {p_text(whole.p)}"
-    )
 
 
 def _orders(data: Cells, name: str) -> tuple[str, ...]:
@@ -248,7 +239,7 @@ def _updates_table(data: Cells) -> Table:
     arms = arms_of(data)
     rows = []
     for steps, size in itertools.product(BUDGETS, BATCH_SIZES):
-        part = pooled(
+        part = over_tasks(
             (arms.errors_at(small, "tuned"), arms.errors_at(small._replace(batch_size=size), "tuned"))
             for small in (Arm(task, steps, "linear", SMALLEST) for task in arms.tasks)
         )
@@ -264,7 +255,7 @@ def _schedule_table(data: Cells) -> Table:
     rows = []
     for kind, (size, steps) in itertools.product(KINDS, sorted(TEN_EPOCHS_AT.items())):
         falling = [Arm(task, steps, "linear", size) for task in arms.tasks]
-        part = pooled(
+        part = over_tasks(
             (arms.errors_at(arm, kind), arms.errors_at(arm._replace(schedule="constant"), kind))
             for arm in falling
         )

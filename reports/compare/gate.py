@@ -47,7 +47,7 @@ class Judgement:
     message: str
 
 
-def parse(expression: str) -> Limit:
+def parse_limit(expression: str) -> Limit:
     """`mse:20%` or `time:7.5%`. Raises RefusedError, in one line, for anything else."""
     found = _EXPRESSION.fullmatch(expression)
     if found is None:

@@ -11,8 +11,8 @@ from reports.compare import Comparison
 from reports.compare.pairs import Pair
 from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
-from reports.table import Row, Table
 from reports.text import counted, printable
+from reports.text.table import Row, Table
 
 NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
 """Of every table that there may be."""

@@ -22,9 +22,9 @@ from reports.compare import Comparison
 from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
 from reports.drawing import style
-from reports.table import Row, Table
 from reports.text import counted, listed, number, printable
-from reports.verdicts import Findings
+from reports.text.table import Row, Table
+from reports.text.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
 MOST_ROWS: Final = 2_000

@@ -22,8 +22,8 @@ from reports.analysis.study import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.answer import _part
-from reports.table import Table
-from reports.verdicts import Finding, Findings, trend_text
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Findings, trend_text
 
 SIZES = (2, 8, 32, 128, 512, 2048)
 GRID = Grid(tasks=("mean", "std", "var"), batch_sizes=SIZES, runs=8, epochs=4)

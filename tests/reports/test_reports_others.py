@@ -23,7 +23,7 @@ from reports.chapters import CHAPTERS, figures, tables
 from reports.chapters.chapter import FigureContent
 from reports.chapters.others import by_setting
 from reports.drawing import style
-from reports.table import Row
+from reports.text.table import Row
 
 SIZES = (16, 64, 1024)
 RUNS = [

@@ -18,8 +18,8 @@ from browser import Opened, browser, needs_chromium, opened
 from bsr.experiments import Grid
 from reports.__main__ import main
 from reports.page.build import Output, OutputError
-from reports.table import Table
 from reports.text import printable, spreadsheet_cell
+from reports.text.table import Table
 
 __all__ = ["browser"]
 ROOT = Path(__file__).parents[2]

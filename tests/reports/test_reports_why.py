@@ -18,7 +18,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import NoisePoint, NoiseScale, SessionRecord
 from reports.analysis import decomposition as gap
 from reports.analysis.arms import arms_of, log_error
-from reports.analysis.targets import reached
+from reports.analysis.targets import steady_from
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 
@@ -150,11 +150,11 @@ def test_a_target_is_reached_where_the_median_of_three_evaluations_is(data: Cell
     once = [1.0] * probes
     once[2] = 0.001
     errors = tuple(baseline * value for value in (1.0, *once))
-    assert reached(replace(result, test_mse=errors), 0.01) is None
+    assert steady_from(replace(result, test_mse=errors), 0.01) is None
     twice = [1.0] * probes
     twice[2] = twice[3] = 0.001
     errors = tuple(baseline * value for value in (1.0, *twice))
-    assert reached(replace(result, test_mse=errors), 0.01) == result.run.evaluation_steps[2]
+    assert steady_from(replace(result, test_mse=errors), 0.01) == result.run.evaluation_steps[2]
 
 
 def test_rules_of_thumb_and_adams_memory_are_judged(data: Cells) -> None:

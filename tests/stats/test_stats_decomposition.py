@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bsr.stats import CAUSES, Gaps, Steps, critical_batch_size, decompose
-from bsr.stats.basis import Interval, PValue
+from bsr.stats.basis import PValue
 from bsr.stats.decomposition import holm
 
 SEEDS = 10
@@ -25,6 +26,7 @@ def planted(
         noise = {name: stream.normal(0, spread, SEEDS) for name in (*large, "s00", "s10", "s01", "s11")}
         found.append(
             Gaps(
+                range(SEEDS),
                 study_epochs=list(noise["study"] - noise["s00"] + rate + updates + size),
                 tuned_epochs=list(noise["tuned"] - noise["s10"] + updates + size),
                 study_updates=list(noise["study"] - noise["s01"] + rate + size),
@@ -96,7 +98,7 @@ def test_no_remainder_is_shown_where_there_is_none() -> None:
 
 
 def test_few_seeds_give_factors_without_intervals_or_claims() -> None:
-    gaps = Gaps([1.0, 1.1], [0.5, 0.6], [0.2, 0.3], [0.0, 0.1])
+    gaps = Gaps([200, 201], [1.0, 1.1], [0.5, 0.6], [0.2, 0.3], [0.0, 0.1])
     found = decompose(gaps)
     assert found is not None
     for part in found.parts.values():
@@ -107,25 +109,25 @@ def test_few_seeds_give_factors_without_intervals_or_claims() -> None:
     assert decompose() is None
 
 
-def single_interval(tasks: list[Gaps]) -> Interval | None:
-    found = decompose(tasks[0])
-    assert found is not None
-    return found.parts["whole"].interval
-
-
-def test_how_far_the_tasks_of_a_seed_go_together_is_said() -> None:
+def test_three_copies_of_one_task_are_no_more_than_one() -> None:
     stream = np.random.default_rng(5)
     alone, shared = planted(stream, {}), planted(stream, {}, tasks=1) * 3
-    apart, together, single = (decompose(*gaps) for gaps in (alone, shared, alone[:1]))
+    apart, together, single = (decompose(*gaps) for gaps in (alone, shared, shared[:1]))
     assert apart is not None
     assert together is not None
     assert single is not None
     assert abs(apart.correlation["whole"] or 1) < 0.5
     assert together.correlation["whole"] == pytest.approx(1.0)
     assert single.correlation["whole"] is None
-    assert not single.by_seed
-    # three copies of one task are no more than one: whole seeds say so
-    assert together.by_seed["whole"].interval == single_interval(shared)
+    assert together.parts["whole"] == single.parts["whole"]
+
+
+def test_tasks_meet_in_the_seeds_that_all_have() -> None:
+    first, second = planted(np.random.default_rng(6), {}, tasks=2)
+    found = decompose(first, replace(second, seeds=range(3, 3 + SEEDS)))
+    assert found is not None
+    assert found.parts["whole"].n == (SEEDS - 3,)
+    assert decompose(first, replace(second, seeds=range(100, 100 + SEEDS))) is None
 
 
 def test_holm_corrects_the_smallest_most() -> None:
