@@ -168,7 +168,8 @@ def time_to_converge(data: Cells) -> FigureContent | None:
     return FigureContent(
         panels,
         f"Until the test MSE is first at most {TARGET:g} of the best constant's (R² = {1 - TARGET:g}), "
-        "looked at after each epoch: a dot per seed, and the median over all seeds where half of them got "
+        "looked at after each epoch (the first, as ten looks are too few for a median of three): a dot per "
+        "seed, and the median over all seeds where half of them got "
         f"there. An open symbol at the top: that many runs never did. Timed as: {listed(labels)}.",
         f"Seconds, steps and epochs until the normalised test MSE is at most {TARGET:g}, against batch "
         "size, a line per task. "

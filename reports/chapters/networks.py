@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
@@ -51,11 +51,8 @@ def ratios(data: Cells) -> list[OverSmallest]:
         sizes = sorted({result.run.batch_size for result in results})
         for equal in _measured(results):
             errors = {size: _errors(results, size, equal) for size in sizes}
-            found += [
-                OverSmallest(name, equal, size, _over(errors[sizes[0]], errors[size]))
-                for size in sizes[1:]
-                if errors[sizes[0]].keys() & errors[size].keys()
-            ]
+            over = {size: _over(errors[sizes[0]], errors[size]) for size in sizes[1:]}
+            found += [OverSmallest(name, equal, size, one) for size, one in over.items() if one.n]
     return found
 
 
@@ -84,13 +81,10 @@ def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[int, dic
 
 
 def _over(first: dict[int, dict[str, float]], second: dict[int, dict[str, float]]) -> stats.Estimate:
-    """Second over first by whole seeds, each the geometric mean over the tasks that all have."""
-    seeds = sorted(first.keys() & second.keys())
-    tasks = set.intersection(*(set(side[seed]) for side in (first, second) for seed in seeds))
-    a, b = (
-        [math.exp(fmean(side[seed][task] for task in sorted(tasks))) for seed in seeds]
-        for side in (first, second)
-    )
+    """Second over first by whole seeds, the geometric mean over all tasks; without seeds that lack one."""
+    tasks = sorted({task for side in (first, second) for errors in side.values() for task in errors})
+    seeds = [seed for seed in first if len(first[seed]) == len(second.get(seed, ())) == len(tasks)]
+    a, b = ([math.exp(fmean(side[seed].values())) for seed in sorted(seeds)] for side in (first, second))
     return stats.difference(a, b, paired=True)
 
 
@@ -110,19 +104,27 @@ def _finding(data: Cells, found: Sequence[OverSmallest], equal: Equal) -> Findin
     times = listed(f"{number(one.error.factor, 3)} ({name})" for name, one in largest.items())
     most = max(one.batch_size for one in of_it)
     sentence = f"After {after} the error at batch size {most} is that at {smallest} times {times}."
+    if any(one.error.p.value is None for one in largest.values()):
+        sentence += f" {_direction(largest)}"
     said = (*lines(parts), CAVEAT)
     return Finding(f"networks-{equal}", CLAIMS[equal], together(parts), sentence, said, "networks")
 
 
+def _direction(largest: Mapping[str, OverSmallest]) -> str:
+    """What so few seeds can say."""
+    few = min(one.error.n[0] for one in largest.values())
+    intervals = {name: one.error.interval for name, one in largest.items()}
+    above = [name for name, interval in intervals.items() if interval and interval.low > 1]
+    below = [name for name, interval in intervals.items() if interval and interval.high < 1]
+    said = [f"{side} 1 for {listed(names)}" for side, names in (("above", above), ("below", below)) if names]
+    told = f", the interval lies {listed(said)}" if said else ""
+    return f"{counted(few, 'whole seed')} tell a direction, and no p-value{told}."
+
+
 def _verdict(one: OverSmallest) -> Verdict:
-    if one.equal == "epochs":
-        return judged(one.error.p, agrees=one.error.factor > 1)
-    interval = one.error.interval
-    if interval is None:
+    if one.equal == "updates" and not one.error.p.significant:
         return "cannot tell"
-    if interval.high <= 1:
-        return "shown"
-    return "not shown" if interval.low > 1 else "cannot tell"
+    return judged(one.error.p, agrees=(one.error.factor > 1) == (one.equal == "epochs"))
 
 
 def _line(one: OverSmallest) -> str:

@@ -16,6 +16,7 @@ from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.experiments.controlled import (
     BATCH_SIZES,
     BUDGETS,
+    IMAGES,
     LARGEST,
     SCHEDULES,
     SMALLEST,
@@ -48,11 +49,11 @@ from reports.text.verdicts import Finding, Verdict, p_text
 
 CLAIMS: Final = {
     "updates": "Fewer updates raise the error of a larger batch after the same epochs.",
-    "rate": "A learning rate that was tuned at one batch size only raises it.",
+    "rate": "The study's rate, tuned at batch size 32 under a constant schedule, raises it.",
     "batch size": "At equal updates and tuned rates a larger batch is still worse.",
 }
 OVER: Final = f"error of {LARGEST} / error of {SMALLEST} (log)"
-PRODUCT: Final = "factors whose product is the whole gap"
+PRODUCT: Final = "what the gap is made of: factors whose product it is"
 ALL: Final = "all tasks"
 
 
@@ -73,7 +74,7 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
     if edges:
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
     elif part.no_effect and not significant:
-        sentence += " That is no effect, within 0.8 to 1.25."
+        sentence += f" That is no effect, within 0.8 to 1.25, pooled{_by_task(data, name)}."
     correlation = found.correlation[name]
     together = "" if correlation is None else f", whose tasks correlate by {correlation:.2f}"
     lines = (
@@ -81,6 +82,14 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
         *_orders(data, name),
     )
     return Finding(f"why-{name.replace(' ', '-')}", CLAIMS[name], verdict, sentence, lines, "why")
+
+
+def _by_task(data: Cells, name: str) -> str:
+    """For which tasks alone that is shown too."""
+    tasks = arms_of(data).tasks
+    found = {task: gap.decomposition(data, *gap.PRIMARY, task) for task in tasks}
+    alone = [task for task, one in found.items() if one and one.parts[name].no_effect]
+    return f"; by task that is shown for {listed(alone) or 'none'}" if len(tasks) > 1 else ""
 
 
 def _orders(data: Cells, name: str) -> tuple[str, ...]:
@@ -98,37 +107,49 @@ def _orders(data: Cells, name: str) -> tuple[str, ...]:
 
 
 def why(data: Cells) -> FigureContent | None:
-    """What the gap is made of, per task and pooled, at both budgets."""
-    panels = {steps: rows for steps in BUDGETS if (rows := _rows(data, steps))}
+    """What the gap is made of, per task and pooled, at both schedules and both budgets."""
+    panels = {arm: rows for arm in _PANELS if (rows := _rows(data, *arm))}
     if not panels:
         return None
     counts = {one.n[0] for rows in panels.values() for row in rows.values() for one in row.values()}
-    said = [line for steps in panels for line in [gap.sentence(data, steps, "linear")] if line]
+    said = [gap.sentence(data, *arm) for arm in panels]
+    passes = BUDGETS[1] * LARGEST // IMAGES
     return FigureContent(
         [
-            Panel(f"What the gap is made of: {steps:,} updates", partial(_draw_factors, rows=rows), PRODUCT)
-            for steps, rows in panels.items()
+            Panel(f"{steps:,} updates, {_WORDS[schedule]}", partial(_draw_factors, rows=rows), PRODUCT)
+            for (steps, schedule), rows in panels.items()
         ],
-        f"The error of batch size {LARGEST} over that of {SMALLEST} after ten epochs, and the three factors "
-        "whose product it is: fewer updates, a rate tuned only at 32, and the batch size itself, which is "
-        f"left at equal updates and tuned rates. Linear schedule. At {BUDGETS[0]} updates {SMALLEST} is cut "
-        f"short; at {BUDGETS[1]:,} {LARGEST} goes on for forty epochs. 1 is no effect. Lines: 95% intervals.",
-        f"Factors per task: {'; '.join(said)}.",
+        f"The error of batch size {LARGEST} over that of {SMALLEST} after {gap.SAME_IMAGES:,} images, and "
+        "the "
+        "three factors whose product it is: fewer updates, the study's rate instead of the tuned one, and "
+        "the "
+        "batch size itself, which is left at equal updates and tuned rates. Each panel names its schedule; "
+        "the "
+        f"study's is the constant one. At {BUDGETS[0]} updates {SMALLEST} is cut short; at {BUDGETS[1]:,} "
+        f"{LARGEST} goes on for {passes} passes over the {IMAGES:,} training images. 1 is no effect. "
+        f"Lines: 95% intervals. {gap.LUCK}",
+        f"Factors: {'; '.join(said)}.",
         n=f"{listed(sorted(counts))} common seeds",
         results=arms_of(data).ended(),
     )
 
 
+_WORDS: Final[dict[Schedule, str]] = {"linear": "rates falling to zero", "constant": "constant rates"}
+_PANELS: Final[tuple[tuple[int, Schedule], ...]] = (
+    gap.PRIMARY,
+    (BUDGETS[0], "constant"),
+    (BUDGETS[1], "linear"),
+)
 _Rows = Mapping[str, Mapping[str, stats.Estimate]]
 
 
-def _rows(data: Cells, steps: int) -> _Rows:
+def _rows(data: Cells, steps: int, schedule: Schedule) -> _Rows:
     """`all tasks`, then each task -> factor by name."""
     tasks: dict[str, str | None] = {ALL: None, **{task: task for task in arms_of(data).tasks}}
     return {
         name: {gap.NAMES[key]: found.parts[key] for key in _LOOKS}
         for name, task in tasks.items()
-        if (found := gap.decomposition(data, steps, "linear", task))
+        if (found := gap.decomposition(data, steps, schedule, task))
     }
 
 
@@ -149,11 +170,11 @@ def _draw_factors(axes: Axes, rows: _Rows) -> None:
 
 
 _Line = tuple[str, Kind, Schedule, int]
-"""Name, rate, schedule, updates (0: those of ten epochs)."""
+"""Name, rate, schedule, updates (0: those of the same images)."""
 _LINES: Final[tuple[_Line, ...]] = (
-    ("ten epochs, study's rate", "study", "constant", 0),
-    ("ten epochs, tuned", "tuned", "linear", 0),
-    *((f"{steps:,} updates, tuned", "tuned", "linear", steps) for steps in BUDGETS),
+    ("same images, study's rate, constant", "study", "constant", 0),
+    ("same images, tuned, falling", "tuned", "linear", 0),
+    *((f"{steps:,} updates, tuned, falling", "tuned", "linear", steps) for steps in BUDGETS),
 )
 
 
@@ -172,16 +193,20 @@ def _curves(data: Cells, task: str) -> dict[str, dict[int, stats.Estimate]]:
 
 
 def equal_updates(data: Cells) -> FigureContent | None:
-    """Error against batch size: after ten epochs, and after the same number of updates."""
+    """Error against batch size: after the same images, and after the same number of updates."""
     tasks = {task: found for task in arms_of(data).tasks if (found := _curves(data, task))}
     if not tasks:
         return None
     counts = [part.n[0] for found in tasks.values() for line in found.values() for part in line.values()]
     return FigureContent(
         [Panel(task, partial(_draw_curves, lines=found), NORMALISED) for task, found in tasks.items()],
-        "Normalised test MSE against batch size: after ten epochs' worth of images, where a larger batch "
-        "makes fewer updates, and after the same number of updates. Tuned: with the rate that was best for "
-        "that batch size, on a linear schedule. Geometric means, lines: 95% intervals.",
+        f"Normalised test MSE against batch size: after {gap.SAME_IMAGES:,} images, where a larger batch "
+        "makes "
+        "fewer updates, and after the same number of updates. Two schedules in one panel: the study's rate "
+        "is "
+        "constant; a tuned rate, the best for that batch size, falls linearly to zero. Geometric means, "
+        "lines: "
+        f"95% intervals. {gap.LUCK}",
         "Normalised test MSE against batch size. "
         + " ".join(_said(task, found) for task, found in tasks.items()),
         n=span(counts, "seed"),
@@ -229,7 +254,7 @@ def _parts_table(data: Cells) -> Table:
     note = (
         f"Error of {LARGEST} over that of {SMALLEST}. Primary: {ALL}, {gap.PRIMARY[0]} updates, linear, with "
         "Holm's correction over rate, updates and batch size; all else is secondary. `within`: shown to be "
-        "no effect, by two one-sided t tests at 5%."
+        f"no effect, by two one-sided t tests at 5%. {gap.LUCK}"
     )
     return Table.of("why", "What the gap is made of", rows, note)
 
@@ -338,7 +363,7 @@ CHAPTER: Final = Chapter(
     experiments=("study-rate", "equal-epochs", "equal-updates"),
     figures=(
         Figure("Why the error differs", why),
-        Figure("The same epochs, or the same updates", equal_updates),
+        Figure("The same images, or the same updates", equal_updates),
     ),
     findings=findings,
     tables=tables,
