@@ -90,10 +90,10 @@ def _itself(found: stats.Decomposition) -> str:
 SAME_IMAGES: Final = SMALLEST * TEN_EPOCHS_AT[SMALLEST]
 """What every batch size sees, as in the study's ten epochs of 60,000: here twelve passes over 50,000."""
 WORKED: Final = (
-    f"From them {SMALLEST} makes {TEN_EPOCHS_AT[SMALLEST]:,} updates of the weights, {LARGEST} makes "
-    f"{TEN_EPOCHS_AT[LARGEST]:,}. The study's rate was tuned at 32 under a constant schedule; a tuned one "
-    "is the "
-    "best of several for that batch size, budget and schedule, on images kept aside. "
+    f"Of {SAME_IMAGES:,} images {SMALLEST} makes {TEN_EPOCHS_AT[SMALLEST]:,} updates of the weights, "
+    f"{LARGEST} makes {TEN_EPOCHS_AT[LARGEST]:,}. The study's rate was tuned at 32 under a constant "
+    "schedule; a tuned one is the best of several for that batch size, budget and schedule, on images kept "
+    "aside. "
     "\N{MULTIPLICATION SIGN}1 is no effect."
 )
 """What a student can check."""

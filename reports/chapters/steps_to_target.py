@@ -44,7 +44,7 @@ def finding(data: Cells) -> list[Finding]:
     )
     bounded = all(not fit.open_above for fit in found.values())
     others = "; ".join(
-        f"at {target:g} {listed(_short(critical(data, task, target)) for task in found)}"
+        f"at {100 * target:g}% {listed(_short(critical(data, task, target)) for task in found)}"
         for target in TARGETS
         if target != MIDDLE
     )

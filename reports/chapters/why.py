@@ -263,14 +263,15 @@ def _updates_table(data: Cells) -> Table:
     """The error of every other batch size over that of SMALLEST, after the same updates."""
     arms = arms_of(data)
     rows = []
-    for steps, size in itertools.product(BUDGETS, BATCH_SIZES):
+    for steps, schedule, size in itertools.product(BUDGETS, reversed(SCHEDULES), BATCH_SIZES):
+        smallest = [Arm(task, steps, schedule, SMALLEST) for task in arms.tasks]
         part = over_tasks(
-            (arms.errors_at(small, "tuned"), arms.errors_at(small._replace(batch_size=size), "tuned"))
-            for small in (Arm(task, steps, "linear", SMALLEST) for task in arms.tasks)
+            (arms.errors_at(arm, "tuned"), arms.errors_at(arm._replace(batch_size=size), "tuned"))
+            for arm in smallest
         )
         if part is not None and size != SMALLEST:
-            rows.append({"updates": steps, "batch size": size, **factor_cells(part)})
-    note = f"Error over that of {SMALLEST} after the same updates, tuned rates, linear, pooled over tasks."
+            rows.append({"updates": steps, "schedule": schedule, "batch size": size, **factor_cells(part)})
+    note = f"Error over that of {SMALLEST} after the same updates, tuned rates, pooled over tasks. {gap.LUCK}"
     return Table.of("equal-updates", "The same number of updates", rows, note)
 
 

@@ -64,11 +64,21 @@ def test_each_network_s_factor_is_that_of_its_own_runs() -> None:
 def test_two_sentences_say_it_with_a_verdict_over_all_networks() -> None:
     epochs, updates = findings(cells(recorded()))
     said = "the error at batch size 1024 is that at 16 times"
-    assert epochs.sentence == f"After the same epochs {said} 8.00 (study), 27.0 (wide) and 0.125 (deep)."
-    assert epochs.verdict == "not shown"
+    assert epochs.sentence.startswith(
+        f"After the same epochs {said} 8.00 (study), 27.0 (wide) and 0.125 (deep)."
+    )
+    assert "3 whole seeds tell a direction, and no p-value" in epochs.sentence
+    assert epochs.verdict == "cannot tell"
     assert updates.sentence.startswith(f"After the same 586 updates {said} ")
-    alike, _ = findings(cells(recorded(dict.fromkeys(FACTORS, 2.0))))
-    assert alike.verdict == "shown"
+
+
+def test_six_whole_seeds_carry_a_verdict() -> None:
+    session = recorded(dict.fromkeys(FACTORS, 2.0))
+    runs = [replace(case.result.run, seed=case.result.run.seed + 3) for case in session.cases]
+    results = [replace(case.result, run=run) for case, run in zip(session.cases, runs, strict=True)]
+    more = tuple(replace(case, result=result) for case, result in zip(session.cases, results, strict=True))
+    epochs, updates = findings(cells(replace(session, cases=(*session.cases, *more))))
+    assert (epochs.verdict, updates.verdict) == ("shown", "shown")
 
 
 def test_a_recording_without_the_experiment_says_nothing_of_it() -> None:
