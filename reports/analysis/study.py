@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final, Literal
 
 from bsr import stats
-from bsr.experiments.tried_rates import Rates, at_edge, centre, contenders
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, centre, contenders
 from bsr.result import Result
 from reports.cells import Cells, grouped
 from reports.text import number, tick
@@ -88,11 +88,11 @@ def factor_text(one: stats.Estimate) -> str:
 def best_in_words(rates: Rates) -> str:
     """`lowest at 0.001 (0.24)`, or why there is none."""
     values = contenders(rates)
-    best = stats.best(values)
-    if best is None:
+    if any(min(finals) == 0 for finals in values.values()):
         return "no best rate, since some MSE is zero"
-    edge = ", at the edge of the grid" if at_edge(best.level, rates) else ""
-    return f"lowest at {tick(best.level)} ({number(centre(values[best.level]), 3)}){edge}"
+    best = best_rate(rates)
+    edge = ", at the edge of the grid" if at_edge(best, rates) else ""
+    return f"lowest at {tick(best)} ({number(centre(values[best]), 3)}){edge}"
 
 
 TARGET: Final = 0.01

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import synthetic
-from bsr import published
+from bsr import published, stats
 from bsr.experiments import Grid
 from bsr.experiments.grid import EXTENDED_BATCH_SIZES
 from bsr.experiments.tried_rates import best_rate, by_rate, contenders, rate_finals
@@ -430,6 +430,9 @@ def test_a_rate_at_which_runs_were_lost_is_neither_the_best_nor_tied_with_it() -
     assert len(rate_finals(rates)[1e-4]) == 3
     assert 1e-4 not in contenders(rates)
     assert best_rate(rates) in contenders(rates)
+    found = stats.best(contenders(rates))
+    assert found is not None
+    assert found.level == best_rate(rates)  # what figures mark and what is tuned are chosen by one rule
 
 
 def test_what_hardly_differs_is_not_drawn_as_if_it_did() -> None:
