@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bsr import stats
+from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis.arms import arms_of
 from reports.analysis.targets import MIDDLE, TARGETS, Reaching, critical, reaching
 from reports.cells import Cells, span
@@ -42,7 +43,10 @@ def finding(data: Cells) -> list[Finding]:
         for target in TARGETS
         if (fit := critical(data, task, target)) is not None
     )
-    bounded = all(not fit.open_above for fit in found.values())
+    seeds = min(
+        len(one.steps) + one.missed for task in found for one in reaching(data, task, MIDDLE).values()
+    )
+    bounded = seeds >= FEWEST_FOR_A_MEAN and not any(fit.open_above for fit in found.values())
     others = "; ".join(
         f"at {100 * target:g}% {listed(_short(critical(data, task, target)) for task in found)}"
         for target in TARGETS
