@@ -103,7 +103,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     from reports.compare.terminal import show  # noqa: PLC0415
     from reports.page.build import build  # noqa: PLC0415
 
-    limits = [gate.parse(expression) for expression in options.fail_on]
+    limits = [gate.parse_limit(expression) for expression in options.fail_on]
     recordings, refused = read_all(options.recordings)
     problems += refused
     if not recordings or (options.merged and refused):

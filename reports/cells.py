@@ -116,8 +116,8 @@ class Cells:
 
     def cells(self, task: str, experiment: str = "batch-size") -> list[Cell]:
         """One cell per batch size in rising order, those with at least one final MSE."""
-        grouped = group(self.results(experiment, task), lambda result: result.run.cell)
-        cells = sorted(map(Cell.of, grouped.values()), key=lambda cell: cell.batch_size)
+        alike = grouped(self.results(experiment, task), lambda result: result.run.cell)
+        cells = sorted(map(Cell.of, alike.values()), key=lambda cell: cell.batch_size)
         return [cell for cell in cells if cell.finals]
 
     def second_look(self, task: str) -> frozenset[float]:
@@ -140,7 +140,7 @@ class Cells:
     def by_timing(self, results: Iterable[Result]) -> dict[Timing, list[Result]]:
         """Results that trained to an end of their own, by the circumstances under which they were timed."""
         timed = [result for result in results if result.training_seconds and result.status in FINISHED]
-        return dict(sorted(group(timed, timing_of).items()))
+        return dict(sorted(grouped(timed, timing_of).items()))
 
     def timed(self, timing: Timing) -> dict[str, list[Cell]]:
         """Task -> cells of the batch-size experiment with only the runs timed under these circumstances."""
@@ -209,7 +209,7 @@ def timing_of(result: Result) -> Timing:
     return Timing(*(getattr(result, name) for name in agreement.SERIES))
 
 
-def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:
+def grouped(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:
     """Results by a key, in the order in which the keys appear."""
     found: dict[Key, list[Result]] = {}
     for result in results:
@@ -217,9 +217,9 @@ def group(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, 
     return found
 
 
-def seeds(cells: Iterable[Cell]) -> str:
-    """`n = 10 seeds per batch size`, or the range where cells differ."""
-    return f"n = {span([len(cell.finals) for cell in cells], 'seed')} per batch size"
+def seeds_each(cells: Iterable[Cell]) -> str:
+    """`10 seeds per batch size`, or the range where cells differ."""
+    return f"{span([len(cell.finals) for cell in cells], 'seed')} per batch size"
 
 
 def one_seed(data: Cells) -> bool:

@@ -44,7 +44,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
         _CONTROLLED,
     ),
     "study-rate": Experiment(
-        "How large is the gap after ten epochs at the study's rate?", controlled.study_rate, _CONTROLLED
+        "How large is the gap after the same images at the study's rate?", controlled.study_rate, _CONTROLLED
     ),
     "equal-epochs": Experiment(
         "How large is it at the rate tuned for each batch size?", controlled.equal_epochs, _CONTROLLED

@@ -27,7 +27,7 @@ FIRST_TUNING_SEED: Final = 100
 FIRST_REPORTING_SEED: Final = 200
 """No seed both chooses a rate and reports its error."""
 TEN_EPOCHS_AT: Final = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
-"""Batch size -> updates of ten epochs, 600,000 images."""
+"""Batch size -> updates of 600,000 images: the study's ten epochs, and twelve passes over IMAGES."""
 BUDGETS: Final = (586, 2_344)
 """Updates at which batch sizes are compared: ten epochs of 1024, and of 256."""
 SMALLEST, LARGEST = 16, 1024
@@ -43,7 +43,7 @@ RULE_SEEDS: Final = 5
 MEMORY_SEEDS: Final = 8
 NOISE_SEEDS: Final = 3
 FORTY_EPOCH_SEEDS: Final = 6
-"""Of 1024 at 2,344 updates, forty epochs a Run."""
+"""Of 1024 at 2,344 updates, which are forty of the study's epochs, and 48 passes over IMAGES."""
 
 
 def tune(grid: Grid) -> Iterator[Run]:

@@ -28,19 +28,26 @@ def rate_finals(rates: Rates) -> dict[float, list[float]]:
     return {rate: values for rate, values in found.items() if values}
 
 
+def lost_none(rates: Rates) -> dict[float, Sequence[Result]]:
+    """The rates of which every run has a final MSE."""
+    return {rate: runs for rate, runs in rates.items() if all(r.final_mse is not None for r in runs)}
+
+
 def contenders(rates: Rates) -> dict[float, list[float]]:
     """The finals among which the best rate is sought: of rates that lost no run, where there are any."""
-    whole = {rate: runs for rate, runs in rates.items() if all(r.final_mse is not None for r in runs)}
-    return rate_finals(whole or rates)
+    return rate_finals(lost_none(rates) or rates)
 
 
 def centre(values: Sequence[float]) -> float:
-    """Geometric mean; arithmetic where a value is zero."""
+    """Geometric mean; arithmetic where a value is zero, as only the errors of a degenerate task are."""
     return math.exp(fmean(map(math.log, values))) if min(values) > 0 else fmean(values)
 
 
 def best_rate(rates: Rates) -> float:
-    """The rate with the lowest centre among the contenders."""
+    """The rate with the lowest centre among the contenders: whoever asks for the best rate asks here.
+
+    Where no error is zero that is the lowest level of bsr.stats.best, which says what ties with it.
+    """
     values = contenders(rates)
     return min(values, key=lambda rate: centre(values[rate]))
 

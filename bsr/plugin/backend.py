@@ -35,7 +35,7 @@ class Backend(NamedTuple):
         self.executor(lambda _run, _epoch: None).shutdown(cancel_futures=True)
 
 
-def find(
+def backend_for(
     options: Options, runs: tuple[Run, ...], waited: Callable[[float], None], engine: str = ""
 ) -> Backend:
     """The place that the options ask for; `waited` is told the seconds for which it had no worker.

@@ -28,7 +28,7 @@ PROBE_SECONDS: Final = 1.0
 """No further batch size is probed after this long."""
 
 
-class Estimate:
+class Forecast:
     """Expected wall seconds of Runs on this machine, corrected by those that have finished."""
 
     def __init__(self, workers: int = 0) -> None:

@@ -321,7 +321,7 @@ def _check_named(option: str, kind: str, name: str, expected: str, among: str = 
 def _learning_rates(config: pytest.Config, tasks: tuple[str, ...]) -> tuple[tuple[str, float], ...] | None:
     text = _value(config, "learning-rates")
     try:
-        return own_code.learning_rates(text, tasks) if text is not None else None
+        return own_code.rates_by_task(text, tasks) if text is not None else None
     except ValueError as error:
         raise refuse("learning-rates", text, str(error)) from error
 

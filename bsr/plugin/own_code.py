@@ -52,7 +52,7 @@ def sized(grid: Grid, dataset: str | None) -> Grid:
     )
 
 
-def learning_rates(text: str, tasks: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+def rates_by_task(text: str, tasks: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     """(task, rate) of `0.001`, for every task, or of `mean=0.001,std=0.002`. Raises ValueError: expected."""
     parts = [part.strip().rpartition("=") for part in text.split(",")]
     named = [task.strip() for task, equals, _ in parts if equals]

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bsr.plugin.estimate import Estimate, duration
+from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.result import FINISHED, Result
 from bsr.run import Run
@@ -24,7 +24,7 @@ LABEL_WIDTH: Final = 30
 class Display:
     """Shows Runs as they go. It draws when told of something: no thread of its own beside the training."""
 
-    def __init__(self, reporter: pytest.TerminalReporter, session: Session, estimate: Estimate) -> None:
+    def __init__(self, reporter: pytest.TerminalReporter, session: Session, estimate: Forecast) -> None:
         self._reporter = reporter
         self._session = session
         self._estimate = estimate

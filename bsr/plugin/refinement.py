@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean
 
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm
-from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders
+from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
 from bsr.text import Refused
@@ -20,23 +18,18 @@ class RefinementError(Refused):
 
 
 def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
-    """(task, the rate of the log grid with the lowest mean final test MSE over its seeds), at batch size 32.
+    """(task, the best rate of the log grid), at batch size 32. Raises RefinementError.
 
-    A rate at which any seed has no final MSE, since it diverged, is not best. Raises RefinementError.
+    A rate at which a seed has no final MSE, since it diverged, is not best.
     """
     new = path.with_name(f"{path.stem}-rates.json").name
     remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={new}"
-    errors: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    tasks: dict[str, list[Result]] = defaultdict(list)
     for result in _results(path, REFINED):
-        run = result.run
-        if run.learning_rate in LOG_GRID and run.batch_size == TUNING_BATCH_SIZE:
-            final = result.final_mse
-            errors[run.task][run.learning_rate].append(math.inf if final is None else final)
-    best = []
-    for task, rates in errors.items():
-        means = {rate: mean for rate, found in rates.items() if math.isfinite(mean := fmean(found))}
-        if means:
-            best.append((task, min(means, key=means.__getitem__)))
+        if result.run.learning_rate in LOG_GRID and result.run.batch_size == TUNING_BATCH_SIZE:
+            tasks[result.run.task].append(result)
+    tried = {task: by_rate(results) for task, results in tasks.items()}
+    best = [(task, best_rate(rates)) for task, rates in tried.items() if lost_none(rates)]
     if not best:
         raise RefinementError(f"{path}: expected a finished log grid of learning rates, got none; {remedy}")
     return tuple(best)

@@ -84,7 +84,7 @@ def _session(
         from bsr.compute.in_process import noted_warnings  # noqa: PLC0415 - loads torch
 
         with noted_warnings(warned):
-            where = backend.find(options, runs, waited, resume.engine_of(history, options))
+            where = backend.backend_for(options, runs, waited, resume.engine_of(history, options))
     name = resume.session_name(history, options, datetime.now(UTC))
     header = Header(
         planned=runs,
@@ -157,7 +157,7 @@ def _of_session(execution: Execution, name: str, options: Options) -> Execution:
 def _show(config: pytest.Config, known: State, session: Session) -> None:
     """The header, and who shows what happens from now on."""
     from bsr.plugin import summary  # noqa: PLC0415 - rich, and torch for the estimate
-    from bsr.plugin.estimate import Estimate  # noqa: PLC0415
+    from bsr.plugin.estimate import Forecast  # noqa: PLC0415
     from bsr.plugin.progress import Display  # noqa: PLC0415
 
     reporter = config.pluginmanager.getplugin("terminalreporter")
@@ -171,7 +171,7 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
             "what it held counts as not measured",
             yellow=True,
         )
-    estimate = Estimate(session.header.workers)
+    estimate = Forecast(session.header.workers)
     if session.runs and session.options.dask is None:  # probing here says nothing of other machines
         from bsr.compute.in_process import noted_warnings  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED, untuned
 from bsr.machine.capacity import workers_that_fit
-from bsr.plugin.estimate import Estimate, duration
+from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.records import agreement
 from bsr.records.cell import Cell
@@ -31,7 +31,7 @@ MUCH_LARGER: Final = 1.5
 """Times this session's training: a preset that takes less is not worth a word."""
 
 
-def header(session: Session, estimate: Estimate) -> list[str]:
+def header(session: Session, estimate: Forecast) -> list[str]:
     """How much of the study this is, on what, how long it and larger presets take; where its journal is."""
     runs = session.header.planned
     machine = session.header.environment
@@ -110,7 +110,7 @@ def _of_the_study(run: Run) -> Run:
     return replace(run, epochs=10, train_images=60_000, test_images=10_000, precision="float32")
 
 
-def _expected(waiting: Sequence[Run], session: Session, estimate: Estimate) -> list[str]:
+def _expected(waiting: Sequence[Run], session: Session, estimate: Forecast) -> list[str]:
     """How long this session takes, and the presets that take longer."""
     mine = estimate.total(waiting)
     if mine is None:

@@ -23,7 +23,7 @@ MACHINE: Final = "one RTX 2060, Windows 10, cuDNN disabled, PyTorch of 2021"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Provenance:
     """Where a set of published numbers stands, which runs it comes from, and what to compare it with."""
 
     figure: str
@@ -31,32 +31,32 @@ class Source:
     compare: str
 
 
-SPREAD: Final = Source(
+SPREAD: Final = Provenance(
     figure="figure 9",
     runs="ten runs per cell, each seeded with batch size + run index",
     compare="a measured run's test MSE at the same epoch: 9 for mean, median and std, 10 for var (the text "
     "says 10); batch sizes 2, 4, 8 and 2048 are the authors' later extension, only partly in the text",
 )
-CONVERGENCE: Final = Source(
+CONVERGENCE: Final = Provenance(
     figure="figure 5",
     runs="one run per task, rate and batch size; seeded once (seed 1) for the whole script, the random "
     "stream going on from one batch size to the next",
     compare="as curves, not run by run; the std curves at rate 0.01 are those behind the text's "
     '"difference of 1300" and "bigger fluctuations", at the tuned rate 0.001 the fluctuations are small',
 )
-SECONDS: Final = Source(
+SECONDS: Final = Provenance(
     figure="figure 6",
     runs="one uncrowded session (a later table of the authors, 29 to 21 s, was taken while the machine was "
     "busy)",
     compare="median wall seconds per epoch, training and test together",
 )
-LEARNING_RATE: Final = Source(
+LEARNING_RATE: Final = Provenance(
     figure="figure 12",
     runs="one run per task and rate; seeded once (seed 1) per script",
     compare="as curves at the same batch size, 64 for mean and 32 for the others; the results of the "
     "logarithmic grid were not published in usable form",
 )
-LOSS: Final = Source(
+LOSS: Final = Provenance(
     figure="figure 4",
     runs="one run per task and loss, seed 1, batch size 32; rate 0.0015 in the scripts, where the study says "
     "the tuned rate",

@@ -85,7 +85,7 @@ def entry(case: Case, experiment: str) -> dict[str, Any]:
     }
 
 
-def experiment_of(made: dict[str, Any]) -> str:
+def experiment_in(made: dict[str, Any]) -> str:
     """The experiment that an entry is of: as it says, in earlier recordings by the name of its function."""
     about, function = made.get("extra_info"), str(made.get("name")).partition("[")[0]
     said = about.get("experiment") if isinstance(about, dict) else None

@@ -6,7 +6,7 @@ and say so where a zero has none. Where n cannot carry a statement, the p-value 
 reason stands beside it; a test whose smallest attainable p is above 0.05 gives none. Random numbers are
 seeded: the same values give the same statistic.
 
-    basis         Interval, PValue
+    basis         Interval, PValue, Estimate (a factor, with both)
                   mean_interval(values), geometric_mean(values)
     trend         rank_trend(*cells)      does it rise or fall: rho and p, pooled over tasks
                   slope(cells)            by which factor per doubling, with its interval
@@ -19,22 +19,17 @@ seeded: the same values give the same statistic.
     spread        asymmetry(spreads)      maximum - mean against mean - minimum
                   effect(cells)           size of a factor's effect against the noise of seeds
     difference    difference(first, second, paired=...)     two settings: ratio, interval, p
-    comparison    compare(first, second, margin)            two series: same, different, cannot tell
+    comparison    agreement(first, second, margin)          two series: same, different, cannot tell
                   needed_replicates(variance, replicates, margin, ratio)
     updates       doublings(*tasks of curves)             per doubling, at equal epochs and equal updates
     decomposition decompose(*tasks of gaps)             the rate, the updates, the batch size itself
+                  over_seeds(logs)          a factor with whole seeds as units
     critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 
-from bsr.stats.basis import (
-    SIGNIFICANCE,
-    Interval,
-    PValue,
-    geometric_mean,
-    mean_interval,
-)
-from bsr.stats.comparison import MARGIN, Comparison, compare, needed_replicates
+from bsr.stats.basis import SAME, SIGNIFICANCE, Estimate, Interval, PValue, geometric_mean, mean_interval
+from bsr.stats.comparison import MARGIN, Agreement, agreement, needed_replicates
 from bsr.stats.convergence import (
     Ordering,
     Reached,
@@ -46,73 +41,19 @@ from bsr.stats.convergence import (
     swing,
 )
 from bsr.stats.critical import Critical, Steps, critical_batch_size
-from bsr.stats.decomposition import PARTS, SAME, Decomposition, Gaps, Part, decompose, part, unpaired
-from bsr.stats.difference import Difference, difference
+from bsr.stats.decomposition import CAUSES, Decomposition, Gaps, decompose, over_seeds
+from bsr.stats.difference import difference
 from bsr.stats.growth import GrowthShape, growth_shape
-from bsr.stats.speed import SpeedUp, speed_up
+from bsr.stats.speed import speed_up
 from bsr.stats.spread import Asymmetry, Effect, asymmetry, effect
-from bsr.stats.trend import (
-    Best,
-    RankTrend,
-    Slope,
-    TurningPoint,
-    best,
-    rank_trend,
-    slope,
-    turning_point,
-)
-from bsr.stats.updates import EQUAL, Curves, Doublings, Factor, doublings
+from bsr.stats.trend import Best, RankTrend, TurningPoint, best, rank_trend, slope, turning_point
+from bsr.stats.updates import EQUAL, Curves, Doublings, doublings
 
 __all__ = [
-    "EQUAL",
-    "MARGIN",
-    "PARTS",
-    "SAME",
-    "SIGNIFICANCE",
-    "Asymmetry",
-    "Best",
-    "Comparison",
-    "Critical",
-    "Curves",
-    "Decomposition",
-    "Difference",
-    "Doublings",
-    "Effect",
-    "Factor",
-    "Gaps",
-    "GrowthShape",
-    "Interval",
-    "Ordering",
-    "PValue",
-    "Part",
-    "RankTrend",
-    "Reached",
-    "Slope",
-    "SpeedUp",
-    "Steps",
-    "TurningPoint",
-    "asymmetry",
-    "best",
-    "compare",
-    "critical_batch_size",
-    "decompose",
-    "difference",
-    "doublings",
-    "effect",
-    "first_epoch",
-    "fluctuation",
-    "geometric_mean",
-    "growth_shape",
-    "later_with_batch_size",
-    "log_changes",
-    "mean_interval",
-    "needed_replicates",
-    "part",
-    "rank_trend",
-    "reached",
-    "slope",
-    "speed_up",
-    "swing",
-    "turning_point",
-    "unpaired",
-]
+    "CAUSES", "EQUAL", "MARGIN", "SAME", "SIGNIFICANCE", "Agreement", "Asymmetry", "Best", "Critical",
+    "Curves", "Decomposition", "Doublings", "Effect", "Estimate", "Gaps", "GrowthShape", "Interval",
+    "Ordering", "PValue", "RankTrend", "Reached", "Steps", "TurningPoint", "agreement", "asymmetry", "best",
+    "critical_batch_size", "decompose", "difference", "doublings", "effect", "first_epoch", "fluctuation",
+    "geometric_mean", "growth_shape", "later_with_batch_size", "log_changes", "mean_interval",
+    "needed_replicates", "over_seeds", "rank_trend", "reached", "slope", "speed_up", "swing", "turning_point",
+]  # fmt: skip

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 Array: TypeAlias = NDArray[np.float64]
-Cells: TypeAlias = Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]]
+ByLevel: TypeAlias = Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]]
 """Values by level: batch size (or learning rate) -> one value per seed, in any order."""
 
 SIGNIFICANCE: Final = 0.05
@@ -64,6 +64,37 @@ class PValue:
         return self.value is not None and self.value <= SIGNIFICANCE
 
 
+SAME: Final = (0.8, 1.25)
+"""A factor within is no effect worth the name."""
+NO_TEST: Final = PValue(None, "no test of it")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """By which factor a measure changes: 1.2 is 20% more."""
+
+    factor: float
+    """NaN where a value is zero, so that it has no logarithm; `p` says so."""
+    interval: Interval | None = None
+    """95%; None where n carries none."""
+    p: PValue = NO_TEST
+    """Of no change."""
+    n: tuple[int, ...] = ()
+    """What it rests on: so many pairs or seeds, or values on either side."""
+    equivalence: Interval | None = None
+    """90%: where it lies within SAME, two one-sided t tests at 5% show that the factor does."""
+
+    @property
+    def no_effect(self) -> bool:
+        """Whether it is shown to lie within SAME."""
+        return self.equivalence is not None and self.equivalence.within(*SAME)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a factor."""
+        return not math.isnan(self.factor)
+
+
 def generator() -> np.random.Generator:
     """A fresh generator, always in the same state."""
     return np.random.default_rng(SEED)
@@ -86,7 +117,7 @@ def logarithms(values: Iterable[float]) -> Array | None:
 NO_LOGARITHM: Final = "a value is zero, so it has no logarithm"
 
 
-def by_level(cells: Cells) -> list[tuple[float, Array]]:
+def by_level(cells: ByLevel) -> list[tuple[float, Array]]:
     """Cells that hold a value, smallest level first."""
     return sorted(
         ((float(level), as_array(values)) for level, values in cells.items() if len(values)), key=_level
@@ -97,7 +128,7 @@ def _level(cell: tuple[float, Array]) -> float:
     return cell[0]
 
 
-def log_cells(cells: Cells) -> list[tuple[float, Array]] | None:
+def log_cells(cells: ByLevel) -> list[tuple[float, Array]] | None:
     """As by_level, of natural logarithms; None where a value is not positive."""
     levels = by_level(cells)
     if any((values <= 0).any() for _, values in levels):

@@ -17,18 +17,18 @@ POWER: Final = 0.8
 
 Cell = TypeVar("Cell", bound=Hashable)
 Replicate = TypeVar("Replicate", bound=Hashable)
-Series: TypeAlias = Mapping[Cell, Mapping[Replicate, float]]
+Replicates: TypeAlias = Mapping[Cell, Mapping[Replicate, float]]
 """Cell (task, batch size) -> replicate (seed) -> value, one per run."""
 
 
-Verdict = Literal["same", "different", "cannot tell"]
+Sameness = Literal["same", "different", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Agreement:
     """Whether two series agree in a measure, pooled over the cells that both have."""
 
-    verdict: Verdict
+    verdict: Sameness
     ratio: float | None
     """Second over first, the geometric mean over cells."""
     interval: Interval | None
@@ -68,9 +68,9 @@ class Comparison:
         return f"cannot tell with {self.replicates:.3g} per cell{would}"
 
 
-def compare(
-    first: Series[Cell, Replicate], second: Series[Cell, Replicate], margin: float = MARGIN
-) -> Comparison:
+def agreement(
+    first: Replicates[Cell, Replicate], second: Replicates[Cell, Replicate], margin: float = MARGIN
+) -> Agreement:
     """Whether two series are the same, different, or these runs cannot tell.
 
     Every cell that both have counts alike: its difference of mean logs is taken over the replicates of equal
@@ -94,11 +94,11 @@ def compare(
     left_out = len(first.keys() & second.keys()) - len(contrasts)
     if not contrasts:
         nothing = PValue(None, "the series share no cell with positive values")
-        return Comparison("cannot tell", None, None, None, nothing, margin, 0, 0, 0, None, left_out)
+        return Agreement("cannot tell", None, None, None, nothing, margin, 0, 0, 0, None, left_out)
     pooled = _pooled(contrasts)
     replicates = float(np.mean(counts))
     wide, narrow = pooled.interval(0.95), pooled.interval(0.90)
-    return Comparison(
+    return Agreement(
         verdict=_verdict(wide, narrow, margin, spread=pooled.variance > 0),
         ratio=finite_exp(pooled.estimate),
         interval=wide,
@@ -123,7 +123,7 @@ def _needed(pooled: Contrast, replicates: float, margin: float) -> int | None:
 
 
 def _per_cell(
-    first: Series[Cell, Replicate], second: Series[Cell, Replicate]
+    first: Replicates[Cell, Replicate], second: Replicates[Cell, Replicate]
 ) -> tuple[list[Contrast], int, list[int]]:
     """The contrast of every shared cell, how many are paired, and the values on their smaller side."""
     contrasts, paired, counts = [], 0, []
@@ -149,7 +149,7 @@ def _pooled(contrasts: Sequence[Contrast]) -> Contrast:
     return contrast(estimates)
 
 
-def _verdict(wide: Interval | None, narrow: Interval | None, margin: float, *, spread: bool) -> Verdict:
+def _verdict(wide: Interval | None, narrow: Interval | None, margin: float, *, spread: bool) -> Sameness:
     if wide is None or narrow is None:
         return "cannot tell"
     if narrow.within(1 / (1 + margin), 1 + margin):

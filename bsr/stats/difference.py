@@ -15,6 +15,7 @@ from bsr.stats.basis import (
     RESAMPLES,
     SIGNIFICANCE,
     Array,
+    Estimate,
     Interval,
     PValue,
     exponential,
@@ -27,22 +28,9 @@ EXACT_ARRANGEMENTS: Final = 20_000
 """Up to so many ways to deal values to two sides are counted one by one; more are drawn at random."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How a measure of the second setting compares with the first: ratio 1.2 is 20% more."""
-
-    ratio: float | None
-    interval: Interval | None
-    p: PValue
-    first: int
-    second: int
-    """Values on each side."""
-    paired: bool = False
-
-
 def difference(
     first: Sequence[float], second: Sequence[float], *, paired: bool = False, level: float = 0.95
-) -> Difference:
+) -> Estimate:
     """Ratio of geometric means, second over first, with Student's interval of the logs and a permutation p.
 
     Unpaired: Welch's interval (1947, Biometrika 34, 28-35) and all (or 9,999 random) ways to deal the values
@@ -54,10 +42,11 @@ def difference(
     a, b = logarithms(first), logarithms(second)
     if a is None or b is None or not len(a) or not len(b):
         reason = "a side without values" if not first or not second else NO_LOGARITHM
-        return Difference(None, None, PValue(None, reason), len(first), len(second), paired)
+        return Estimate(math.nan, p=PValue(None, reason))
     found = contrast(b - a if paired else b, None if paired else a)
     p = signs_p(b - a) if paired else _deal_p(a, b)
-    return Difference(finite_exp(found.estimate), found.interval(level), p, len(a), len(b), paired)
+    n = (len(a),) if paired else (len(a), len(b))
+    return Estimate(finite_exp(found.estimate), found.interval(level), p, n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from scipy import optimize, special
 
-from bsr.stats.basis import NO_LOGARITHM, Array, Cells, PValue, log_cells
+from bsr.stats.basis import NO_LOGARITHM, Array, ByLevel, PValue, log_cells
 from bsr.stats.trend import ONE_SEED
 
 PRIOR: Final = 4
@@ -41,7 +41,7 @@ class GrowthShape:
         return weight >= 0.95
 
 
-def growth_shape(cells: Cells) -> GrowthShape:
+def growth_shape(cells: ByLevel) -> GrowthShape:
     """Compare flat, linear, power and exponential growth of a measure by their least-squares fits in the log.
 
     Akaike's criterion for small samples (Hurvich and Tsai 1989, Biometrika 76, 297-307) turned into weights

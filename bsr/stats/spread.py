@@ -12,7 +12,8 @@ from bsr.stats.basis import (
     RESAMPLES,
     SIGNIFICANCE,
     Array,
-    Cells,
+    ByLevel,
+    Estimate,
     Interval,
     PValue,
     finite_exp,
@@ -57,19 +58,17 @@ class Effect:
     lowest: float
     highest: float
     """The levels with the lowest and the highest geometric mean."""
-    ratio: float
-    """Highest geometric mean over lowest: 3.5 means 3.5 times the error at the worst level."""
-    interval: Interval | None
-    """Of the ratio; wide enough to allow for picking the two levels out of all."""
+    size: Estimate
+    """Highest geometric mean over lowest: 3.5 means 3.5 times the error at the worst level. The interval is
+    wide enough to allow for picking the two levels out of all; the p is that of the permuted analysis of
+    variance: whether the levels matter at all."""
     seed_factor: float | None
     """One pooled standard deviation between seeds of one level, as a factor; None with one seed each."""
     share: float | None
     """Share of the variance of the log measure that the levels explain, 0 to 1, corrected for chance."""
-    p: PValue
-    """Permutation p of the analysis of variance: whether the levels matter at all."""
 
 
-def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Effect | None:
+def effect(cells: ByLevel, level: float = 0.95, resamples: int = RESAMPLES) -> Effect | None:
     """How much a factor (batch size, learning rate) changes a measure; None where a value is not positive.
 
     The interval of the ratio is Welch's at a level divided by the number of pairs of levels (Bonferroni): the
@@ -88,7 +87,7 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
     lowest, highest, ratio = logs[low][0], logs[high][0], finite_exp(float(means[high] - means[low]))
     within, freedom = _within(groups)
     if freedom < len(groups) or within == 0:
-        return Effect(lowest, highest, ratio, None, None, None, PValue(None, ONE_SEED))
+        return Effect(lowest, highest, Estimate(ratio, p=PValue(None, ONE_SEED)), None, None)
     interval = None
     if min(len(values) for values in groups) >= FEWEST_FOR_A_MEAN:
         pairs = math.comb(len(groups), 2)
@@ -98,7 +97,7 @@ def effect(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Eff
     total = float(np.var(everything) * len(everything))
     share = max(0.0, (total - within - (len(groups) - 1) * noise) / (total + noise))
     p = _variance_p(everything, [len(values) for values in groups], resamples)
-    return Effect(lowest, highest, ratio, interval, finite_exp(math.sqrt(noise)), share, p)
+    return Effect(lowest, highest, Estimate(ratio, interval, p), finite_exp(math.sqrt(noise)), share)
 
 
 def _ratio_interval(low: Array, high: Array, single: float, stated: float) -> Interval:

@@ -13,8 +13,8 @@ from bsr.stats.basis import (
     NO_LOGARITHM,
     RESAMPLES,
     Array,
-    Cells,
-    Interval,
+    ByLevel,
+    Estimate,
     PValue,
     by_level,
     exponential,
@@ -40,7 +40,7 @@ class RankTrend:
     values: int
 
 
-def rank_trend(*strata: Cells, resamples: int = RESAMPLES) -> RankTrend:
+def rank_trend(*strata: ByLevel, resamples: int = RESAMPLES) -> RankTrend:
     """Spearman's rank correlation of a measure with the batch size, and its permutation p, two-sided.
 
     Give one mapping per task: values are ranked and permuted within each, and `rho` is their mean weighted by
@@ -99,22 +99,7 @@ def _product_of_factorials(counts: Sequence[int]) -> int:
     return math.prod(math.factorial(count) for count in counts)
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """By which factor a measure changes with each doubling of the batch size: 1.2 is 20% more."""
-
-    per_doubling: float | None
-    interval: Interval | None
-    reason: str = ""
-    """Why there is no interval (or no slope at all)."""
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval excludes no change."""
-        return self.interval is not None and self.interval.excludes(1.0)
-
-
-def slope(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Slope:
+def slope(cells: ByLevel, level: float = 0.95, resamples: int = RESAMPLES) -> Estimate:
     """Least-squares slope of the log measure against log2 batch size, as a factor per doubling.
 
     The interval resamples seeds within each batch size and needs three of them in each: it holds the batch
@@ -123,16 +108,16 @@ def slope(cells: Cells, level: float = 0.95, resamples: int = RESAMPLES) -> Slop
     """
     logs = log_cells(cells)
     if logs is None:
-        return Slope(None, None, NO_LOGARITHM)
+        return Estimate(math.nan, p=PValue(None, NO_LOGARITHM))
     if len(logs) < 2:
-        return Slope(None, None, "fewer than two batch sizes")
+        return Estimate(math.nan, p=PValue(None, "fewer than two batch sizes"))
     groups = [values for _, values in logs]
     weights = _slope_weights(logs)
     estimate = finite_exp(float(weights @ [values.mean() for values in groups]))
     if min(len(values) for values in groups) < FEWEST_FOR_AN_INTERVAL:
-        return Slope(estimate, None, ONE_SEED)
+        return Estimate(estimate, p=PValue(None, ONE_SEED))
     sample = resampled_means(groups, resamples, generator()) @ weights
-    return Slope(estimate, exponential(percentiles(sample, level, standard_error(groups, weights)[1])))
+    return Estimate(estimate, exponential(percentiles(sample, level, standard_error(groups, weights)[1])))
 
 
 def _slope_weights(cells: Sequence[tuple[float, Array]]) -> Array:
@@ -159,7 +144,7 @@ class Best:
     reason: str = ""
 
 
-def best(cells: Cells, confidence: float = 0.95, resamples: int = RESAMPLES) -> Best | None:
+def best(cells: ByLevel, confidence: float = 0.95, resamples: int = RESAMPLES) -> Best | None:
     """The level (batch size, learning rate) with the lowest geometric mean; None where one is not positive.
 
     `tied` is its interval, multiple comparisons with the best (Hsu 1981, Annals of Statistics 9, 1026-1034):
@@ -206,7 +191,7 @@ class TurningPoint:
         return self.p.significant
 
 
-def turning_point(cells: Cells, resamples: int = RESAMPLES) -> TurningPoint:
+def turning_point(cells: ByLevel, resamples: int = RESAMPLES) -> TurningPoint:
     """A test for a U shape: the log measure falls up to some batch size and rises from it on.
 
     Two lines, as Simonsohn (2018, Advances in Methods and Practices in Psychological Science 1, 538-555) asks

@@ -1,19 +1,17 @@
 """What doubling the batch size does to the error: at equal epochs, and at equal updates."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bsr.stats.basis import (
     FEWEST_FOR_AN_INTERVAL,
     RESAMPLES,
     Array,
-    Interval,
+    Estimate,
     exponential,
     finite_exp,
     generator,
@@ -31,24 +29,17 @@ class Curves:
     steps_per_epoch: int
     errors: Sequence[Sequence[float]]
     """[runs][epochs]: the test MSE after each epoch, from the first on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """By which factor the error changes."""
-
-    factor: float
-    interval: Interval | None
-    """None with fewer than three runs at some batch size."""
+    seeds: Sequence[int] = ()
+    """Of the runs, so that tasks are resampled together; empty: the first is the first of every task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doublings:
     """Of the error, with each doubling of the batch size: all doublings together, and one by one."""
 
-    equal_epochs: Factor
-    equal_updates: Factor
-    pairs: Mapping[tuple[int, int], tuple[Factor, Factor]]
+    equal_epochs: Estimate
+    equal_updates: Estimate
+    pairs: Mapping[tuple[int, int], tuple[Estimate, Estimate]]
     """(smaller, larger batch size) -> at equal epochs, at equal updates."""
 
 
@@ -58,102 +49,85 @@ def doublings(
     """Neighbours alone are compared: batch size B after epoch e with 2B after epoch 2e, and after the last.
 
     At equal updates that is a mean over e, so over half of the training; a power law over all batch sizes at
-    once would be biased by its curvature. Every pair and task counts alike. Whole curves are resampled within
-    each batch size, so that a run counts once however many of its epochs are compared. None where no two
-    batch sizes of some task lie a doubling apart, have two epochs each and errors above zero.
+    once would be biased by its curvature. Every pair and task counts alike. Whole seeds, with their curves of
+    all tasks, are resampled within each batch size, so that a seed counts once however many epochs and tasks
+    are compared. None where no two batch sizes of some task lie a doubling apart, have two epochs each and
+    errors above zero, or tasks share no seed.
     """
-    parts = [part for part in map(_Task.of, tasks) if part is not None]
-    if not parts:
+    each = [_logs(curves) for curves in tasks]
+    pairs = sorted(set.intersection(*(_neighbours(curves) for curves in tasks))) if tasks else []
+    if not pairs or not all(each):
         return None
-    shared = sorted(set.intersection(*(set(part.pairs) for part in parts)))
-    if not shared:
+    cells = {size: _shared([logs[size] for logs in each]) for pair in pairs for size in pair}
+    if not all(len(values) for values in cells.values()):
         return None
-    rng = generator()
-    few = min(part.fewest for part in parts) < FEWEST_FOR_AN_INTERVAL
-    draws = [part.resampled(resamples, rng) for part in parts] if not few else []
-    freedom = sum(part.freedom for part in parts)
+    observed = _differences({size: values.mean(axis=0) for size, values in cells.items()}, pairs)
+    few = min(map(len, cells.values())) < FEWEST_FOR_AN_INTERVAL
+    freedom = sum(len(values) - 1 for values in cells.values())
+    draws = {} if few else _differences(_resampled(cells, resamples), pairs)
 
-    def factor(kind: int, pairs: Sequence[tuple[int, int]]) -> Factor:
-        centre = np.mean([part.observed[pair][kind] for part in parts for pair in pairs])
+    def factor(kind: int, of: Sequence[tuple[int, int]]) -> Estimate:
+        centre = finite_exp(float(np.mean([observed[pair][kind] for pair in of])))
         if few:
-            return Factor(finite_exp(float(centre)), None)
-        sample = np.mean([draw[pair][kind] for draw in draws for pair in pairs], axis=0)
-        return Factor(finite_exp(float(centre)), exponential(percentiles(sample, level, freedom)))
+            return Estimate(centre)
+        sample = np.mean([draws[pair][kind] for pair in of], axis=0)
+        return Estimate(centre, exponential(percentiles(sample, level, freedom)))
 
     return Doublings(
-        equal_epochs=factor(0, shared),
-        equal_updates=factor(1, shared),
-        pairs={pair: (factor(0, [pair]), factor(1, [pair])) for pair in shared},
+        equal_epochs=factor(0, pairs),
+        equal_updates=factor(1, pairs),
+        pairs={pair: (factor(0, [pair]), factor(1, [pair])) for pair in pairs},
     )
 
 
-Logs = tuple[Array, Array, Array]
-"""Per run of a cell: the last log error, its mean as the smaller of a pair, and as the larger."""
+def _neighbours(curves: Mapping[int, Curves]) -> set[tuple[int, int]]:
+    """Batch sizes a doubling apart, with half as many updates in an epoch."""
+    return {
+        (size, 2 * size)
+        for size, one in curves.items()
+        if 2 * size in curves and one.errors and curves[2 * size].errors
+        if math.isclose(one.steps_per_epoch, 2 * curves[2 * size].steps_per_epoch, rel_tol=EQUAL)
+    }
 
 
-Pair = tuple[Array, Array]
-"""Differences of log errors, larger minus smaller: at equal epochs, at equal updates."""
+def _logs(curves: Mapping[int, Curves]) -> dict[int, dict[int, Array]]:
+    """Batch size -> seed -> the last log error, its mean as the smaller of a pair, and as the larger.
+
+    Over as many epochs as all were trained; empty where nothing can be compared.
+    """
+    errors = {size: np.array(one.errors, dtype=np.float64) for size, one in curves.items() if one.errors}
+    epochs = min((values.shape[1] for values in errors.values()), default=0)
+    if epochs < 2 or any((values <= 0).any() for values in errors.values()):
+        return {}
+    halves = np.arange(1, epochs // 2 + 1)
+    found = {}
+    for size, values in errors.items():
+        logs = np.log(values)
+        means = (logs[:, halves - 1].mean(axis=1), logs[:, 2 * halves - 1].mean(axis=1))
+        rows = np.column_stack([logs[:, epochs - 1], *means])
+        found[size] = dict(zip(curves[size].seeds or range(len(rows)), rows, strict=True))
+    return found
 
 
-def _three(what: Callable[[Array], Any], logs: Logs) -> Logs:
-    return what(logs[0]), what(logs[1]), what(logs[2])
+def _shared(tasks: Sequence[Mapping[int, Array]]) -> Array:
+    """[seeds, 3]: the mean over tasks, of the seeds that all have."""
+    seeds = sorted(set.intersection(*map(set, tasks)))
+    return np.array([np.mean([rows[seed] for rows in tasks], axis=0) for seed in seeds])
 
 
-class _Task:
-    """One task's runs in logarithms, for as many epochs as all batch sizes were trained."""
-
-    def __init__(self, cells: dict[int, Logs], pairs: list[tuple[int, int]]) -> None:
-        self.cells = cells
-        self.pairs = pairs
-        self.fewest = min(len(logs[0]) for logs in cells.values())
-        self.freedom = sum(len(logs[0]) - 1 for logs in cells.values())
-        means = {size: _three(np.mean, logs) for size, logs in cells.items()}
-        self.observed = {pair: _differences(means, pair) for pair in pairs}
-
-    @classmethod
-    def of(cls, curves: Mapping[int, Curves]) -> "_Task | None":
-        """None where nothing can be compared."""
-        usable = {
-            size: (one.steps_per_epoch, np.array(one.errors, dtype=np.float64))
-            for size, one in curves.items()
-            if one.errors
-        }
-        epochs = min((errors.shape[1] for _, errors in usable.values()), default=0)
-        if epochs < 2 or any((errors <= 0).any() for _, errors in usable.values()):
-            return None
-        halves = np.arange(1, epochs // 2 + 1)
-        pairs = [
-            (size, 2 * size)
-            for size in sorted(usable)
-            if 2 * size in usable and math.isclose(usable[size][0], 2 * usable[2 * size][0], rel_tol=EQUAL)
-        ]
-        involved = {size for pair in pairs for size in pair}
-        cells = {}
-        for size in involved:
-            logs = np.log(usable[size][1])
-            cells[size] = (
-                logs[:, epochs - 1],
-                logs[:, halves - 1].mean(axis=1),
-                logs[:, 2 * halves - 1].mean(axis=1),
-            )
-        return cls(cells, pairs) if pairs else None
-
-    def resampled(
-        self, resamples: int, rng: np.random.Generator
-    ) -> dict[tuple[int, int], tuple[Array, Array]]:
-        """Bootstrap [resamples] of each pair's differences; deviations stretched as in resampled_means."""
-        means = {}
-        for size in sorted(self.cells):
-            n = len(self.cells[size][0])
-            chosen, stretch = rng.integers(n, size=(resamples, n)), math.sqrt(n / (n - 1))
-            means[size] = _three(partial(_resampled, chosen=chosen, stretch=stretch), self.cells[size])
-        return {pair: _differences(means, pair) for pair in self.pairs}
+def _resampled(cells: Mapping[int, Array], resamples: int) -> dict[int, Array]:
+    """Bootstrap means [3, resamples] of each batch size; deviations stretched as in resampled_means."""
+    rng, means = generator(), {}
+    for size in sorted(cells):
+        centre, n = cells[size].mean(axis=0), len(cells[size])
+        deviations = math.sqrt(n / (n - 1)) * (cells[size] - centre)
+        means[size] = (centre + deviations[rng.integers(n, size=(resamples, n))].mean(axis=1)).T
+    return means
 
 
-def _resampled(values: Array, chosen: NDArray[np.int64], stretch: float) -> Array:
-    return np.asarray(values.mean() + stretch * (values - values.mean())[chosen].mean(axis=1))
-
-
-def _differences(means: Mapping[int, Logs], pair: tuple[int, int]) -> Pair:
-    smaller, larger = (means[size] for size in pair)
-    return larger[0] - smaller[0], larger[2] - smaller[1]
+def _differences(
+    means: Mapping[int, Array], pairs: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[Any, Any]]:
+    """Larger minus smaller, of log errors: at equal epochs, at equal updates."""
+    sides = {pair: (means[pair[0]], means[pair[1]]) for pair in pairs}
+    return {pair: (large[0] - small[0], large[2] - small[1]) for pair, (small, large) in sides.items()}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -109,7 +110,7 @@ class Arms:
             return [large[seed] - small[seed] for seed in seeds]
 
         return stats.Gaps(
-            gap("study epochs"), gap("tuned epochs"), gap("study updates"), gap("tuned updates"), seeds
+            seeds, gap("study epochs"), gap("tuned epochs"), gap("study updates"), gap("tuned updates")
         )
 
     def chosen(self, training: Training) -> bool:
@@ -147,16 +148,17 @@ def log_error(result: Result, steps: int) -> float | None:
     return math.log(max(value, 1e-300) / baseline) if value is not None else None
 
 
-def geometric(errors: Mapping[int, float]) -> stats.Part | None:
+def geometric(errors: Mapping[int, float]) -> stats.Estimate | None:
     """The geometric mean of an arm's normalised errors, with its interval."""
-    return stats.part(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
+    return stats.over_seeds(np.array([errors[seed] for seed in sorted(errors)])) if errors else None
 
 
-def pooled(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Part | None:
-    """Second over first by shared seeds, over tasks that each have some."""
-    logs = []
-    for first, second in pairs:
-        shared = sorted(set(first) & set(second))
-        if shared:
-            logs.append(np.array([second[seed] - first[seed] for seed in shared]))
-    return stats.part(*logs) if logs else None
+def over_tasks(pairs: Iterable[tuple[Mapping[int, float], Mapping[int, float]]]) -> stats.Estimate | None:
+    """Second over first, all pairs with a common seed counting alike; the unit is a seed that all have."""
+    ratios = [
+        {seed: second[seed] - first[seed] for seed in first.keys() & second.keys()} for first, second in pairs
+    ]
+    ratios = [row for row in ratios if row]
+    seeds = sorted(set.intersection(*map(set, ratios))) if ratios else []
+    means = [fmean(row[seed] for row in ratios) for seed in seeds]
+    return stats.over_seeds(np.array(means)) if means else None

@@ -1,4 +1,4 @@
-"""Noise scales of a recording: sums over seeds are divided, since a ratio of each would be biased."""
+"""NoiseMoment scales of a recording: sums over seeds are divided, since a ratio of each would be biased."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.cells import Cells
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class NoiseMoment:
     """At one moment of the trainings of one batch size."""
 
     task: str
@@ -24,14 +24,14 @@ class Noise:
     seeds: int
 
 
-def noise(data: Cells) -> list[Noise]:
+def noise(data: Cells) -> list[NoiseMoment]:
     """By task, batch size, cooling and step."""
     points: dict[tuple[str, int, bool, int], list[NoisePoint]] = {}
     for scale in data.session.noise:
         for point in scale.points:
             points.setdefault((scale.task, scale.batch_size, point.cooled, point.step), []).append(point)
     return [
-        Noise(
+        NoiseMoment(
             task,
             size,
             step,

@@ -35,7 +35,7 @@ class Beside:
         return self.published.overlaps(min(self.measured), max(self.measured))
 
 
-def provenance(source: published.Source) -> str:
+def provenance(source: published.Provenance) -> str:
     """Where published numbers stand, which runs they are of, and what may be compared with them."""
     return f"published ({source.figure} of the study): {source.runs}. Compare {source.compare}."
 

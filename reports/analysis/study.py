@@ -10,9 +10,9 @@ from statistics import median
 from typing import Final, Literal
 
 from bsr import stats
-from bsr.experiments.tried_rates import Rates, at_edge, centre, contenders
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, centre, contenders
 from bsr.result import Result
-from reports.cells import Cells, group
+from reports.cells import Cells, grouped
 from reports.text import number, tick
 
 
@@ -27,10 +27,12 @@ class Effects:
 
 
 @lru_cache(maxsize=8)
-def effects(data: Cells) -> tuple[Effects, ...]:
+def task_effects(data: Cells) -> tuple[Effects, ...]:
     """One entry per task that has something to learn."""
     return tuple(
-        Effects(task, stats.effect(finals_by_size(data, task)), stats.effect(second_look(data, task)))
+        Effects(
+            task, stats.effect(finals_by_size(data, task)), stats.effect(finals_of_second_look(data, task))
+        )
         for task in data.learnable()
     )
 
@@ -40,9 +42,9 @@ def finals_by_size(data: Cells, task: str, experiment: str = "batch-size") -> di
     return {cell.batch_size: cell.finals for cell in data.cells(task, experiment)}
 
 
-def second_look(data: Cells, task: str) -> dict[float, list[float]]:
+def finals_of_second_look(data: Cells, task: str) -> dict[float, list[float]]:
     """Learning rate -> final MSE per seed, over the rates around the best; empty without such a look."""
-    rates = group(data.results("learning-rate", task), lambda result: result.run.learning_rate)
+    rates = grouped(data.results("learning-rate", task), lambda result: result.run.learning_rate)
     fine = data.second_look(task)
     if not fine:
         return {}
@@ -54,7 +56,7 @@ def second_look(data: Cells, task: str) -> dict[float, list[float]]:
 
 
 @lru_cache(maxsize=8)
-def doublings(data: Cells) -> stats.Doublings | None:
+def each_doubling(data: Cells) -> stats.Doublings | None:
     """Over all tasks that have something to learn."""
     return stats.doublings(*(_curves(data, task) for task in data.learnable()))
 
@@ -63,7 +65,8 @@ def _curves(data: Cells, task: str) -> dict[int, stats.Curves]:
     found = {}
     for cell in data.cells(task):
         errors = [[mse for mse in result.test_mse[1:] if mse is not None] for result in cell.finished]
-        found[cell.batch_size] = stats.Curves(cell.results[0].run.steps_per_epoch, errors)
+        seeds = [result.run.seed for result in cell.finished]
+        found[cell.batch_size] = stats.Curves(cell.results[0].run.steps_per_epoch, errors, seeds)
     return found
 
 
@@ -76,7 +79,7 @@ def doublings_text(found: stats.Doublings) -> str:
     )
 
 
-def factor_text(one: stats.Factor) -> str:
+def factor_text(one: stats.Estimate) -> str:
     """`0.885 (0.86 to 0.91)`."""
     ends = f" ({number(one.interval.low, 2)} to {number(one.interval.high, 2)})" if one.interval else ""
     return f"{number(one.factor, 3)}{ends}"
@@ -85,11 +88,11 @@ def factor_text(one: stats.Factor) -> str:
 def best_in_words(rates: Rates) -> str:
     """`lowest at 0.001 (0.24)`, or why there is none."""
     values = contenders(rates)
-    best = stats.best(values)
-    if best is None:
+    if any(min(finals) == 0 for finals in values.values()):
         return "no best rate, since some MSE is zero"
-    edge = ", at the edge of the grid" if at_edge(best.level, rates) else ""
-    return f"lowest at {tick(best.level)} ({number(centre(values[best.level]), 3)}){edge}"
+    best = best_rate(rates)
+    edge = ", at the edge of the grid" if at_edge(best, rates) else ""
+    return f"lowest at {tick(best)} ({number(centre(values[best]), 3)}){edge}"
 
 
 TARGET: Final = 0.01
@@ -99,7 +102,7 @@ Unit = Literal["epochs", "steps", "seconds"]
 
 def target_times(results: Sequence[Result], unit: Unit) -> tuple[list[float], int]:
     """When each run reached TARGET, and how many never did."""
-    moments = [reached(result, unit).by for result in results]
+    moments = [reached_target(result, unit).by for result in results]
     return [moment for moment in moments if moment is not None], moments.count(None)
 
 
@@ -111,7 +114,7 @@ def middle(moments: Sequence[float], missed: int) -> float | None:
     return when if math.isfinite(when) else None
 
 
-def reached(result: Result, unit: Unit, target: float = TARGET) -> stats.Reached:
+def reached_target(result: Result, unit: Unit, target: float = TARGET) -> stats.Reached:
     """When a run with something to learn first had a normalised MSE of `target`; see bsr.stats.reached."""
     per_epoch: dict[Unit, float | Sequence[float]] = {
         "epochs": 1.0,

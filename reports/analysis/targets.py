@@ -64,11 +64,11 @@ def critical(data: Cells, task: str, target: float = MIDDLE) -> stats.Critical |
 
 
 def _reaching(training: Training, results: Sequence[Result], target: float) -> Reaching:
-    steps = [reached(result, target) for result in results]
+    steps = [steady_from(result, target) for result in results]
     return Reaching(training, tuple(step for step in steps if step is not None), steps.count(None))
 
 
-def reached(result: Result, target: float) -> float | None:
+def steady_from(result: Result, target: float) -> float | None:
     """The middle of the first three probes whose median is at most `target`; None where there are none."""
     moments, errors = result.run.evaluation_steps, result.test_mse[1:]
     limit = target * (result.baseline_mse or 0.0)

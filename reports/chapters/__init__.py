@@ -34,8 +34,8 @@ from reports.chapters import (
     why,
 )
 from reports.chapters.chapter import SECTIONS, Chapter, Figure
-from reports.table import Table
-from reports.verdicts import Finding, Findings
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Findings
 
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
@@ -72,7 +72,7 @@ CHAPTERS: Final = (
 
 def figures() -> list[Figure]:
     """Every figure, by the parts of the page."""
-    found = [figure for chapter in CHAPTERS for figure in chapter.figures]
+    found = [figure for chapter in CHAPTERS for figure in chapter.placed]
     return sorted(found, key=lambda figure: SECTIONS.index(figure.section))
 
 

@@ -8,37 +8,37 @@ from typing import Final
 from bsr import stats
 from bsr.experiments.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
-from reports.analysis.arms import USUAL_MEMORY, arms_of, pooled
-from reports.analysis.decomposition import ends, factor
+from reports.analysis.arms import USUAL_MEMORY, arms_of, over_tasks
+from reports.analysis.decomposition import factor
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
-from reports.verdicts import Finding, Verdict, p_text
+from reports.text.table import Table, factor_cells
+from reports.text.verdicts import Finding, Verdict, p_text
 
-CLAIM: Final = "Adam's memory of 1,000 updates is what holds the large batch back."
+CLAIM: Final = "Adam's memory of 1,000 updates makes a part of the gap at constant rates."
 
 
-def errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, float]:
-    """Seed -> log error after ten epochs at the study's rate."""
+def _errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, float]:
+    """Seed -> log error after the same images at the study's rate."""
     return arms_of(data).errors_at(Arm(task, TEN_EPOCHS_AT[size], "constant", size), "study", beta2)
 
 
-def change(data: Cells, size: int, *tasks: str) -> stats.Part | None:
+def _change(data: Cells, size: int, *tasks: str) -> stats.Estimate | None:
     """Error with the short memory over that with the usual one."""
-    return pooled(
-        (errors(data, task, size, USUAL_MEMORY), errors(data, task, size, SHORT_MEMORY)) for task in tasks
+    return over_tasks(
+        (_errors(data, task, size, USUAL_MEMORY), _errors(data, task, size, SHORT_MEMORY)) for task in tasks
     )
 
 
-def gap_change(data: Cells, *tasks: str) -> stats.Part | None:
+def _gap_change(data: Cells, *tasks: str) -> stats.Estimate | None:
     """By which factor the gap between the large and the small batch changes."""
-    return pooled(_gaps(data, task) for task in tasks)
+    return over_tasks(_gaps(data, task) for task in tasks)
 
 
 def _gaps(data: Cells, task: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
     found = []
     for beta2 in (USUAL_MEMORY, SHORT_MEMORY):
-        small, large = (errors(data, task, size, beta2) for size in (SMALLEST, LARGEST))
+        small, large = (_errors(data, task, size, beta2) for size in (SMALLEST, LARGEST))
         found.append({seed: large[seed] - small[seed] for seed in set(small) & set(large)})
     return found[0], found[1]
 
@@ -46,14 +46,14 @@ def _gaps(data: Cells, task: str) -> tuple[Mapping[int, float], Mapping[int, flo
 def finding(data: Cells) -> list[Finding]:
     """Whether a shorter memory closes the gap."""
     tasks = arms_of(data).tasks
-    gap = gap_change(data, *tasks)
-    small, large = (change(data, size, *tasks) for size in (SMALLEST, LARGEST))
+    gap = _gap_change(data, *tasks)
+    small, large = (_change(data, size, *tasks) for size in (SMALLEST, LARGEST))
     if gap is None or small is None or large is None:
         return []
     verdict: Verdict = "cannot tell"
     if gap.p.significant:
         verdict = "shown" if gap.factor < 1 and large.factor < 1 else "not shown"
-    elif gap.none:
+    elif gap.no_effect:
         verdict = "not shown"
     sentence = (
         f"With beta2 = {SHORT_MEMORY} instead of {USUAL_MEMORY} the gap between {LARGEST} and {SMALLEST} "
@@ -61,25 +61,25 @@ def finding(data: Cells) -> list[Finding]:
         f"{factor(small)}."
     )
     lines = (
-        f"change of the gap: {p_text(gap.p)}, n = {gap.seeds} seeds per task",
-        "at the study's rate, constant; the shorter memory got no tuning of its own",
+        f"change of the gap: {p_text(gap.p)}, n = {gap.n[0]} whole seeds",
+        "at the study's rate, constant; secondary, so not corrected for how many were asked",
+        "the shorter memory got no tuning of its own",
     )
     return [Finding("second-moment", CLAIM, verdict, sentence, lines)]
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for task in arms_of(data).tasks:
-        changes = {
-            **{str(size): change(data, size, task) for size in (SMALLEST, LARGEST)},
-            "gap": gap_change(data, task),
-        }
-        rows += [
-            (task, name, found.factor, *ends(found), found.seeds) for name, found in changes.items() if found
-        ]
-    header = ("task", "of", "factor", "95% from", "95% to", "seeds")
+    rows = [
+        {"task": task, "of": name, **factor_cells(found)}
+        for task in arms_of(data).tasks
+        for name, found in {
+            **{str(size): _change(data, size, task) for size in (SMALLEST, LARGEST)},
+            "gap": _gap_change(data, task),
+        }.items()
+        if found
+    ]
     note = f"Error with beta2 = {SHORT_MEMORY} over that with {USUAL_MEMORY}; gap: {LARGEST} over {SMALLEST}."
-    return Table("adam-memory", "Adam's memory", header, rows, note)
+    return Table.of("adam-memory", "Adam's memory", rows, note)
 
 
 CHAPTER: Final = Chapter(experiments=("adam-memory",), findings=finding, tables=lambda data: [_table(data)])

@@ -3,76 +3,90 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Final
-
-import numpy as np
 
 from bsr import stats
 from bsr.experiments.controlled import LARGEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
-from bsr.stats.basis import Array
 from reports.analysis.arms import arms_of
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
 from reports.text import number
-from reports.verdicts import Finding, Verdict
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, within
 
 CLAIM: Final = "Where both make the same updates, the controlled protocol and the study's end alike."
 
 
-def _pairs(data: Cells) -> dict[str, tuple[Array, Array]]:
-    """Task -> log normalised errors at LARGEST: ten epochs of the study, and as many controlled updates."""
+Errors = Mapping[int, float]
+"""Seed -> normalised error."""
+
+
+def _sides(data: Cells) -> dict[str, tuple[Errors, Errors]]:
+    """Task -> at LARGEST, after ten epochs of the study and after as many controlled updates."""
     arms, steps = arms_of(data), TEN_EPOCHS_AT[LARGEST]
-    found = {}
+    found: dict[str, tuple[Errors, Errors]] = {}
     for task in arms.tasks:
-        controlled = list(arms.errors_at(Arm(task, steps, "constant", LARGEST), "study").values())
-        study = [
-            math.log(value)
-            for cell in data.cells(task)
-            if cell.batch_size == LARGEST and cell.results[0].run.epochs == 10
-            for value in cell.normalised
-        ]
-        if min(len(controlled), len(study)) > 1:
-            found[task] = (np.array(study), np.array(controlled))
+        logs = arms.errors_at(Arm(task, steps, "constant", LARGEST), "study")
+        study = {
+            result.run.seed: result.normalised_mse
+            for result in data.results("batch-size", task)
+            if (result.run.batch_size, result.run.epochs) == (LARGEST, 10)
+            if result.normalised_mse is not None
+        }
+        if min(len(logs), len(study)) > 1:
+            found[task] = (study, {seed: math.exp(log) for seed, log in logs.items()})
     return found
+
+
+def _ratio(*tasks: tuple[Errors, Errors]) -> stats.Estimate:
+    """Controlled over the study's, with its 90% interval; a value per whole seed, which are no pairs."""
+    study, controlled = (
+        [
+            math.exp(fmean(math.log(side[seed]) for side in sides))
+            for seed in sorted(set.intersection(*map(set, sides)))
+        ]
+        for sides in zip(*tasks, strict=True)
+    )
+    return stats.difference(study, controlled, level=0.90)
 
 
 def finding(data: Cells) -> list[Finding]:
     """The ratio with its 90% interval: alike where that lies within 0.8 to 1.25."""
-    pairs = _pairs(data)
-    if not pairs:
+    tasks = _sides(data)
+    if not tasks:
         return []
-    together = stats.unpaired(*pairs.values())
-    interval = together.interval(0.90)
-    assert interval is not None
-    verdict: Verdict = "shown" if interval.within(*stats.SAME) else "cannot tell"
+    found = _ratio(*tasks.values())
+    alike = found.interval is not None and found.interval.within(*stats.SAME)
     sentence = (
         f"{TEN_EPOCHS_AT[LARGEST]} updates at batch size {LARGEST} on 50,000 images end with "
-        f"{number(math.exp(together.estimate), 3)} times the error of ten epochs on 60,000 "
-        f"(90% interval {number(interval.low, 3)} to {number(interval.high, 3)})."
+        f"{number(found.factor, 3)} times the error of ten epochs on 60,000{within(found.interval)}."
     )
-    lines = tuple(_line(task, *pair) for task, pair in pairs.items())
-    return [Finding("anchor", CLAIM, verdict, sentence, lines)]
+    lines = tuple(_line(task, _ratio(sides)) for task, sides in tasks.items())
+    return [Finding("anchor", CLAIM, "shown" if alike else "cannot tell", sentence, lines)]
 
 
-def _line(task: str, study: Array, controlled: Array) -> str:
-    one = stats.unpaired((study, controlled))
-    interval = one.interval(0.90)
-    ends = f" ({number(interval.low, 3)} to {number(interval.high, 3)})" if interval else ""
-    return f"{task}: {number(math.exp(one.estimate), 3)}{ends}, {len(controlled)} and {len(study)} runs"
+def _line(task: str, one: stats.Estimate) -> str:
+    study, controlled = one.n
+    return f"{task}: {number(one.factor, 3)}{within(one.interval)}, {controlled} and {study} runs"
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for task, pair in _pairs(data).items():
-        one = stats.unpaired(pair)
-        interval = one.interval(0.90)
-        ends = (interval.low, interval.high) if interval else (None, None)
-        rows.append((task, math.exp(one.estimate), *ends, len(pair[1]), len(pair[0])))
-    header = ("task", "factor", "90% from", "90% to", "controlled runs", "the study's runs")
+    rows = [
+        {
+            "task": task,
+            "factor": one.factor,
+            **interval_cells(one.interval, "90%"),
+            "controlled runs": one.n[1],
+            "the study's runs": one.n[0],
+        }
+        for task, sides in _sides(data).items()
+        for one in [_ratio(sides)]
+    ]
     note = f"Error at {LARGEST} after {TEN_EPOCHS_AT[LARGEST]} controlled updates over that after ten epochs."
-    return Table("anchor", "Where both protocols meet", header, rows, note)
+    return Table.of("anchor", "Where both protocols meet", rows, note)
 
 
 CHAPTER: Final = Chapter(findings=finding, tables=lambda data: [_table(data)])

@@ -11,40 +11,56 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
-from reports.analysis import decomposition as why
-from reports.analysis.study import Effects, doublings, doublings_text, effects, finals_by_size, second_look
-from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds, span, statuses
+from reports.analysis import decomposition as gap
+from reports.analysis.study import (
+    Effects,
+    doublings_text,
+    each_doubling,
+    finals_by_size,
+    finals_of_second_look,
+    task_effects,
+)
+from reports.cells import Cell, Cells, beside_dead, ends, one_seed, seeds_each, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing import factors as drawn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED, REFERENCE_LINE, medians_beside_dead
 from reports.drawing.panel import Panel
 from reports.text import listed, number
-from reports.verdicts import Finding, Part, Verdict, judged, lines, named, p_text, times, trend_text, within
+from reports.text.verdicts import (
+    Finding,
+    TaskVerdict,
+    Verdict,
+    fold,
+    judged,
+    lines,
+    named,
+    p_text,
+    trend_text,
+)
 
 CLAIM = "The batch size affects the performance of regression CNNs."
 _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 
-def question(data: Cells) -> Finding:
+def _question(data: Cells) -> Finding:
     """What makes the error differ where that was measured; else whether the batch size affects it at all."""
-    return _why(data) if why.primary(data) else _effect(data)
+    return _why(data) if gap.primary(data) else _effect(data)
 
 
 def _why(data: Cells) -> Finding:
-    found = why.primary(data)
+    found = gap.primary(data)
     assert found is not None
-    parts = [found.parts[name] for name in stats.PARTS]
-    verdict: Verdict = "shown" if any(part.significant for part in parts) else "cannot tell"
-    if why.edges(data, *why.PRIMARY):
-        verdict = "cannot tell"
-    sentence = f"{why.answer(data)} {why.WORKED}"
-    return Finding("question", CLAIM, verdict, sentence, why.lines(data), "why")
+    edges = gap.edges(data, *gap.PRIMARY)
+    verdict: Verdict = "shown" if found.significant and not edges else "cannot tell"
+    sentence = f"{gap.answer(data)} {gap.WORKED}"
+    return Finding("question", CLAIM, verdict, sentence, gap.sentences(data), "why")
 
 
 def _effect(data: Cells) -> Finding:
     """How much the batch size changes the final error, beside what else does."""
-    found = [effect for effect in effects(data) if effect.batch_size]
+    found = [effect for effect in task_effects(data) if effect.batch_size]
     parts = [_part(effect, len(found)) for effect in found]
     verdict = _any(parts)
     trend = stats.rank_trend(*(finals_by_size(data, task) for task in data.learnable()))
@@ -66,7 +82,7 @@ def _effect(data: Cells) -> Finding:
     return Finding("question", CLAIM, verdict, _answer(data, found, parts, verdict), statistics, "effects")
 
 
-def _any(parts: Sequence[Part]) -> Verdict:
+def _any(parts: Sequence[TaskVerdict]) -> Verdict:
     """Shown where any part is: an effect on one task is an effect."""
     for verdict in ("shown", "not shown"):
         if any(part.verdict == verdict for part in parts):
@@ -74,26 +90,27 @@ def _any(parts: Sequence[Part]) -> Verdict:
     return "cannot tell"
 
 
-def _part(found: Effects, tasks: int) -> Part:
+def _part(found: Effects, tasks: int) -> TaskVerdict:
     effect, rate = found.batch_size, found.learning_rate
     assert effect is not None
     line = (
-        f"{found.task}: {times(effect.ratio)}{within(effect.interval)}, lowest at batch size "
-        f"{effect.lowest:g}, highest at {effect.highest:g}; {p_text(effect.p)}"
+        f"{found.task}: {fold(effect.size)}, lowest at batch size {effect.lowest:g}, highest at "
+        f"{effect.highest:g}; {p_text(effect.size.p)}"
     )
     if effect.seed_factor is not None:
         line += (
-            f"; one seed's noise: {times(effect.seed_factor)}; share of the log variance: {effect.share:.0%}"
+            f"; one seed's noise: {number(effect.seed_factor, 3)}-fold; share of the log variance: "
+            f"{effect.share:.0%}"
         )
     if rate:
-        line += f"; learning rate: {times(rate.ratio)}{within(rate.interval)}, "
-        line += f"lowest at {rate.lowest:g}, highest at {rate.highest:g}"
+        line += f"; learning rate: {fold(rate.size)}, lowest at {rate.lowest:g}, highest at {rate.highest:g}"
     # an effect on any of several tasks is claimed, so each is held to its share of the significance
-    corrected = effect.p.value is not None and effect.p.value * tasks <= stats.SIGNIFICANCE
-    return Part(found.task, judged(effect.p, agrees=corrected), line)
+    p = effect.size.p
+    corrected = p.value is not None and p.value * tasks <= stats.SIGNIFICANCE
+    return TaskVerdict(found.task, judged(p, agrees=corrected), line)
 
 
-def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdict: Verdict) -> str:
+def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[TaskVerdict], verdict: Verdict) -> str:
     if not found:
         return (
             "These data cannot say: it takes at least two batch sizes of a task that has something to learn."
@@ -106,7 +123,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
             f"{change}; that is not told from the noise of seeds. It is no evidence that there is no effect."
         )
     noise = [e.batch_size.seed_factor for e in found if e.batch_size and e.batch_size.seed_factor]
-    rate = [e.learning_rate.ratio for e in found if e.learning_rate]
+    rate = [e.learning_rate.size.factor for e in found if e.learning_rate]
     change += f", where one seed's noise is {_range(noise)}" if noise else ""
     change += f" and the learning rate around its best makes {_range(rate)}" if rate else ""
     shown = named(parts, "shown")
@@ -116,7 +133,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[Part], verdic
 
 def _at_equal_updates(data: Cells) -> str:
     """No verdict about the batch size stands alone: it is also one about the number of updates."""
-    found = doublings(data)
+    found = each_doubling(data)
     return f" {doublings_text(found)}." if found else ""
 
 
@@ -124,7 +141,7 @@ def _change(data: Cells, found: Sequence[Effects]) -> str:
     sizes = data.batch_sizes()
     return (
         f"Of batch sizes {min(sizes)} to {max(sizes)} the worst ends with "
-        f"{_range([e.batch_size.ratio for e in found if e.batch_size])} the error of the best"
+        f"{_range([e.batch_size.size.factor for e in found if e.batch_size])} the error of the best"
     )
 
 
@@ -133,92 +150,63 @@ def _range(factors: Sequence[float]) -> str:
     return f"{low} times" if low == high else f"{low} to {high} times"
 
 
-def effect_sizes(data: Cells) -> FigureContent | None:
+def effects(data: Cells) -> FigureContent | None:
     """Per task, the factor by which each changes the final MSE."""
-    found = [entry for entry in effects(data) if entry.batch_size]
+    found = [entry for entry in task_effects(data) if entry.batch_size]
     if not found:
         return None
     rows = {entry.task: _factors(entry) for entry in found}
 
     def draw(axes: Axes) -> None:
-        everything = [
-            value for row in rows.values() for factors in row.values() for value in factors if value
-        ]
-        style.log_axis(axes.xaxis, [1.0, *everything])
-        axes.axvline(1, color=style.REFERENCE, linewidth=1.2)
-        for index, kind in enumerate(_KINDS):
-            colour, marker = style.kind(index)
-            label: str | None = kind
-            for place, row in enumerate(rows.values()):
-                low, middle, high = row[kind]
-                height = place + 0.24 * (index - 1)
-                if low and high:
-                    axes.hlines(height, low, high, color=colour, linewidth=2)
-                if middle:
-                    axes.plot([middle], [height], marker, color=colour, markersize=7, label=label)
-                    label = None
+        drawn.rows(axes, rows, {kind: style.kind(n) for n, kind in enumerate(_KINDS)}, gap=0.24, foot=0.4)
         names = [style.name(task, 12) for task in rows]
         axes.set_yticks(range(len(rows)), names, size=style.SMALL if max(map(len, names)) < 8 else 6.5)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
         axes.set_xlabel("factor on the final test MSE (log)")
         legend(axes)
 
-    cells = [cell for entry in found for cell in data.cells(entry.task)]
-    counts = [len(values) for entry in found for values in second_look(data, entry.task).values()]
+    counts = [len(values) for entry in found for values in finals_of_second_look(data, entry.task).values()]
     per_rate = f", {span(counts, 'seed')} per learning rate" if counts else ""
+    said = (
+        f"{task}: " + ", ".join(f"{kind} {number(one.factor, 3)}" for kind, one in row.items())
+        for task, row in rows.items()
+    )
     return FigureContent(
         [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
         "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
         "the learning rates of the second look, where measured, at batch size 32; and one standard "
         "deviation between seeds as a factor. Lines: 95% intervals, wide enough to allow for picking the "
-        f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level. "
-        f"{seeds(cells)}{per_rate}.",
-        "Factors on the final test MSE per task. "
-        + "; ".join(
-            f"{task}: " + ", ".join(f"{kind} {number(row[kind][1], 3)}" for kind in _KINDS if row[kind][1])
-            for task, row in rows.items()
-        )
-        + ".",
+        f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level.",
+        f"Factors on the final test MSE per task. {'; '.join(said)}.",
+        n=seeds_each(cell for entry in found for cell in data.cells(entry.task)) + per_rate,
     )
 
 
-Factors = tuple[float | None, float | None, float | None]
+def _factors(entry: Effects) -> dict[str, stats.Estimate]:
+    """By kind, where there is one."""
+    size, rate = entry.batch_size, entry.learning_rate
+    noise = stats.Estimate(size.seed_factor) if size and size.seed_factor else None
+    factors = (size.size if size else None, rate.size if rate else None, noise)
+    return {kind: one for kind, one in zip(_KINDS, factors, strict=True) if one}
 
 
-def _factors(entry: Effects) -> dict[str, Factors]:
-    """Interval's lower end, factor, upper end, by kind."""
-    found: dict[str, Factors] = {}
-    for kind, effect in zip(_KINDS, (entry.batch_size, entry.learning_rate), strict=False):
-        interval = effect.interval if effect else None
-        ends = (interval.low, interval.high) if interval else (None, None)
-        found[kind] = (ends[0], effect.ratio if effect else None, ends[1])
-    found[_KINDS[2]] = (None, entry.batch_size.seed_factor if entry.batch_size else None, None)
-    return found
-
-
-def normalised(data: Cells) -> FigureContent | None:
+def normalised_mse(data: Cells) -> FigureContent | None:
     """Normalised MSE of every task that has something to learn, on one axis with the best constant at 1."""
     cells = {task: data.cells(task) for task in data.learnable()}
     if not cells:
         return None
     flat = [cell for row in cells.values() for cell in row]
     left_out = [task for task in data.tasks_of() if task in data.degenerate]
-    why = f" Left out because every label is the same: {listed(left_out)}." if left_out else ""
+    why = f"Left out because every label is the same: {listed(left_out)}." if left_out else ""
+    draw = partial(_normalised, data=data, cells=cells)
     return FigureContent(
-        [
-            Panel(
-                "Normalised MSE after the last epoch",
-                partial(_normalised, data=data, cells=cells),
-                NORMALISED,
-            )
-        ],
+        [Panel("Normalised MSE after the last epoch", draw, NORMALISED)],
         f"Mean over seeds after {data.epochs} epochs, divided by the MSE of the best constant predictor, "
         "the variance of the test labels: 1 is no better than a constant, 0 is perfect (1 \N{MINUS SIGN} "
-        "R²). "
-        f"{seeds(flat)}.{why} {statuses(result for cell in flat for result in cell.results)} "
-        f"{beside_dead(flat)}".strip(),
+        "R²).",
         f"Lines of normalised test MSE against batch size, one per task. {ends(cells, 'normalised')}",
+        n=seeds_each(flat),
+        results=[result for cell in flat for result in cell.results],
+        note=f"{why} {beside_dead(flat)}".strip(),
     )
 
 
@@ -236,21 +224,11 @@ def _normalised(axes: Axes, data: Cells, cells: Mapping[str, Sequence[Cell]]) ->
 
 
 CHAPTER: Final = Chapter(
+    section="The answer at equal epochs",
+    options="--bsr-experiments batch-size",
     figures=(
-        Figure(
-            "The answer at equal epochs",
-            "effects",
-            "The answer in one look",
-            effect_sizes,
-            "--bsr-experiments batch-size",
-        ),
-        Figure(
-            "The answer at equal epochs",
-            "normalised-mse",
-            "All tasks on one axis",
-            normalised,
-            "--bsr-experiments batch-size",
-        ),
+        Figure("The answer in one look", effects),
+        Figure("All tasks on one axis", normalised_mse),
     ),
-    findings=lambda data: [question(data)],
+    findings=lambda data: [_question(data)],
 )

@@ -12,21 +12,21 @@ from matplotlib.axes import Axes
 from bsr import published
 from bsr.result import Result
 from reports.analysis.published import Beside, beside, comparable, provenance
-from reports.cells import Cell, Cells, group, span
+from reports.cells import Cell, Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import DASHED, MSE, REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import counted, listed, number
+from reports.text.table import Table
 
 Range = Callable[[Beside], tuple[float, float, float]]
 """Minimum, mean and maximum of one side of a cell."""
-Pair = tuple[Cell, published.PublishedCurve]
+_Curves = tuple[Cell, published.PublishedCurve]
 
 
-def against_published(data: Cells) -> FigureContent | None:
+def _published(data: Cells) -> FigureContent | None:
     """Final MSE, measured over published, cell by cell at the same epoch; and both ranges per task."""
     cells = {task: found for task in data.tasks_of() if (found := beside(data, task))}
     if not cells:
@@ -46,11 +46,12 @@ def against_published(data: Cells) -> FigureContent | None:
         panels,
         f"Test MSE beside the published ten seeds at the epoch at which those were taken: {epochs}. Points: "
         f"means; bars: minimum to maximum over seeds. The ranges overlap in {overlap}; in the first panel "
-        "an open symbol is a cell where they do not. n = "
-        f"{span((len(cell.measured) for cell in flat), 'seed')} measured, {flat[0].published.runs} "
-        f"published. As {provenance(published.SPREAD)}",
+        "an open symbol is a cell where they do not.",
         "Ratios of measured to published mean test MSE against batch size, and both ranges per task. "
         f"{'; '.join(_in_words(task, row) for task, row in ratios.items())}. Ranges overlap in {overlap}.",
+        n=f"{span(map(len, (cell.measured for cell in flat)), 'seed')} measured, "
+        f"{flat[0].published.runs} published",
+        note=f"As {provenance(published.SPREAD)}",
     )
 
 
@@ -77,10 +78,10 @@ def _ratios(axes: Axes, data: Cells, cells: Mapping[str, Sequence[Beside]]) -> N
 
 def _ranges(axes: Axes, data: Cells, task: str, row: Sequence[Beside]) -> None:
     colour, marker = style.task_kind(task, data.tasks)
-    values = [value for cell in row for side in (_measured, _published) for value in side(cell)]
+    values = [value for cell in row for side in (_measured, _stated) for value in side(cell)]
     scale = style.log_axis(axes.yaxis, values)
     _side(axes, scale, row, _measured, (0.93, colour, marker, "measured"))
-    _side(axes, scale, row, _published, (1.07, style.REFERENCE, "x", "published"))
+    _side(axes, scale, row, _stated, (1.07, style.REFERENCE, "x", "published"))
     style.batch_axis(axes, [cell.published.batch_size for cell in row])
     legend(axes)
 
@@ -103,11 +104,11 @@ def _measured(cell: Beside) -> tuple[float, float, float]:
     return min(cell.measured), cell.mean, max(cell.measured)
 
 
-def _published(cell: Beside) -> tuple[float, float, float]:
+def _stated(cell: Beside) -> tuple[float, float, float]:
     return cell.published.min_mse, cell.published.mean_mse, cell.published.max_mse
 
 
-def published_curves(data: Cells) -> FigureContent | None:
+def published_convergence(data: Cells) -> FigureContent | None:
     """Convergence beside the published curves at the smallest, a middle and the largest common batch size."""
     if not comparable(data):
         return None
@@ -132,14 +133,15 @@ def published_curves(data: Cells) -> FigureContent | None:
     return FigureContent(
         panels,
         "Test MSE after each epoch: measured mean over seeds with minimum and maximum (band), and the "
-        "published curve (dashed), at the smallest, a middle and the largest batch size that both have. "
-        f"n = {span(counts, 'seed')} measured, 1 published. As {provenance(published.CONVERGENCE)}",
+        "published curve (dashed), at the smallest, a middle and the largest batch size that both have.",
         "Measured and published curves of test MSE against epoch for "
         f"{listed(panel.title for panel in panels)}.",
+        n=f"{span(counts, 'seed')} measured, 1 published",
+        note=f"As {provenance(published.CONVERGENCE)}",
     )
 
 
-def _pairs(data: Cells, task: str, experiment: str) -> list[Pair]:
+def _pairs(data: Cells, task: str, experiment: str) -> list[_Curves]:
     """The smallest, a middle and the largest batch size measured and published at the same rate."""
     curves = {
         (curve.batch_size, curve.learning_rate): curve
@@ -155,7 +157,7 @@ def _pairs(data: Cells, task: str, experiment: str) -> list[Pair]:
     return [pair for index, pair in enumerate(found) if index in chosen]
 
 
-def _curves(axes: Axes, pairs: Sequence[Pair], *, banded: bool) -> None:
+def _curves(axes: Axes, pairs: Sequence[_Curves], *, banded: bool) -> None:
     colours = style.ordered_colours([cell.batch_size for cell, _ in pairs])
     measured = {cell.batch_size: by_epoch(cell, "test_mse", 1) for cell, _ in pairs}
     values = [value for columns in measured.values() for column in columns for value in column]
@@ -181,13 +183,13 @@ def published_seconds(data: Cells) -> FigureContent | None:
     rows = {
         style.name(data.timing_label(timing), 64): {
             size: median(map(_epoch_seconds, results))
-            for size, results in sorted(group(runs, lambda result: result.run.batch_size).items())
+            for size, results in sorted(grouped(runs, lambda result: result.run.batch_size).items())
         }
         for timing, runs in timings.items()
     }
     said = (
         f"{name}: {number(row[min(row)], 3)} s at {min(row)}, {number(row[max(row)], 3)} s at {max(row)}"
-        for name, row in {**rows, "published": published_by_size()}.items()
+        for name, row in {**rows, "published": _published_by_size()}.items()
     )
     return FigureContent(
         [
@@ -197,14 +199,15 @@ def published_seconds(data: Cells) -> FigureContent | None:
         ],
         "Median over runs of the seconds of an epoch with its evaluation, beside the published median of "
         f"one session on {published.MACHINE}. Different machines and programs: the shape is comparable, the "
-        f"height is not. n = {span((len(runs) for runs in timings.values()), 'run')} per series. "
-        f"As {provenance(published.SECONDS)}",
+        "height is not.",
         f"Seconds per epoch against batch size, measured and published. {'; '.join(said)}.",
+        n=f"{span((len(runs) for runs in timings.values()), 'run')} per series",
+        note=f"As {provenance(published.SECONDS)}",
     )
 
 
 def _seconds(axes: Axes, rows: Mapping[str, Mapping[int, float]]) -> None:
-    published = published_by_size()
+    published = _published_by_size()
     values = [value for row in (*rows.values(), published) for value in row.values()]
     scale = style.log_axis(axes.yaxis, values)
     for index, (name, row) in enumerate(rows.items()):
@@ -227,13 +230,13 @@ def _epoch_seconds(result: Result) -> float:
     return median(training + evaluation for training, evaluation in both)
 
 
-def published_by_size() -> dict[int, float]:
+def _published_by_size() -> dict[int, float]:
     """Published seconds per epoch by batch size, the median over tasks."""
-    rows = group_by_size(published.seconds_per_epoch())
+    rows = _group_by_size(published.seconds_per_epoch())
     return {size: median(row.median_seconds_per_epoch for row in found) for size, found in rows.items()}
 
 
-def group_by_size(rows: Sequence[published.PublishedSeconds]) -> dict[int, list[published.PublishedSeconds]]:
+def _group_by_size(rows: Sequence[published.PublishedSeconds]) -> dict[int, list[published.PublishedSeconds]]:
     """Published seconds by batch size, rising."""
     found: dict[int, list[published.PublishedSeconds]] = {}
     for row in sorted(rows, key=lambda row: row.batch_size):
@@ -243,58 +246,35 @@ def group_by_size(rows: Sequence[published.PublishedSeconds]) -> dict[int, list[
 
 def _published_table(data: Cells) -> Table:
     """Measured beside published, cell by cell."""
-    rows: list[Row] = [
-        (
-            task,
-            cell.published.batch_size,
-            cell.published.epoch,
-            len(cell.measured),
-            min(cell.measured),
-            cell.mean,
-            max(cell.measured),
-            cell.published.min_mse,
-            cell.published.mean_mse,
-            cell.published.max_mse,
-            cell.ratio,
-            "yes" if cell.overlap else "no",
-        )
+    rows = [
+        {
+            "task": task,
+            "batch size": cell.published.batch_size,
+            "after epoch": cell.published.epoch,
+            "seeds": len(cell.measured),
+            "min": min(cell.measured),
+            "mean": cell.mean,
+            "max": max(cell.measured),
+            "published min": cell.published.min_mse,
+            "published mean": cell.published.mean_mse,
+            "published max": cell.published.max_mse,
+            "ratio of means": cell.ratio,
+            "ranges overlap": "yes" if cell.overlap else "no",
+        }
         for task in data.tasks_of()
         for cell in beside(data, task)
     ]
-    header = (
-        "task", "batch size", "after epoch", "seeds", "min", "mean", "max", "published min", "published mean",
-        "published max", "ratio of means", "ranges overlap",
-    )  # fmt: skip
     note = "Test MSE at the epoch at which the published ten seeds were taken."
-    return Table("published", "Measured against published", header, rows, note)
+    return Table.of("published", "Measured against published", rows, note)
 
 
 CHAPTER: Final = Chapter(
+    section="Beside the published figures",
+    options="--bsr-preset paper",
     figures=(
-        Figure(
-            "Beside the published figures",
-            "published",
-            "Final error",
-            against_published,
-            "--bsr-preset paper",
-            "figure 9",
-        ),
-        Figure(
-            "Beside the published figures",
-            "published-convergence",
-            "Convergence",
-            published_curves,
-            "--bsr-preset paper",
-            "figure 5",
-        ),
-        Figure(
-            "Beside the published figures",
-            "published-seconds",
-            "Seconds per epoch",
-            published_seconds,
-            "--bsr-preset paper",
-            "figure 6",
-        ),
+        Figure("Final error", _published, "figure 9", name="published"),
+        Figure("Convergence", published_convergence, "figure 5"),
+        Figure("Seconds per epoch", published_seconds, "figure 6"),
     ),
     tables=lambda data: [_published_table(data)],
 )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import Any, Final
 
-from bsr import published
+from bsr import published, stats
 from bsr.experiments import DEFAULT_PRESET, PRESETS
-from reports.cells import Cells
+from bsr.result import Result
+from reports.cells import Cell, Cells, statuses
 from reports.drawing.panel import Panel
-from reports.table import Table
-from reports.verdicts import Finding
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,21 @@ class FigureContent:
     """What a figure shows of one study."""
 
     panels: Sequence[Panel]
-    caption: str
-    """Plain text; how it was computed and n."""
+    about: str
+    """Plain text; how it was computed."""
     alternative: str
     """For who cannot see it: what is drawn and what it shows."""
+    n: str
+    """What a point rests on: `10 seeds per batch size`."""
+    results: Iterable[Result] = ()
+    """Those whose endings the caption tells."""
+    note: str = ""
+    """What follows in the caption."""
+
+    @property
+    def caption(self) -> str:
+        """How it was computed, n, runs that did not end well, and the note."""
+        return " ".join(filter(None, (self.about, f"n = {self.n}.", statuses(self.results), self.note)))
 
 
 SECTIONS: Final = (
@@ -42,16 +55,16 @@ SECTIONS: Final = (
 class Figure:
     """One figure of the report. `draw` gives None where the study lacks the data."""
 
-    section: str
-    """The part of the page where it stands."""
-    name: str
-    """File name and anchor on the page."""
     title: str
     draw: Callable[[Cells], FigureContent | None]
-    options: str
-    """The options of pytest that would measure what it needs; empty: nothing is said where it lacks."""
     study: str = ""
     """The study's figure that it reproduces: `figure 5`."""
+    name: str = ""
+    """File name and anchor on the page; empty: as the function that draws it."""
+    section: str = ""
+    """The part of the page where it stands; empty: the chapter's."""
+    options: str = ""
+    """The options of pytest that would measure what it needs; empty: the chapter's."""
 
 
 def _none(_data: Cells) -> Sequence[Any]:
@@ -62,12 +75,29 @@ def _none(_data: Cells) -> Sequence[Any]:
 class Chapter:
     """One question put to a recording; see reports.chapters for the order of the page."""
 
+    section: str = ""
+    """The part of the page where its figures stand."""
+    options: str = ""
+    """The options of pytest that would measure what they need; empty: nothing is said where it lacks."""
     figures: tuple[Figure, ...] = ()
     findings: Callable[[Cells], Sequence[Finding]] = _none
     tables: Callable[[Cells], Sequence[Table]] = _none
     """Some may have no rows."""
     experiments: tuple[str, ...] = ()
     """Those that it draws over the batch size, or as they should be; all others are in chapters.others."""
+
+    @property
+    def placed(self) -> list[Figure]:
+        """Its figures, each with its name, section and options."""
+        return [
+            replace(
+                figure,
+                name=figure.name or figure.draw.__name__.replace("_", "-"),
+                section=figure.section or self.section,
+                options=figure.options or self.options,
+            )
+            for figure in self.figures
+        ]
 
 
 def _controlled(preset: str) -> bool:
@@ -101,3 +131,16 @@ def missing(data: Cells, name: str, experiment: str, at: str = "") -> Finding:
     line = f"Measure it: {measure_command(data, options)}"
     sentence = f"Not measured here: the experiment {experiment}."
     return Finding(f"{name}-{experiment}", claim, "cannot tell", sentence, (line,), options=options)
+
+
+def finals_cells(cell: Cell) -> dict[str, object]:
+    """The final MSE over the seeds of a cell, as cells of a table."""
+    finals = cell.finals
+    return {
+        "seeds": len(finals),
+        "mean MSE": fmean(finals),
+        "median MSE": median(finals),
+        **interval_cells(stats.mean_interval(finals)),
+        "lowest seed": min(finals),
+        "highest seed": max(finals),
+    }

@@ -9,7 +9,7 @@ from reports.analysis.study import COLLAPSED
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
 from reports.text import counted
-from reports.verdicts import Finding, Verdict
+from reports.text.verdicts import Finding, Verdict
 
 
 def collapse(data: Cells) -> list[Finding]:

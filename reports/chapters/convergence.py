@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from statistics import fmean
@@ -12,17 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from bsr import published, stats
-from reports.analysis.study import TARGET, Unit, middle, reached, target_times
-from reports.cells import Cell, Cells, seeds, statuses
+from reports.analysis.study import TARGET, Unit, middle, reached_target, target_times
+from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent, nothing_to_learn
 from reports.drawing import style
 from reports.drawing.curves import Places, draw_curves, draw_epochs
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import counted, listed, number
-from reports.verdicts import Finding, Part, Verdict, judged, lines, named, p_text, together, where
+from reports.text.table import Table
+from reports.text.verdicts import Finding, TaskVerdict, Verdict, judged, lines, named, p_text, together, where
 
 _ASIDE: Final = 1.45
 """How far apart the tasks of one batch size stand, as a factor from first to last."""
@@ -32,10 +32,10 @@ def findings(data: Cells) -> list[Finding]:
     """Whether a larger batch needs more epochs, and more steps, to the target."""
     if not data.learnable():
         return [nothing_to_learn(data, "slower-convergence")]
-    return [slower_convergence(data, "epochs"), slower_convergence(data, "steps")]
+    return [_slower(data, "epochs"), _slower(data, "steps")]
 
 
-def slower_convergence(data: Cells, unit: Unit) -> Finding:
+def _slower(data: Cells, unit: Unit) -> Finding:
     """A larger batch needs more epochs (or steps) to a stated normalised MSE."""
     parts = [_convergence(data, task, unit) for task in data.learnable()]
     verdict = together(parts)
@@ -50,11 +50,11 @@ def slower_convergence(data: Cells, unit: Unit) -> Finding:
     return Finding(f"slower-convergence-{unit}", claim, verdict, sentence, lines(parts), "time-to-converge")
 
 
-def _convergence(data: Cells, task: str, unit: Unit) -> Part:
+def _convergence(data: Cells, task: str, unit: Unit) -> TaskVerdict:
     order = stats.later_with_batch_size(
-        {cell.batch_size: [reached(r, unit) for r in cell.finished] for cell in data.cells(task)}
+        {cell.batch_size: [reached_target(r, unit) for r in cell.finished] for cell in data.cells(task)}
     )
-    return Part(task, _verdict(order, unit), f"{task}: {_order_text(order)}")
+    return TaskVerdict(task, _verdict(order, unit), f"{task}: {_order_text(order)}")
 
 
 def _verdict(order: stats.Ordering, unit: Unit) -> Verdict:
@@ -84,21 +84,15 @@ def _order_text(order: stats.Ordering) -> str:
 
 def convergence(data: Cells) -> FigureContent | None:
     """Test MSE after each epoch from the untrained network on, a curve per batch size."""
-    caption = (
-        "Test MSE before training (epoch 0) and after each epoch, mean over the seeds that have a final MSE."
-    )
-    return _drawing(data, draw_epochs, caption, "epoch")
-
-
-def _drawing(data: Cells, draw: Callable[..., None], caption: str, per: str) -> FigureContent | None:
     cells = {task: data.cells(task) for task in data.tasks_of()}
     if not cells:
         return None
-    flat = [cell for row in cells.values() for cell in row]
     return FigureContent(
-        [Panel(titled(data, task), partial(draw, cells=row), MSE) for task, row in cells.items()],
-        f"{caption} {seeds(flat)}. {statuses(data.results())}".strip(),
-        f"Curves of test MSE per {per}, a panel per task and a curve per batch size. {_falls(cells)}",
+        [Panel(titled(data, task), partial(draw_epochs, cells=row), MSE) for task, row in cells.items()],
+        "Test MSE before training (epoch 0) and after each epoch, mean over the seeds that have a final MSE.",
+        f"Curves of test MSE per epoch, a panel per task and a curve per batch size. {_falls(cells)}",
+        n=seeds_each(cell for row in cells.values() for cell in row),
+        results=data.results(),
     )
 
 
@@ -130,7 +124,7 @@ def _draw_log(axes: Axes, cells: Sequence[Cell], name: str, places: Places) -> N
     axes.set_xlabel(f"{name} (log)")
 
 
-def against_seconds(data: Cells) -> FigureContent | None:
+def mse_against_seconds(data: Cells) -> FigureContent | None:
     """Test MSE against training seconds; a panel per task and circumstances of timing."""
     timings = data.timings(result for result in data.results() if result.final_mse is not None)
     if not timings:
@@ -150,14 +144,14 @@ def against_seconds(data: Cells) -> FigureContent | None:
     return FigureContent(
         panels,
         "Test MSE after each epoch against the training seconds until then, mean over seeds; loading, "
-        f"evaluation and compilation are not counted. Timed as: {listed(map(data.timing_label, timings))}. "
-        f"{seeds(cell for tasks in timed.values() for row in tasks.values() for cell in row)}.",
+        f"evaluation and compilation are not counted. Timed as: {listed(map(data.timing_label, timings))}.",
         "Curves of test MSE against training seconds, a panel per task, a curve per batch size. "
         f"{_falls(cells)}",
+        n=seeds_each(cell for tasks in timed.values() for row in tasks.values() for cell in row),
     )
 
 
-def to_target(data: Cells) -> FigureContent | None:
+def time_to_converge(data: Cells) -> FigureContent | None:
     """Seconds, steps and epochs until the normalised MSE is first at most TARGET."""
     cells = {task: data.cells(task) for task in data.learnable()}
     flat = [cell for row in cells.values() for cell in row]
@@ -174,12 +168,13 @@ def to_target(data: Cells) -> FigureContent | None:
     return FigureContent(
         panels,
         f"Until the test MSE is first at most {TARGET:g} of the best constant's (R² = {1 - TARGET:g}), "
-        "looked at after each epoch: a dot per seed, and the median over all seeds where half of them got "
-        f"there. An open symbol at the top: that many runs never did. Timed as: {listed(labels)}. "
-        f"{seeds(flat)}.",
+        "looked at after each epoch (the first, as ten looks are too few for a median of three): a dot per "
+        "seed, and the median over all seeds where half of them got "
+        f"there. An open symbol at the top: that many runs never did. Timed as: {listed(labels)}.",
         f"Seconds, steps and epochs until the normalised test MSE is at most {TARGET:g}, against batch "
         "size, a line per task. "
         f"{'; '.join(_when(cell) for row in cells.values() for cell in (row[0], row[-1]))}.",
+        n=seeds_each(flat),
     )
 
 
@@ -244,39 +239,36 @@ def _never(axes: Axes, place: float, height: float, count: int, colour: str, mar
 
 def _convergence_table(data: Cells) -> Table:
     """Epochs, steps and seconds to the stated normalised MSE."""
-    rows: list[Row] = []
+    rows = []
     cells = [cell for task in data.learnable() for cell in data.cells(task)]
     for timing in data.by_timing(data.results()):
         for cell in cells:
             if results := data.by_timing(cell.finished).get(timing):
                 timed = [result for result in results if data.speaks_of_speed(result)]
-                found = [target_times(results, "epochs"), target_times(results, "steps")]
-                middles = [middle(*moments) for moments in (*found, target_times(timed, "seconds"))]
-                label = data.timing_label(timing)
-                rows.append((cell.task, cell.batch_size, label, len(results), found[0][1], *middles))
-    header = ("task", "batch size", "timed", "runs", "never", "epochs", "steps", "training s")
+                epochs = target_times(results, "epochs")
+                rows.append(
+                    {
+                        "task": cell.task,
+                        "batch size": cell.batch_size,
+                        "timed": data.timing_label(timing),
+                        "runs": len(results),
+                        "never": epochs[1],
+                        "epochs": middle(*epochs),
+                        "steps": middle(*target_times(results, "steps")),
+                        "training s": middle(*target_times(timed, "seconds")),
+                    }
+                )
     note = f"Until the test MSE is at most {TARGET:g} of the best constant's: median, where half got there."
-    return Table("convergence", "Time to converge", header, rows, note)
+    return Table.of("convergence", "Time to converge", rows, note)
 
 
 CHAPTER: Final = Chapter(
+    section="Convergence",
+    options="--bsr-experiments batch-size",
     figures=(
-        Figure(
-            "Convergence",
-            "convergence",
-            "Convergence per epoch",
-            convergence,
-            "--bsr-experiments batch-size",
-            "figure 5",
-        ),
-        Figure(
-            "Convergence",
-            "mse-against-seconds",
-            "Error against seconds",
-            against_seconds,
-            "--bsr-experiments batch-size",
-        ),
-        Figure("Convergence", "time-to-converge", "Time to converge", to_target, "--bsr-preset paper"),
+        Figure("Convergence per epoch", convergence, "figure 5"),
+        Figure("Error against seconds", mse_against_seconds),
+        Figure("Time to converge", time_to_converge, options="--bsr-preset paper"),
     ),
     findings=findings,
     tables=lambda data: [_convergence_table(data)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -11,23 +11,22 @@ from matplotlib.axes import Axes
 from bsr import published, stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis.study import finals_by_size
-from reports.cells import Cell, Cells, beside_dead, ended, ends, seeds, statuses
-from reports.chapters.chapter import Chapter, Figure, FigureContent, nothing_to_learn
+from reports.cells import Cell, Cells, beside_dead, ended, ends, seeds_each
+from reports.chapters.chapter import Chapter, Figure, FigureContent, finals_cells, nothing_to_learn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, medians_beside_dead, stacked, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
-from reports.text import counted, listed
-from reports.verdicts import (
+from reports.text import counted, listed, number
+from reports.text.table import Table
+from reports.text.verdicts import (
     Finding,
-    Part,
+    TaskVerdict,
     Verdict,
     judged,
     lines,
     named,
     p_text,
-    times,
     together,
     trend_text,
     where,
@@ -51,11 +50,11 @@ def findings(data: Cells) -> list[Finding]:
         nothing = [
             nothing_to_learn(data, name) for name in ("higher-error", "best-batch-size", "exponential")
         ]
-        return [*nothing, asymmetry(data)]
-    return [higher_error(data), best_batch_size(data), exponential(data), asymmetry(data)]
+        return [*nothing, _asymmetry(data)]
+    return [_higher_error(data), _best_batch_size(data), _exponential(data), _asymmetry(data)]
 
 
-def higher_error(data: Cells) -> Finding:
+def _higher_error(data: Cells) -> Finding:
     """A larger batch gives a higher MSE: pooled rank trend, slopes, and whether the curve turns."""
     cells = {task: finals_by_size(data, task) for task in data.learnable()}
     trend = stats.rank_trend(*cells.values())
@@ -78,9 +77,9 @@ def higher_error(data: Cells) -> Finding:
 def _shape(task: str, row: dict[int, list[float]]) -> str:
     slope, turn = stats.slope(row), stats.turning_point(row)
     per = (
-        f"{times(slope.per_doubling)} per doubling{within(slope.interval)}"
-        if slope.per_doubling
-        else slope.reason
+        f"{number(slope.factor, 3)}-fold per doubling{within(slope.interval)}"
+        if slope.known
+        else slope.p.reason
     )
     turning = "no turning point shown"
     if turn.found and turn.level:
@@ -93,10 +92,10 @@ def _n(data: Cells) -> str:
     one = max(len(cell.finals) for cell in cells) == 1
     dead = beside_dead(cells)
     spread = ", which says nothing about the spread between seeds" if one else ""
-    return f"{f' {dead}' if dead else ''} ({seeds(cells)}{spread}.)"
+    return f"{f' {dead}' if dead else ''} (n = {seeds_each(cells)}{spread}.)"
 
 
-def best_batch_size(data: Cells) -> Finding:
+def _best_batch_size(data: Cells) -> Finding:
     """The best batch sizes are 8 to 32."""
     parts = [_best(task, finals_by_size(data, task)) for task in data.learnable()]
     found = "; ".join(part.line.partition(";")[0].partition(" (")[0] for part in parts)
@@ -105,14 +104,14 @@ def best_batch_size(data: Cells) -> Finding:
     return Finding("best-batch-size", claim, together(parts), sentence, lines(parts), "seeds")
 
 
-def _best(task: str, cells: dict[int, list[float]]) -> Part:
+def _best(task: str, cells: dict[int, list[float]]) -> TaskVerdict:
     best = stats.best(cells)
     if best is None or len(cells) < 2:
         why = "one batch size has none to compare with" if best else "an MSE is zero, which has no logarithm"
-        return Part(task, "cannot tell", f"{task}: {why}")
+        return TaskVerdict(task, "cannot tell", f"{task}: {why}")
     edge = "; at the edge of what was measured, so a better one may lie outside" if best.at_edge else ""
     if best.reason:
-        return Part(task, "cannot tell", f"{task}: lowest at {best.level:g}; {best.reason}{edge}")
+        return TaskVerdict(task, "cannot tell", f"{task}: lowest at {best.level:g}; {best.reason}{edge}")
     inside = [CLAIMED_BEST[0] <= size <= CLAIMED_BEST[1] for size in best.tied]
     verdict: Verdict = "cannot tell"
     if not any(inside):
@@ -121,10 +120,10 @@ def _best(task: str, cells: dict[int, list[float]]) -> Part:
         verdict = "shown"
     tied = listed(f"{size:g}" for size in best.tied if size != best.level)
     others = f"not told from it by these seeds: {tied}" if tied else "every other is told from it"
-    return Part(task, verdict, f"{task}: lowest at {best.level:g}; {others}{edge}")
+    return TaskVerdict(task, verdict, f"{task}: lowest at {best.level:g}; {others}{edge}")
 
 
-def exponential(data: Cells) -> Finding:
+def _exponential(data: Cells) -> Finding:
     """The error grows exponentially with the batch size."""
     parts = [_growth(task, finals_by_size(data, task)) for task in data.learnable()]
     laws = "; ".join(part.line.partition(";")[0] for part in parts if part.verdict != "cannot tell")
@@ -140,10 +139,10 @@ def exponential(data: Cells) -> Finding:
     )
 
 
-def _growth(task: str, cells: dict[int, list[float]]) -> Part:
+def _growth(task: str, cells: dict[int, list[float]]) -> TaskVerdict:
     shape = stats.growth_shape(cells)
     if shape.best is None:
-        return Part(task, "cannot tell", f"{task}: {shape.reason}")
+        return TaskVerdict(task, "cannot tell", f"{task}: {shape.reason}")
     order = sorted(shape.weights.items(), key=lambda item: -item[1])
     weights = listed(f"{law} {weight:.2f}" for law, weight in order)
     fits = f"; even that law does not fit ({p_text(shape.fits)})" if shape.fits.significant else ""
@@ -151,10 +150,12 @@ def _growth(task: str, cells: dict[int, list[float]]) -> Part:
     if shape.exponential is not None:
         fits_too = shape.exponential and not shape.fits.significant
         verdict = "shown" if fits_too else "not shown"
-    return Part(task, verdict, f"{task}: best described as {shape.best}; Akaike weights: {weights}{fits}")
+    return TaskVerdict(
+        task, verdict, f"{task}: best described as {shape.best}; Akaike weights: {weights}{fits}"
+    )
 
 
-def asymmetry(data: Cells) -> Finding:
+def _asymmetry(data: Cells) -> Finding:
     """Over the seeds, maximum minus mean exceeds mean minus minimum."""
     cells = [cell for task in data.learnable() for cell in data.cells(task) if len(cell.finals) > 2]
     found = stats.asymmetry((min(cell.finals), fmean(cell.finals), max(cell.finals)) for cell in cells)
@@ -185,11 +186,13 @@ def _per_task(
         for task, row in cells.items()
     ]
     flat = [cell for row in cells.values() for cell in row]
-    count = seeds(flat)
     return FigureContent(
         panels,
-        f"{caption} {count}. {statuses(data.results())} {beside_dead(flat)}".strip(),
+        caption,
         f"{alternative}, a panel per task. {ends(cells)}",
+        n=seeds_each(flat),
+        results=data.results(),
+        note=beside_dead(flat),
     )
 
 
@@ -217,7 +220,7 @@ def _final_mse(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     legend(axes)
 
 
-def each_seed(data: Cells) -> FigureContent | None:
+def seeds(data: Cells) -> FigureContent | None:
     """Each seed as a dot beside the mean with its bootstrap interval."""
     return _per_task(
         data,
@@ -250,7 +253,7 @@ def _each_seed(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     legend(axes, handles=[*seed, *mean, *dead])
 
 
-def extremes(data: Cells) -> FigureContent | None:
+def min_mean_max(data: Cells) -> FigureContent | None:
     """Minimum, mean and maximum over seeds."""
     return _per_task(
         data,
@@ -278,7 +281,7 @@ def _extremes(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     legend(axes)
 
 
-def error_and_time_bars(data: Cells) -> FigureContent | None:
+def mse_and_time(data: Cells) -> FigureContent | None:
     """Mean final MSE above, mean training time below, as bars that start at zero."""
     return _per_task(
         data,
@@ -328,63 +331,35 @@ def _one_each(artists: Iterable[Any]) -> list[Any]:
 
 def _errors_table(data: Cells) -> Table:
     """Final MSE of every cell of the batch-size experiment."""
-    rows: list[Row] = []
-    for task in data.tasks_of():
-        for cell in data.cells(task):
-            interval = stats.mean_interval(cell.finals)
-            rows.append(
-                (
-                    task,
-                    cell.batch_size,
-                    len(cell.finals),
-                    fmean(cell.finals),
-                    median(cell.finals),
-                    interval and interval.low,
-                    interval and interval.high,
-                    min(cell.finals),
-                    max(cell.finals),
-                    fmean(cell.minima),
-                    fmean(cell.normalised) if cell.normalised else None,
-                    ended(cell.results),
-                )
-            )
-    header = (
-        "task", "batch size", "seeds", "mean MSE", "median MSE", "95% from", "95% to", "lowest seed",
-        "highest seed", "mean of minima over epochs", "normalised MSE", "status",
-    )  # fmt: skip
+    rows = [
+        {
+            "task": task,
+            "batch size": cell.batch_size,
+            **finals_cells(cell),
+            "mean of minima over epochs": fmean(cell.minima),
+            "normalised MSE": fmean(cell.normalised) if cell.normalised else None,
+            "status": ended(cell.results),
+        }
+        for task in data.tasks_of()
+        for cell in data.cells(task)
+    ]
     note = "Test MSE after the last epoch, squared label units. Interval: bootstrap of the mean over seeds."
-    return Table("errors", "Error per task and batch size", header, rows, note)
+    return Table.of("errors", "Error per task and batch size", rows, note)
 
 
 CHAPTER: Final = Chapter(
+    section="The batch size",
+    options="--bsr-experiments batch-size",
     figures=(
+        Figure("Final error per batch size", final_mse, "figures 7 and 8"),
+        Figure("Every seed", seeds, options="--bsr-experiments batch-size --bsr-runs 10"),
         Figure(
-            "The batch size",
-            "final-mse",
-            "Final error per batch size",
-            final_mse,
-            "--bsr-experiments batch-size",
-            "figures 7 and 8",
-        ),
-        Figure(
-            "The batch size", "seeds", "Every seed", each_seed, "--bsr-experiments batch-size --bsr-runs 10"
-        ),
-        Figure(
-            "The batch size",
-            "min-mean-max",
             "Minimum, mean and maximum over seeds",
-            extremes,
-            "--bsr-experiments batch-size --bsr-runs 10",
+            min_mean_max,
             "figure 9",
+            options="--bsr-experiments batch-size --bsr-runs 10",
         ),
-        Figure(
-            "The batch size",
-            "mse-and-time",
-            "Error and time",
-            error_and_time_bars,
-            "--bsr-experiments batch-size",
-            "figure 6",
-        ),
+        Figure("Error and time", mse_and_time, "figure 6"),
     ),
     findings=findings,
     tables=lambda data: [_errors_table(data)],

@@ -8,102 +8,84 @@ from typing import Final
 from bsr.result import Result
 from reports.cells import Cells, circumstances
 from reports.chapters.chapter import Chapter
-from reports.table import Row, Table
+from reports.text.table import Table
 
-_IDENTITY: Final = (
-    "task",
-    "batch size",
-    "seed",
-    "learning rate",
-    "optimiser",
-    "loss",
-    "epochs",
-    "updates",
-    "evaluated on",
-    "network",
-)
+
+def _identity(result: Result) -> dict[str, object]:
+    run = result.run
+    return {
+        "task": run.task,
+        "batch size": run.batch_size,
+        "seed": run.seed,
+        "learning rate": run.learning_rate,
+        "optimiser": run.optimiser,
+        "loss": run.loss,
+        "epochs": run.epochs or None,
+        "updates": run.total_steps,
+        "evaluated on": run.evaluate_on,
+        "network": run.model,
+    }
 
 
 def _troubles_table(data: Cells) -> Table:
     """Every case that did not end well."""
-    rows: list[Row] = [
-        (
-            result.status.replace("_", " "),
-            *_identity(result),
-            ", ".join(case.cases),
-            result.final_mse,
-            result.diverged_at_step,
-            result.message,
-        )
+    rows = [
+        {
+            "status": result.status.replace("_", " "),
+            **_identity(result),
+            "experiments": ", ".join(case.cases),
+            "final MSE": result.final_mse,
+            "diverged at step": result.diverged_at_step,
+            "message": result.message,
+        }
         for case in data.session.cases
         if (result := case.result).status != "ok"
     ]
-    header = ("status", *_IDENTITY, "experiments", "final MSE", "diverged at step", "message")
     note = "Those with a final MSE enter the statistics whatever their status; those without are left out."
-    return Table("not-ok", "Runs that did not end well", header, rows, note, folded=len(rows) > 20)
-
-
-def _identity(result: Result) -> Row:
-    run = result.run
-    return (
-        run.task,
-        run.batch_size,
-        run.seed,
-        run.learning_rate,
-        run.optimiser,
-        run.loss,
-        run.epochs or None,
-        run.total_steps,
-        run.evaluate_on,
-        run.model,
-    )
+    return Table.of("not-ok", "Runs that did not end well", rows, note, folded=len(rows) > 20)
 
 
 def _runs_table(data: Cells) -> Table:
     """Every planned case."""
-    rows: list[Row] = [
-        (*_identity(result), result.status.replace("_", " "), result.final_mse, result.normalised_mse,
-         result.total_training_seconds or None, result.images_per_second, result.engine, result.threads,
-         circumstances(result), "yes" if case.resumed else "no", ", ".join(case.cases), case.key)
+    rows = [
+        {
+            **_identity(result := case.result),
+            "status": result.status.replace("_", " "),
+            "final MSE": result.final_mse,
+            "normalised MSE": result.normalised_mse,
+            "training s": result.total_training_seconds or None,
+            "images per s": result.images_per_second,
+            "engine": result.engine,
+            "threads": result.threads,
+            "timed": circumstances(result),
+            "resumed": "yes" if case.resumed else "no",
+            "experiments": ", ".join(case.cases),
+            "key": case.key,
+        }
         for case in data.session.cases
-        for result in [case.result]
-    ]  # fmt: skip
-    header = (
-        *_IDENTITY, "status", "final MSE", "normalised MSE", "training s", "images per s", "engine",
-        "threads", "timed", "resumed", "experiments", "key",
-    )  # fmt: skip
-    return Table("runs", "Every run", header, rows, folded=True)
+    ]
+    return Table.of("runs", "Every run", rows, folded=True)
 
 
 def _epochs_table(data: Cells) -> Table:
     """Every epoch of every run; only as a file."""
-    header = (
-        *_IDENTITY,
-        "epoch",
-        "evaluated MSE",
-        "evaluated MAE",
-        "training loss",
-        "training s",
-        "device s",
-        "evaluation s",
-    )
-    return Table("epochs", "Every epoch", header, list(_epochs(data)), on_page=False)
+    return Table.of("epochs", "Every epoch", _epochs(data), on_page=False)
 
 
-def _epochs(data: Cells) -> Iterator[Row]:
+def _epochs(data: Cells) -> Iterator[dict[str, object]]:
     for result in data.all_results:
         for epoch, mse in enumerate(result.test_mse):
             trained = epoch - 1 if epoch else len(result.training_seconds)
-            yield (
-                *_identity(result),
-                epoch,
-                mse,
-                _at(result.test_mae, epoch),
-                _at(result.training_loss, trained),
-                _at(result.training_seconds, trained),
-                _at(result.device_seconds, trained),
-                _at(result.evaluation_seconds, epoch),
-            )
+            yield {
+                **_identity(result),
+                "epoch": epoch,
+                "evaluated MSE": mse,
+                "evaluated MAE": _at(result.test_mae, epoch),
+                "training loss": _at(result.training_loss, trained),
+                "training s": _at(result.training_seconds, trained),
+                "device s": _at(result.device_seconds, trained),
+                "evaluation s": _at(result.evaluation_seconds, epoch),
+            }
 
 
 def _at(values: Sequence[float | None], index: int) -> float | None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from bsr import published, stats
 from reports.analysis.published import comparable
-from reports.cells import Cell, Cells, seeds, statuses
+from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
 from reports.drawing.curves import draw_epochs
@@ -19,18 +19,18 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots
 from reports.drawing.panel import Panel
 from reports.text import listed, number, tick
-from reports.verdicts import Finding, judged, trend_text
+from reports.text.verdicts import Finding, judged, trend_text
 
 
 def findings(data: Cells) -> list[Finding]:
     """At the tuned rate, and at 0.01."""
     return [
-        std_fluctuates(data, experiment) or missing(data, "std-fluctuates", experiment, at)
+        _std_fluctuates(data, experiment) or missing(data, "std-fluctuates", experiment, at)
         for experiment, at in (("batch-size", "tuned rate"), ("std-at-0.01", "rate 0.01"))
     ]
 
 
-def std_fluctuates(data: Cells, experiment: str) -> Finding | None:
+def _std_fluctuates(data: Cells, experiment: str) -> Finding | None:
     """The std task fluctuates more at larger batches, at the rate of one experiment."""
     cells = data.cells("std", experiment)
     if not cells:
@@ -107,11 +107,11 @@ def std_at_001(data: Cells) -> FigureContent | None:
     return FigureContent(
         panels,
         f'The rate behind the study\'s "difference of 1300"{" beside the tuned one" * (len(series) > 1)}. '
-        f"Mean over seeds{'; on the last panel dots are seeds' * (len(untuned) > 1)}. "
-        f"{seeds(untuned)} at the untuned rate. "
-        f"{statuses(data.results('std-at-0.01'))}".strip(),
+        f"Mean over seeds{'; on the last panel dots are seeds' * (len(untuned) > 1)}.",
         f"Curves of the std task's test MSE at {listed(series)}, and the final values against batch size. "
         f"{'; '.join(said)}.",
+        n=f"{seeds_each(untuned)} at the untuned rate",
+        results=data.results("std-at-0.01"),
     )
 
 
@@ -136,16 +136,9 @@ def _finals(series: Mapping[str, Sequence[Cell]], data: Cells) -> Callable[[Axes
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure(
-            "The other choices",
-            "std-at-0.01",
-            "std at rate 0.01",
-            std_at_001,
-            "--bsr-experiments std-at-0.01",
-            "figure 5",
-        ),
-    ),
+    section="The other choices",
+    options="--bsr-experiments std-at-0.01",
+    figures=(Figure("std at rate 0.01", std_at_001, "figure 5", name="std-at-0.01"),),
     findings=findings,
     experiments=("std-at-0.01",),
 )

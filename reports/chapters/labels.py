@@ -14,14 +14,14 @@ from reports.cells import Cells
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.panel import Panel
-from reports.table import Table
 from reports.text import counted, listed, number, tick
+from reports.text.table import Table
 
 _SQUARED = {"var"}
 """Tasks whose labels are in squared pixel units, and so need an axis of their own."""
 
 
-def label_distributions(data: Cells) -> FigureContent | None:
+def label_distribution(data: Cells) -> FigureContent | None:
     """Box plots of the labels, tasks of one unit side by side."""
     labels = sorted(
         data.session.labels, key=lambda label: (data.tasks.index(label.task), label.dataset, label.split)
@@ -37,16 +37,15 @@ def label_distributions(data: Cells) -> FigureContent | None:
         for unit, group in units.items()
         if group
     ]
-    constant = [label for label in labels if label.minimum == label.maximum]
-    note = "".join(
-        f" Every {label.task} label of {label.dataset} is {number(label.median)}." for label in constant
+    constant = "".join(
+        f" Every {label.task} label of {label.dataset} is {number(label.median)}."
+        for label in labels
+        if label.minimum == label.maximum
     )
     about = listed(dict.fromkeys(f"{label.dataset}, {label.split} images" for label in labels))
     return FigureContent(
         panels,
-        f"{about}, n = {number(labels[0].count)} labels each. Box: quartiles and median; diamond: mean; "
-        "whiskers: the last label within 1.5 interquartile ranges; crosses: the extremes, with the "
-        f"outliers counted.{note}",
+        f"{about},",
         "Box plots of the labels. "
         + "; ".join(
             f"{label.task}: quartiles {number(label.lower_quartile, 3)}, {number(label.median, 3)}, "
@@ -55,6 +54,9 @@ def label_distributions(data: Cells) -> FigureContent | None:
             for label in labels
         )
         + ".",
+        n=f"{number(labels[0].count)} labels each",
+        note="Box: quartiles and median; diamond: mean; whiskers: the last label within 1.5 interquartile "
+        f"ranges; crosses: the extremes, with the outliers counted.{constant}",
     )
 
 
@@ -121,22 +123,13 @@ def _labels_table(data: Cells) -> Table:
         "dataset", "task", "split", "count", "minimum", "lower_whisker", "lower_quartile", "median",
         "upper_quartile", "upper_whisker", "maximum", "mean", "outliers_below", "outliers_above",
     )  # fmt: skip
-    rows = [tuple(getattr(label, name) for name in names) for label in data.session.labels]
-    return Table(
-        "labels", "Label distributions", tuple(name.replace("_", " ") for name in names), rows, "Label units."
-    )
+    rows = [{name.replace("_", " "): getattr(label, name) for name in names} for label in data.session.labels]
+    return Table.of("labels", "Label distributions", rows, "Label units.")
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure(
-            "The labels",
-            "label-distribution",
-            "How the labels are distributed",
-            label_distributions,
-            "--bsr-experiments label-distribution",
-            "figures 10 and 11",
-        ),
-    ),
+    section="The labels",
+    options="--bsr-experiments label-distribution",
+    figures=(Figure("How the labels are distributed", label_distribution, "figures 10 and 11"),),
     tables=lambda data: [_labels_table(data)],
 )

@@ -9,13 +9,13 @@ from bsr import published, stats
 from bsr.experiments.tried_rates import Rates, at_edge, by_rate, contenders, rate_finals
 from reports.analysis.published import comparable, provenance
 from reports.analysis.study import best_in_words
-from reports.cells import Cells, ended, group, span, statuses
+from reports.cells import Cells, ended, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.table import Row, Table
 from reports.text import listed, tick
+from reports.text.table import Table
 
 _CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is zero); dots: seeds"
 
@@ -25,7 +25,6 @@ def learning_rate(data: Cells) -> FigureContent | None:
     rates = _by_task_and_size(data)
     if not rates:
         return None
-    runs = data.results("learning-rate")
     sizes = sorted({size for _, size in rates})
     at = {cell: f" at batch size {cell[1]}" if len(sizes) > 1 else "" for cell in rates}
     panels = [
@@ -41,11 +40,12 @@ def learning_rate(data: Cells) -> FigureContent | None:
         "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
         "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
         f"holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
-        f"{_lowest(named)} "
-        f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        f"{_lowest(named)}".strip(),
         "Final test MSE against learning rate, a panel per task. "
         + "; ".join(f"{name}: {best_in_words(row)}" for name, row in named.items())
         + ".",
+        n=f"{span(counts, 'seed')} per rate",
+        results=data.results("learning-rate"),
     )
 
 
@@ -54,7 +54,7 @@ def _by_task_and_size(data: Cells) -> dict[tuple[str, int], Rates]:
     runs = [
         result for task in data.tasks_of("learning-rate") for result in data.results("learning-rate", task)
     ]
-    cells = group(runs, lambda result: (result.run.task, result.run.batch_size))
+    cells = grouped(runs, lambda result: (result.run.task, result.run.batch_size))
     return {cell: by_rate(results) for cell, results in cells.items()}
 
 
@@ -95,54 +95,33 @@ def _looks(data: Cells, rates: Rates) -> Iterator[tuple[str, Rates, Mapping[floa
 
 def _rates_table(data: Cells) -> Table:
     """Final MSE by learning rate and optimiser."""
-    rows: list[Row] = []
+    rows = []
     for experiment in ("learning-rate", "optimiser", "std-at-0.01"):
-        cells = group(data.results(experiment), lambda result: result.run.cell)
+        cells = grouped(data.results(experiment), lambda result: result.run.cell)
         for cell in sorted(cells, key=lambda c: (c.task, c.optimiser, c.batch_size, c.learning_rate)):
-            results = cells[cell]
-            values = rate_finals({cell.learning_rate: results}).get(cell.learning_rate, [])
-            middle_value = stats.geometric_mean(values) if values else None
-            low, high = (min(values), max(values)) if values else (None, None)
+            finals = [result.final_mse for result in cells[cell] if result.final_mse is not None]
             rows.append(
-                (
-                    experiment,
-                    cell.task,
-                    cell.optimiser,
-                    cell.batch_size,
-                    cell.learning_rate,
-                    len(values),
-                    middle_value,
-                    low,
-                    high,
-                    ended(results),
-                )
+                {
+                    "experiment": experiment,
+                    "task": cell.task,
+                    "optimiser": cell.optimiser,
+                    "batch size": cell.batch_size,
+                    "learning rate": cell.learning_rate,
+                    "seeds": len(finals),
+                    "geometric mean MSE": stats.geometric_mean(finals) if finals else None,
+                    "lowest seed": min(finals, default=None),
+                    "highest seed": max(finals, default=None),
+                    "status": ended(cells[cell]),
+                }
             )
-    header = (
-        "experiment", "task", "optimiser", "batch size", "learning rate", "seeds", "geometric mean MSE",
-        "lowest seed",
-        "highest seed", "status",
-    )  # fmt: skip
-    return Table(
-        "learning-rates",
-        "Learning rates and optimisers",
-        header,
-        rows,
-        "Test MSE after the last epoch.",
-        folded=True,
-    )
+    note = "Test MSE after the last epoch."
+    return Table.of("learning-rates", "Learning rates and optimisers", rows, note, folded=True)
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure(
-            "The other choices",
-            "learning-rate",
-            "Learning rates per task",
-            learning_rate,
-            "--bsr-experiments learning-rate",
-            "figure 12",
-        ),
-    ),
+    section="The other choices",
+    options="--bsr-experiments learning-rate",
+    figures=(Figure("Learning rates per task", learning_rate, "figure 12"),),
     tables=lambda data: [_rates_table(data)],
     experiments=("learning-rate",),
 )

@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Final
 
 from matplotlib.axes import Axes
 
 from bsr import published, stats
+from bsr.result import Result
 from reports.analysis.study import usual_epochs
-from reports.cells import Cell, Cells, group, seeds, statuses
+from reports.cells import Cell, Cells, grouped, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
 from reports.text import number
-from reports.verdicts import Finding, Part, difference_text, judged
+from reports.text.verdicts import Finding, difference_text, judged
 
 
-def overfitting(data: Cells) -> Finding | None:
+def _overfitting(data: Cells) -> Finding | None:
     """Training beyond the study's epochs overfits: the test MSE of the same runs later and then."""
     results = [result for result in data.results("longer") if result.final_mse is not None]
     usual = usual_epochs(data)
-    parts, everything = [], []
-    cells = group(results, lambda result: (result.run.task, result.run.batch_size))
-    for (task, size), runs in cells.items():
-        pairs = [(r.test_mse[usual], r.final_mse) for r in runs if r.test_mse[usual] is not None]
-        then, later = ([value for value in side if value is not None] for side in zip(*pairs, strict=True))
-        everything += list(zip(then, later, strict=True))
-        ratio = stats.difference(then, later, paired=True)
-        parts.append(
-            Part(
-                f"{task} at {size}",
-                "cannot tell",
-                f"{task} at batch size {size}: {difference_text(ratio)}",
-            )
-        )
-    if not parts:
+    cells = grouped(results, lambda result: (result.run.task, result.run.batch_size))
+    said = [
+        f"{task} at batch size {size}: {difference_text(_ratio(runs, usual))}"
+        for (task, size), runs in cells.items()
+    ]
+    if not said:
         return None
-    pooled = stats.difference([a for a, _ in everything], [b for _, b in everything], paired=True)
-    verdict = judged(pooled.p, agrees=(pooled.ratio or 0) > 1)
-    last, ratio_text = results[0].run.epochs, number(pooled.ratio, 3)
+    pooled = _ratio(results, usual)
+    verdict = judged(pooled.p, agrees=pooled.factor > 1)
+    last, ratio_text = results[0].run.epochs, number(pooled.factor, 3)
     epochs = f"after {last} epochs the test error is {ratio_text} times that after {usual}"
     sentence = {
         "shown": f"Longer training overfits: {epochs}.",
         "not shown": f"Overfitting is not shown: {epochs}.",
         "cannot tell": f"Too few runs to say whether longer training overfits: {epochs}.",
     }[verdict]
-    lines = (f"All cells, by run: {difference_text(pooled)}", *(part.line for part in parts))
+    lines = (f"All cells, by whole seed of a batch size: {difference_text(pooled)}", *said)
     return Finding("overfitting", published.CLAIMS["overfitting"], verdict, sentence, lines, "longer")
+
+
+def _ratio(results: Sequence[Result], usual: int) -> stats.Estimate:
+    """Last error over that after the usual epochs; a pair is a seed of a batch size, tasks counting alike."""
+    runs = [result for result in results if result.test_mse[usual] is not None]
+    alike = grouped(runs, lambda result: (result.run.batch_size, result.run.seed)).values()
+    errors = {
+        at: [[value for result in seed if (value := result.test_mse[at]) is not None] for seed in alike]
+        for at in (usual, -1)
+    }
+    then, last = ([stats.geometric_mean(seed) or 0.0 for seed in side] for side in errors.values())
+    return stats.difference(then, last, paired=True)
 
 
 def longer(data: Cells) -> FigureContent | None:
@@ -77,11 +81,12 @@ def longer(data: Cells) -> FigureContent | None:
         "Mean over seeds (line) with minimum and maximum (band). The training loss is the mean over each "
         "epoch, while the weights still change; the test MSE is taken after it. The vertical line marks "
         f"the {usual} epochs of the main experiment. A test MSE that rises while the training loss falls "
-        "would be overfitting. "
-        f"{seeds(cells)}. {statuses(data.results('longer'))}".strip(),
+        "would be overfitting.",
         "Training loss and test MSE against epoch, a panel per task and batch size. Test MSE of "
         + "; ".join(said)
         + ".",
+        n=seeds_each(cells),
+        results=data.results("longer"),
     )
 
 
@@ -107,7 +112,9 @@ def _losses(cell: Cell, usual: int) -> Callable[[Axes], None]:
 
 
 CHAPTER: Final = Chapter(
-    figures=(Figure("Convergence", "longer", "Training for longer", longer, "--bsr-experiments longer"),),
-    findings=lambda data: [overfitting(data) or missing(data, "overfitting", "longer")],
+    section="Convergence",
+    options="--bsr-experiments longer",
+    figures=(Figure("Training for longer", longer),),
+    findings=lambda data: [_overfitting(data) or missing(data, "overfitting", "longer")],
     experiments=("longer",),
 )

@@ -15,8 +15,8 @@ from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import listed, number
+from reports.text.table import Table
 
 REFERENCE = "textbook"
 """The loop that others are compared with: what one would otherwise write."""
@@ -43,10 +43,11 @@ def harness(data: Cells) -> FigureContent | None:
             for title, (unit, measure) in measures.items()
             if any(measure(cells, timing) for timing in timings)
         ],
-        f"The harness measuring itself: median of n = {span((len(t.seconds) for t in timings), 'round')} "
-        "per point. Loops with different numbers of threads are different series.",
+        "The harness measuring itself: median of",
         f"Seconds per training epoch against batch size for the loops {listed(list(_series(cells)))}. "
         f"{_ratios(cells)}",
+        n=f"{span((len(t.seconds) for t in timings), 'round')} per point",
+        note="Loops with different numbers of threads are different series.",
     )
 
 
@@ -108,37 +109,28 @@ def _ratios(cells: Timings) -> str:
 
 def _harness_table(data: Cells) -> Table:
     """The harness's own benchmark."""
-    rows: list[Row] = []
-    for timing in data.session.harness:
-        middle = median(timing.seconds)
-        speed = timing.gflop_per_epoch / middle if timing.gflop_per_epoch else None
-        each = timing.epoch_seconds
-        spread = (len(each), median(each), min(each), max(each))
-        rows.append(
-            (
-                *(timing.loop, timing.batch_size, timing.threads, *spread, speed, timing.peak_gflops),
-                *(timing.model, timing.dataset),
-            )
-        )
-    header = (
-        "loop",
-        "batch size",
-        "threads",
-        "rounds",
-        "median s",
-        "min s",
-        "max s",
-        "GFLOP/s",
-        "peak GFLOP/s",
-        "network",
-        "data set",
-    )
-    return Table(
-        "harness", "The harness itself", header, rows, "Seconds per epoch of 60,000 training images."
-    )
+    rows = [
+        {
+            "loop": timing.loop,
+            "batch size": timing.batch_size,
+            "threads": timing.threads,
+            "rounds": len(each := timing.epoch_seconds),
+            "median s": median(each),
+            "min s": min(each),
+            "max s": max(each),
+            "GFLOP/s": timing.gflop_per_epoch / median(timing.seconds) if timing.gflop_per_epoch else None,
+            "peak GFLOP/s": timing.peak_gflops,
+            "network": timing.model,
+            "data set": timing.dataset,
+        }
+        for timing in data.session.harness
+    ]
+    return Table.of("harness", "The harness itself", rows, "Seconds per epoch of 60,000 training images.")
 
 
 CHAPTER: Final = Chapter(
-    figures=(Figure("Time", "harness", "The harness itself", harness, "--bsr-experiments harness"),),
+    section="Time",
+    options="--bsr-experiments harness",
+    figures=(Figure("The harness itself", harness),),
     tables=lambda data: [_harness_table(data)],
 )

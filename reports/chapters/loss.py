@@ -10,31 +10,42 @@ from matplotlib.axes import Axes
 
 from bsr import published
 from reports.analysis.published import comparable, provenance
-from reports.cells import Cell, Cells, ended, group, span, statuses
+from reports.cells import Cell, Cells, ended, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.legend import legend
 from reports.drawing.marks import stacked, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import listed, number
-from reports.verdicts import Finding, Part, difference_text, judged, lines, named, paired, together
+from reports.text.table import Table
+from reports.text.verdicts import (
+    Finding,
+    TaskVerdict,
+    difference_text,
+    judged,
+    lines,
+    named,
+    paired,
+    together,
+)
 
 _TRAINED_ON: Final = {"mse": "trained on MSE", "mae": "trained on MAE"}
 _MEASURE: Final = "test MSE (above), test MAE in label units (below), both log"
 
 
-def mse_loss(data: Cells) -> Finding | None:
+def _mse_loss(data: Cells) -> Finding | None:
     """Training on MSE beats training on MAE, on both measures."""
     parts = []
     for task in data.tasks_of("loss"):
-        sides = group(data.results("loss", task), lambda result: result.run.loss)
+        sides = grouped(data.results("loss", task), lambda result: result.run.loss)
         if set(sides) != {"mse", "mae"} or task in data.degenerate:
             continue
         for measure, name in (("test_mse", "test MSE"), ("test_mae", "test MAE")):
             ratio = paired(sides["mse"], sides["mae"], measure)
             line = f"{task}, {name}, trained on MAE over trained on MSE: {difference_text(ratio)}"
-            parts.append(Part(f"{task} by {name}", judged(ratio.p, agrees=(ratio.ratio or 0) > 1), line))
+            parts.append(
+                TaskVerdict(f"{task} by {name}", judged(ratio.p, agrees=(ratio.factor or 0) > 1), line)
+            )
     if not parts:
         return None
     verdict = together(parts)
@@ -80,11 +91,12 @@ def loss(data: Cells) -> FigureContent | None:
         panels,
         f"Trained on the mean squared or on the mean absolute error at batch size {size} and the tuned "
         "rate, from epoch 1 on; both networks are evaluated on both measures, so that like is compared "
-        f"with like. Mean over seeds with minimum and maximum (band). {_dashed(data, cells)}"
-        f"n = {span(counts, 'seed')} per loss. {statuses(data.results('loss'))}".strip(),
+        f"with like. Mean over seeds with minimum and maximum (band). {_dashed(data, cells)}".strip(),
         "Test MSE and test MAE per epoch for networks trained on either, a panel per task. "
         + "; ".join(said)
         + ".",
+        n=f"{span(counts, 'seed')} per loss",
+        results=data.results("loss"),
     )
 
 
@@ -94,7 +106,7 @@ def _dashed(data: Cells, tasks: Iterable[str]) -> str:
 
 
 def _cells(data: Cells, task: str) -> dict[str, Cell]:
-    named = group(data.results("loss", task), lambda result: result.run.loss)
+    named = grouped(data.results("loss", task), lambda result: result.run.loss)
     cells = {_TRAINED_ON[name]: Cell.of(results) for name, results in named.items()}
     return {name: cell for name, cell in cells.items() if cell.finals}
 
@@ -131,32 +143,35 @@ def _both_measures(
 
 def _losses_table(data: Cells) -> Table:
     """Trained on MSE and on MAE, evaluated on both."""
-    rows: list[Row] = []
-    for (task, name), results in group(data.results("loss"), lambda r: (r.run.task, r.run.loss)).items():
-        finished = [result for result in results if result.final_mse is not None]
-        errors_ = [result.test_mae[-1] for result in finished if result.test_mae]
-        absolute = [value for value in errors_ if value is not None]
-        if finished:
-            mean = fmean(result.final_mse for result in finished if result.final_mse is not None)
+    rows = []
+    for (task, name), results in grouped(data.results("loss"), lambda r: (r.run.task, r.run.loss)).items():
+        finals = Cell.of(results).finals
+        absolute = [
+            value
+            for r in results
+            if r.final_mse is not None
+            for value in r.test_mae[-1:]
+            if value is not None
+        ]
+        if finals:
             rows.append(
-                (
-                    task,
-                    name.upper(),
-                    len(finished),
-                    mean,
-                    fmean(absolute) if absolute else None,
-                    ended(results),
-                )
+                {
+                    "task": task,
+                    "trained on": name.upper(),
+                    "seeds": len(finals),
+                    "mean test MSE": fmean(finals),
+                    "mean test MAE": fmean(absolute) if absolute else None,
+                    "status": ended(results),
+                }
             )
-    header = ("task", "trained on", "seeds", "mean test MSE", "mean test MAE", "status")
-    return Table("losses", "Training on MSE and on MAE", header, rows, "After the last epoch.")
+    return Table.of("losses", "Training on MSE and on MAE", rows, "After the last epoch.")
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure("The other choices", "loss", "MSE against MAE", loss, "--bsr-experiments loss", "figure 4"),
-    ),
-    findings=lambda data: [mse_loss(data) or missing(data, "mse-loss", "loss")],
+    section="The other choices",
+    options="--bsr-experiments loss",
+    figures=(Figure("MSE against MAE", loss, "figure 4"),),
+    findings=lambda data: [_mse_loss(data) or missing(data, "mse-loss", "loss")],
     tables=lambda data: [_losses_table(data)],
     experiments=("loss",),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -12,49 +13,46 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.result import Result
 from reports.analysis.arms import log_error
-from reports.cells import Cells, statuses
+from reports.cells import Cells
 from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing import factors as drawn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import counted, listed, number
-from reports.verdicts import Finding, Part, difference_text, judged, together
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, TaskVerdict, Verdict, difference_text, judged, lines, together
 
-EXPERIMENT: Final = "networks"
 Equal = Literal["epochs", "updates"]
 CLAIMS: Final[dict[Equal, str]] = {
     "epochs": "After the same epochs a larger batch has a higher error, whatever the network.",
     "updates": "After the same number of updates a larger batch has no higher error, whatever the network.",
 }
 CAVEAT: Final = (
-    "Pairs share task and seed. The rate is the study's, tuned at 32 for its own network; few seeds tell a "
-    "direction and no equality."
+    "A pair is a whole seed, tasks counting alike. The rate is the study's, constant, tuned at 32 for its "
+    "own network; few seeds tell a direction and no equality."
 )
 
 
-class Effect(NamedTuple):
+class OverSmallest(NamedTuple):
     """The error of one batch size over that of the smallest, with one network, over tasks and seeds."""
 
     network: str
     equal: Equal
     batch_size: int
-    difference: stats.Difference
+    error: stats.Estimate
 
 
-def effects(data: Cells) -> list[Effect]:
+def ratios(data: Cells) -> list[OverSmallest]:
     """Of every network, at equal epochs and at equal updates, by rising batch size."""
     found = []
     for name in data.networks:
-        results = [r for r in data.of_network(name).results(EXPERIMENT) if r.run.task not in data.degenerate]
+        results = [r for r in data.of_network(name).results("networks") if r.run.task not in data.degenerate]
         sizes = sorted({result.run.batch_size for result in results})
         for equal in _measured(results):
             errors = {size: _errors(results, size, equal) for size in sizes}
-            found += [
-                Effect(name, equal, size, _over(errors[sizes[0]], errors[size]))
-                for size in sizes[1:]
-                if errors[sizes[0]].keys() & errors[size].keys()
-            ]
+            over = {size: _over(errors[sizes[0]], errors[size]) for size in sizes[1:]}
+            found += [OverSmallest(name, equal, size, one) for size, one in over.items() if one.n]
     return found
 
 
@@ -65,130 +63,131 @@ def _measured(results: Sequence[Result]) -> tuple[Equal, ...]:
     return ("epochs", "updates") if alike else ("updates",)
 
 
-def updates(results: Iterable[Result]) -> int:
+def _updates(results: Iterable[Result]) -> int:
     """The budget of the largest batch size, at which all are compared; 0 without any."""
     return min((result.run.steps for result in results), default=0)
 
 
-def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[tuple[str, int], float]:
-    """(task, seed) -> normalised test MSE at the end, or after the updates that all have made."""
-    step = updates(results)
-    found = {}
+def _errors(results: Sequence[Result], size: int, equal: Equal) -> dict[int, dict[str, float]]:
+    """Seed -> task -> log of the normalised test MSE at the end, or after the updates that all have made."""
+    step = _updates(results)
+    found: dict[int, dict[str, float]] = {}
     for result in results:
         if result.run.batch_size == size:
             value = log_error(result, result.run.steps if equal == "epochs" else step)
             if value is not None:
-                found[result.run.task, result.run.seed] = math.exp(value)
+                found.setdefault(result.run.seed, {})[result.run.task] = value
     return found
 
 
-def _over(first: dict[tuple[str, int], float], second: dict[tuple[str, int], float]) -> stats.Difference:
-    shared = sorted(first.keys() & second.keys())
-    return stats.difference([first[pair] for pair in shared], [second[pair] for pair in shared], paired=True)
+def _over(first: dict[int, dict[str, float]], second: dict[int, dict[str, float]]) -> stats.Estimate:
+    """Second over first by whole seeds, the geometric mean over all tasks; without seeds that lack one."""
+    tasks = sorted({task for side in (first, second) for errors in side.values() for task in errors})
+    seeds = [seed for seed in first if len(first[seed]) == len(second.get(seed, ())) == len(tasks)]
+    a, b = ([math.exp(fmean(side[seed].values())) for seed in sorted(seeds)] for side in (first, second))
+    return stats.difference(a, b, paired=True)
 
 
 def findings(data: Cells) -> list[Finding]:
     """A sentence on equal epochs and one on equal updates: the largest batch against the smallest."""
-    found = effects(data)
-    return [
-        _finding(data, found, equal) for equal in CLAIMS if any(effect.equal == equal for effect in found)
-    ]
+    found = ratios(data)
+    return [_finding(data, found, equal) for equal in CLAIMS if any(one.equal == equal for one in found)]
 
 
-def _finding(data: Cells, found: Sequence[Effect], equal: Equal) -> Finding:
-    of_it = [effect for effect in found if effect.equal == equal]
-    largest = {effect.network: effect for effect in of_it}  # batch sizes rise
-    parts = [Part(name, _verdict(one), _line(one)) for name, one in largest.items()]
-    results = data.of_every_network(EXPERIMENT)
+def _finding(data: Cells, found: Sequence[OverSmallest], equal: Equal) -> Finding:
+    of_it = [one for one in found if one.equal == equal]
+    largest = {one.network: one for one in of_it}  # batch sizes rise
+    parts = [TaskVerdict(name, _verdict(one), _line(one)) for name, one in largest.items()]
+    results = data.of_every_network("networks")
     smallest = min(result.run.batch_size for result in results)
-    after = "the same epochs" if equal == "epochs" else f"the same {updates(results):,} updates"
-    times = listed(f"{number(one.difference.ratio, 3)} ({name})" for name, one in largest.items())
-    most = max(effect.batch_size for effect in of_it)
+    after = "the same epochs" if equal == "epochs" else f"the same {_updates(results):,} updates"
+    times = listed(f"{number(one.error.factor, 3)} ({name})" for name, one in largest.items())
+    most = max(one.batch_size for one in of_it)
     sentence = f"After {after} the error at batch size {most} is that at {smallest} times {times}."
-    lines = (*(part.line for part in parts), CAVEAT)
-    return Finding(f"networks-{equal}", CLAIMS[equal], together(parts), sentence, lines, EXPERIMENT)
+    if any(one.error.p.value is None for one in largest.values()):
+        sentence += f" {_direction(largest)}"
+    said = (*lines(parts), CAVEAT)
+    return Finding(f"networks-{equal}", CLAIMS[equal], together(parts), sentence, said, "networks")
 
 
-def _verdict(effect: Effect) -> Literal["shown", "not shown", "cannot tell"]:
-    if effect.equal == "epochs":
-        return judged(effect.difference.p, agrees=(effect.difference.ratio or 0) > 1)
-    interval = effect.difference.interval
-    if interval is None:
+def _direction(largest: Mapping[str, OverSmallest]) -> str:
+    """What so few seeds can say."""
+    few = min(one.error.n[0] for one in largest.values())
+    intervals = {name: one.error.interval for name, one in largest.items()}
+    above = [name for name, interval in intervals.items() if interval and interval.low > 1]
+    below = [name for name, interval in intervals.items() if interval and interval.high < 1]
+    said = [f"{side} 1 for {listed(names)}" for side, names in (("above", above), ("below", below)) if names]
+    told = f", the interval lies {listed(said)}" if said else ""
+    return f"{counted(few, 'whole seed')} tell a direction, and no p-value{told}."
+
+
+def _verdict(one: OverSmallest) -> Verdict:
+    if one.equal == "updates" and not one.error.p.significant:
         return "cannot tell"
-    if interval.high <= 1:
-        return "shown"
-    return "not shown" if interval.low > 1 else "cannot tell"
+    return judged(one.error.p, agrees=(one.error.factor > 1) == (one.equal == "epochs"))
 
 
-def _line(effect: Effect) -> str:
-    return f"{effect.network}, {effect.batch_size:,}: {difference_text(effect.difference)}"
+def _line(one: OverSmallest) -> str:
+    return f"{one.network}, {one.batch_size:,}: {difference_text(one.error)}"
 
 
-def figure(data: Cells) -> FigureContent | None:
+def networks(data: Cells) -> FigureContent | None:
     """Error against batch size as multiples of the smallest's, a line per network."""
-    found = effects(data)
+    found = ratios(data)
     if not found:
         return None
-    results = data.of_every_network(EXPERIMENT)
+    results = data.of_every_network("networks")
     titles: dict[Equal, str] = {
         "epochs": "After the same epochs",
-        "updates": f"After the same {updates(results):,} updates",
+        "updates": f"After the same {_updates(results):,} updates",
     }
     smallest = min(result.run.batch_size for result in results)
-    pairs = max(effect.difference.first for effect in found)
     ends = [finding.sentence for finding in findings(data)]
     return FigureContent(
         [
-            Panel(title, partial(_draw, found=drawn), f"error over that at {smallest} (log)")
+            Panel(title, partial(_draw, found=of_it), f"error over that at {smallest} (log)")
             for equal, title in titles.items()
-            if (drawn := [effect for effect in found if effect.equal == equal])
+            if (of_it := [one for one in found if one.equal == equal])
         ],
         f"Test MSE over that at batch size {smallest}: geometric mean over tasks and seeds, "
-        f"with 95% intervals. {CAVEAT} n = {counted(pairs, 'pair')}. {statuses(results)}".strip(),
+        f"with 95% intervals. {CAVEAT}",
         f"Ratios of test MSE against batch size, a line per network. {' '.join(ends)}",
+        n=counted(max(one.error.n[0] for one in found), "pair"),
+        results=results,
     )
 
 
-def _draw(axes: Axes, found: Sequence[Effect]) -> None:
-    ratios = [effect.difference.ratio or 1.0 for effect in found]
-    intervals = [effect.difference.interval for effect in found]
-    ends = [end for interval in intervals if interval for end in (interval.low, interval.high)]
-    scale = style.log_axis(axes.yaxis, [1.0, *ratios, *ends])
-    axes.axhline(scale.place([1.0])[0], color=style.REFERENCE, linewidth=1.2)
-    names = list(dict.fromkeys(effect.network for effect in found))
+def _draw(axes: Axes, found: Sequence[OverSmallest]) -> None:
+    scale = style.log_axis(axes.yaxis, [1.0, *drawn.reach(one.error for one in found)])
+    drawn.no_change(axes, scale)
+    names = list(dict.fromkeys(one.network for one in found))
     for index, (name, aside) in enumerate(zip(names, style.spread(len(names), 1.15), strict=True)):
-        colour, marker = style.kind(index)
-        line = [effect for effect in found if effect.network == name and effect.difference.ratio]
-        places = [effect.batch_size * aside for effect in line]
-        for place, effect in zip(places, line, strict=True):
-            if interval := effect.difference.interval:
-                low, high = scale.place([interval.low, interval.high])
-                axes.vlines(place, low, high, color=colour, linewidth=1.6)
-        heights = scale.place(effect.difference.ratio or 1.0 for effect in line)
-        axes.plot(places, heights, color=colour, marker=marker, label=style.name(name))
-    style.batch_axis(axes, sorted({effect.batch_size for effect in found}))
+        row = {one.batch_size * aside: one.error for one in found if one.network == name and one.error.known}
+        drawn.line(axes, scale, row, style.kind(index), 1.6, label=style.name(name))
+    style.batch_axis(axes, sorted({one.batch_size for one in found}))
     legend(axes)
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for effect in effects(data):
-        interval = effect.difference.interval
-        ends = (interval.low, interval.high) if interval else (None, None)
-        over = effect.difference
-        rows.append((effect.network, effect.equal, effect.batch_size, over.ratio, *ends, over.first))
-    header = ("network", "equal", "batch size", "times the smallest's", "95% from", "95% to", "pairs")
-    note = f"Test MSE over that of the smallest batch. {CAVEAT}"
-    return Table("networks", "Other networks", header, rows, note)
+    rows = [
+        {
+            "network": one.network,
+            "equal": one.equal,
+            "batch size": one.batch_size,
+            "times the smallest's": one.error.factor if one.error.known else None,
+            **interval_cells(one.error.interval),
+            "pairs": one.error.n[0],
+        }
+        for one in ratios(data)
+    ]
+    return Table.of("networks", "Other networks", rows, f"Test MSE over that of the smallest batch. {CAVEAT}")
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure(
-            "The batch size", EXPERIMENT, "Does it hold for other networks?", figure, "--bsr-preset networks"
-        ),
-    ),
+    section="The batch size",
+    options="--bsr-preset networks",
+    figures=(Figure("Does it hold for other networks?", networks),),
     findings=findings,
     tables=lambda data: [_table(data)],
-    experiments=(EXPERIMENT,),
+    experiments=("networks",),
 )

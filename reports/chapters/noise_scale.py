@@ -9,9 +9,9 @@ from reports.analysis.noise import cooled_range, noise
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.table import Table
 from reports.text import number
-from reports.verdicts import Finding, Verdict
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Verdict
 
 CLAIM: Final = "The noise scale of the gradient predicts the critical batch size (McCandlish et al. 2018)."
 NEAR: Final = 3.0
@@ -50,21 +50,23 @@ def _agrees(fit: stats.Critical | None, low: float, high: float) -> Verdict:
 
 def _table(data: Cells) -> Table:
     rows = [
-        (
-            one.task, one.batch_size, one.step, "cooled" if one.cooled else "", one.scale, one.two_batches,
-            one.adam, one.seeds,
-        )
+        {
+            "task": one.task,
+            "batch size": one.batch_size,
+            "updates": one.step,
+            "cooled": "cooled" if one.cooled else "",
+            "noise scale": one.scale,
+            "from two batch sizes": one.two_batches,
+            "in Adam's metric": one.adam,
+            "seeds": one.seeds,
+        }
         for one in noise(data)
-    ]  # fmt: skip
-    header = (
-        "task", "batch size", "updates", "cooled", "noise scale", "from two batch sizes", "in Adam's metric",
-        "seeds",
-    )  # fmt: skip
+    ]
     note = (
         "tr(S) / |G|^2, images, sums over seeds before dividing. Cooled: after 100 more updates at batch "
         "size 256 and a rate that falls to zero. On the trajectory |G|^2 swings, so one moment says little."
     )
-    return Table("noise-scale", "The noise of the gradient", header, rows, note, folded=True)
+    return Table.of("noise-scale", "The noise of the gradient", rows, note, folded=True)
 
 
 CHAPTER: Final = Chapter(experiments=("noise-scale",), findings=finding, tables=lambda data: [_table(data)])

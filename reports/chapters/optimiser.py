@@ -8,21 +8,21 @@ from typing import Final, Literal
 from bsr import published
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, rate_finals
 from reports.analysis.study import best_in_words
-from reports.cells import Cell, Cells, group, span, statuses
+from reports.cells import Cell, Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent, missing
 from reports.drawing.curves import mean_curves
 from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
 from reports.text import listed, number, tick
-from reports.verdicts import Finding, difference_text, judged, paired
+from reports.text.verdicts import Finding, difference_text, judged, paired
 
 Name = Literal["adam", "sgd"]
 
 
-def adam(data: Cells) -> Finding | None:
+def _adam(data: Cells) -> Finding | None:
     """Adam beats SGD, each at its best rate."""
-    named_runs = group(data.results("optimiser"), lambda result: result.run.optimiser)
+    named_runs = grouped(data.results("optimiser"), lambda result: result.run.optimiser)
     rates = {name: by_rate(runs) for name, runs in named_runs.items()}
     finals = {name: rate_finals(rows) for name, rows in rates.items()}
     if set(named_runs) != {"adam", "sgd"}:
@@ -37,10 +37,10 @@ def adam(data: Cells) -> Finding | None:
         return Finding("adam", published.CLAIMS["adam"], "cannot tell", sentence, (without,), "optimiser")
     best = {name: best_rate(row) for name, row in rates.items()}
     ratio = paired(rates["adam"][best["adam"]], rates["sgd"][best["sgd"]])
-    verdict = judged(ratio.p, agrees=(ratio.ratio or 0) > 1)
+    verdict = judged(ratio.p, agrees=ratio.factor > 1)
     said = (
-        f"SGD's error is {number(ratio.ratio, 3)} times Adam's"
-        if ratio.ratio
+        f"SGD's error is {number(ratio.factor, 3)} times Adam's"
+        if ratio.known
         else "their errors cannot be divided"
     )
     sentence = {
@@ -75,7 +75,7 @@ _CENTRE: Final = "Line: geometric mean over seeds (arithmetic where an MSE is ze
 def optimiser(data: Cells) -> FigureContent | None:
     """Adam against SGD over the learning rates, and their curves at the best rate of each."""
     results = data.results("optimiser")
-    named = group(results, lambda result: result.run.optimiser)
+    named = grouped(results, lambda result: result.run.optimiser)
     series = {_NAMES[name]: by_rate(runs) for name, runs in named.items()}
     finals = {name: row for name, rates in series.items() if (row := rate_finals(rates))}
     if not finals:
@@ -91,20 +91,19 @@ def optimiser(data: Cells) -> FigureContent | None:
         ],
         f"Adam and SGD (without momentum) at batch size {size}, SGD at three lower rates too. "
         f"{_CENTRE}; beside it the mean over seeds at the best rate of each, with minimum and maximum. A "
-        "cross counts runs without a final MSE: on raw pixels SGD soon diverges. "
-        f"n = {span(counts, 'seed')} per rate. {statuses(results)}".strip(),
+        "cross counts runs without a final MSE: on raw pixels SGD soon diverges.",
         "Final test MSE against learning rate for Adam and SGD, and their curves at the best rate of each. "
         + "; ".join(f"{name}: {best_in_words(series[name])}" for name in finals)
         + ".",
+        n=f"{span(counts, 'seed')} per rate",
+        results=results,
     )
 
 
 CHAPTER: Final = Chapter(
-    figures=(
-        Figure(
-            "The other choices", "optimiser", "Adam against SGD", optimiser, "--bsr-experiments optimiser"
-        ),
-    ),
-    findings=lambda data: [adam(data) or missing(data, "adam", "optimiser")],
+    section="The other choices",
+    options="--bsr-experiments optimiser",
+    figures=(Figure("Adam against SGD", optimiser),),
+    findings=lambda data: [_adam(data) or missing(data, "adam", "optimiser")],
     experiments=("optimiser",),
 )

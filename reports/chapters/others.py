@@ -9,19 +9,17 @@ from typing import Final, NamedTuple
 
 from matplotlib.axes import Axes
 
-from bsr import stats
 from bsr.experiments import EXPERIMENTS
 from bsr.run import RUN_FIELDS, Run
-from reports.cells import Cell, Cells, beside_dead, ended, span, statuses
-from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.cells import Cell, Cells, beside_dead, ended, span
+from reports.chapters.chapter import Chapter, Figure, FigureContent, finals_cells
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import dots, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import listed, number
+from reports.text.table import Table
 
-SECTION: Final = "The other choices"
 MOST_LINES: Final = 6
 """Of a panel: as many as there are colours."""
 _RATE_LAST: Final = sorted(
@@ -31,11 +29,11 @@ _RATE_LAST: Final = sorted(
 """What may tell two cells of one batch size apart; the rate last, since it often follows from the others."""
 _WORDS: Final = {"learning_rate": "rate {:g}", "steps": "{:,} updates", "epochs": "{:,} epochs"}
 
-Rows = Mapping[str, Mapping[int, Sequence[float]]]
+_Rows = Mapping[str, Mapping[int, Sequence[float]]]
 """Setting -> batch size -> a value per run."""
 
 
-class Part(NamedTuple):
+class Sweep(NamedTuple):
     """One task of one experiment, over at least two batch sizes."""
 
     experiment: str
@@ -57,17 +55,18 @@ class Part(NamedTuple):
 def chapter(owned: Collection[str]) -> Chapter:
     """Of every experiment in a recording but the `owned`, which have chapters of their own."""
     return Chapter(
+        section="The other choices",
         figures=(
-            Figure(SECTION, "others-error", "Error in other experiments", partial(error, owned=owned), ""),
-            Figure(SECTION, "others-time", "Time in other experiments", partial(time, owned=owned), ""),
+            Figure("Error in other experiments", partial(_error, owned=owned), name="others-error"),
+            Figure("Time in other experiments", partial(_time, owned=owned), name="others-time"),
         ),
         tables=lambda data: [_table(data, owned)],
     )
 
 
-def error(data: Cells, owned: Collection[str]) -> FigureContent | None:
+def _error(data: Cells, owned: Collection[str]) -> FigureContent | None:
     """Final error against batch size, a panel per experiment and task, a line per setting."""
-    found = parts(data, owned)
+    found = _sweeps(data, owned)
     cells = [cell for part in found for cell in part.cells]
     rows = [
         {name: {cell.batch_size: cell.finals for cell in line} for name, line in part.lines.items()}
@@ -78,15 +77,15 @@ def error(data: Cells, owned: Collection[str]) -> FigureContent | None:
     return _content(data, found, rows, measures, "error", caption.strip(), fmean)
 
 
-def time(data: Cells, owned: Collection[str]) -> FigureContent | None:
+def _time(data: Cells, owned: Collection[str]) -> FigureContent | None:
     """Training time of a run against batch size, likewise; ways of timing are lines of their own."""
-    found = [part for part in parts(data, owned) if _times(data, part)]
+    found = [part for part in _sweeps(data, owned) if _times(data, part)]
     rows = [_times(data, part) for part in found]
     caption = "Training time of a whole run, without loading and evaluation: median over seeds, and each."
     return _content(data, found, rows, ["training s of a run (log)"] * len(found), "time", caption, median)
 
 
-def _times(data: Cells, part: Part) -> Rows:
+def _times(data: Cells, part: Sweep) -> _Rows:
     several = len(data.timings(result for cell in part.cells for result in cell.finished)) > 1
     rows: dict[str, dict[int, list[float]]] = {}
     for name, line in part.lines.items():
@@ -99,8 +98,8 @@ def _times(data: Cells, part: Part) -> Rows:
 
 def _content(
     data: Cells,
-    found: Sequence[Part],
-    rows: Sequence[Rows],
+    found: Sequence[Sweep],
+    rows: Sequence[_Rows],
     measures: Sequence[str],
     what: str,
     caption: str,
@@ -123,12 +122,12 @@ def _content(
             )
             for part, lines, on in zip(found, rows, measures, strict=True)
         ],
-        f"{listed(map(_with_question, names))}. {caption}{left_out} "
-        f"n = {span(counts, 'seed')} per batch size and line. "
-        f"{statuses(result for name in names for result in data.results(name))}".strip(),
+        f"{listed(map(_with_question, names))}. {caption}{left_out}",
         f"Lines of {what} against batch size, a panel per experiment and task. "
         + "; ".join(_ends(part, lines, centre) for part, lines in zip(found, rows, strict=True))
         + ".",
+        n=f"{span(counts, 'seed')} per batch size and line",
+        results=[result for name in names for result in data.results(name)],
     )
 
 
@@ -137,7 +136,7 @@ def _with_question(experiment: str) -> str:
     return f"{experiment} ({known.question.rstrip('?')})" if known else experiment
 
 
-def _ends(part: Part, rows: Rows, centre: Callable[[Sequence[float]], float]) -> str:
+def _ends(part: Sweep, rows: _Rows, centre: Callable[[Sequence[float]], float]) -> str:
     name, line = next(iter(rows.items()))
     first, last = min(line), max(line)
     setting = f", {name}" if name else ""
@@ -147,7 +146,7 @@ def _ends(part: Part, rows: Rows, centre: Callable[[Sequence[float]], float]) ->
     )
 
 
-def _draw(axes: Axes, rows: Rows, centre: Callable[[Sequence[float]], float]) -> None:
+def _draw(axes: Axes, rows: _Rows, centre: Callable[[Sequence[float]], float]) -> None:
     drawn = dict(sorted(rows.items(), key=lambda row: -len(row[1]))[:MOST_LINES])
     scale = style.log_axis(
         axes.yaxis, [value for row in drawn.values() for values in row.values() for value in values]
@@ -163,22 +162,22 @@ def _draw(axes: Axes, rows: Rows, centre: Callable[[Sequence[float]], float]) ->
         legend(axes)
 
 
-def parts(data: Cells, owned: Collection[str]) -> list[Part]:
+def _sweeps(data: Cells, owned: Collection[str]) -> list[Sweep]:
     """Experiments that are not owned, a part per task with errors at two batch sizes or more."""
     cells = {
-        (name, task): data.cells(task, name) for name in names(data, owned) for task in data.tasks_of(name)
+        (name, task): data.cells(task, name) for name in _names(data, owned) for task in data.tasks_of(name)
     }
     several = {where: row for where, row in cells.items() if len({cell.batch_size for cell in row}) > 1}
-    return [Part(name, task, lines(row)) for (name, task), row in several.items()]
+    return [Sweep(name, task, by_setting(row)) for (name, task), row in several.items()]
 
 
-def names(data: Cells, owned: Collection[str]) -> list[str]:
+def _names(data: Cells, owned: Collection[str]) -> list[str]:
     """Experiments in the recording that are not owned, in its order."""
     recorded = dict.fromkeys(name for case in data.session.cases for name in case.cases)
     return [name for name in recorded if name not in owned]
 
 
-def lines(cells: Sequence[Cell], by: Sequence[str] = _RATE_LAST) -> dict[str, list[Cell]]:
+def by_setting(cells: Sequence[Cell], by: Sequence[str] = _RATE_LAST) -> dict[str, list[Cell]]:
     """Cells as lines over the batch size: set apart by a field as long as a batch size has two values of it.
 
     So a rate that follows from the batch size, tuned or scaled, makes one line.
@@ -192,7 +191,7 @@ def lines(cells: Sequence[Cell], by: Sequence[str] = _RATE_LAST) -> dict[str, li
     return {
         ", ".join(filter(None, (setting, rest))): line
         for setting, alike in apart.items()
-        for rest, line in lines(alike, by[by.index(field) + 1 :]).items()
+        for rest, line in by_setting(alike, by[by.index(field) + 1 :]).items()
     }
 
 
@@ -209,49 +208,39 @@ def _word(field: str, run: Run) -> str:
 
 
 def _table(data: Cells, owned: Collection[str]) -> Table:
-    rows = [row for name in names(data, owned) for row in _rows(data, name)]
-    header = (
-        "experiment", "task", "batch size", "setting", "timed", "seeds", "mean MSE", "median MSE", "95% from",
-        "95% to", "lowest seed", "highest seed", "normalised MSE", "training s", "images per s", "status",
-    )  # fmt: skip
+    rows = [row for name in _names(data, owned) for row in _rows(data, name)]
     note = (
         "Error after the last update, squared label units, on test images unless others are named. Interval: "
         "bootstrap of the mean over seeds. Times: median over seeds."
     )
-    return Table("other-experiments", "Other experiments", header, rows, note, folded=len(rows) > 60)
+    return Table.of("other-experiments", "Other experiments", rows, note, folded=len(rows) > 60)
 
 
-def _rows(data: Cells, experiment: str) -> Iterator[Row]:
+def _rows(data: Cells, experiment: str) -> Iterator[dict[str, object]]:
     """A row per cell and way of timing."""
     for task in data.tasks_of(experiment):
         cells = data.cells(task, experiment)
         varied = [name for name in _RATE_LAST if len({getattr(c.results[0].run, name) for c in cells}) > 1]
-        for cell in cells:
-            for timing, results in data.by_timing(cell.finished).items():
-                setting = _setting(results[0].run, varied)
-                timed = data.timing_label(timing)
-                yield experiment, task, cell.batch_size, setting, timed, *_figures(data, Cell.of(results))
+        for whole in cells:
+            for timing, results in data.by_timing(whole.finished).items():
+                cell = Cell.of(results)
+                timed = [result for result in results if data.speaks_of_speed(result)]
+                speeds = [speed for result in timed if (speed := result.images_per_second)]
+                seconds = [result.total_training_seconds for result in timed]
+                yield {
+                    "experiment": experiment,
+                    "task": task,
+                    "batch size": cell.batch_size,
+                    "setting": _setting(results[0].run, varied),
+                    "timed": data.timing_label(timing),
+                    **finals_cells(cell),
+                    "normalised MSE": fmean(cell.normalised) if cell.normalised else None,
+                    "training s": median(seconds) if seconds else None,
+                    "images per s": median(speeds) if speeds else None,
+                    "status": ended(results),
+                }
 
 
 def _setting(run: Run, varied: Sequence[str]) -> str:
     images = ["validation images"] if run.evaluate_on == "validation" and "evaluate_on" not in varied else []
     return ", ".join([_word(name, run) for name in varied] + images)
-
-
-def _figures(data: Cells, cell: Cell) -> Row:
-    interval = stats.mean_interval(cell.finals)
-    timed = [result for result in cell.results if data.speaks_of_speed(result)]
-    speeds = [speed for result in timed if (speed := result.images_per_second)]
-    return (
-        len(cell.finals),
-        fmean(cell.finals),
-        median(cell.finals),
-        interval and interval.low,
-        interval and interval.high,
-        min(cell.finals),
-        max(cell.finals),
-        fmean(cell.normalised) if cell.normalised else None,
-        median(result.total_training_seconds for result in timed) if timed else None,
-        median(speeds) if speeds else None,
-        ended(cell.results),
-    )

@@ -10,20 +10,20 @@ from matplotlib.axes import Axes
 
 from bsr import published, stats
 from bsr.result import Result
-from reports.cells import Cells, group, span
+from reports.cells import Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import listed, number
-from reports.verdicts import Finding, Part, judged, lines, together, trend_text, where
+from reports.text.table import Table
+from reports.text.verdicts import Finding, TaskVerdict, judged, lines, together, trend_text, where
 
 MATTERS = 1.05
 """Times as fast: what a machine's drift makes over an hour is less, and no effect of the batch size."""
 
 
-def less_time(data: Cells) -> Finding:
+def _less_time(data: Cells) -> Finding:
     """A larger batch needs less time, within each way of timing."""
     timed = data.timings(result for result in data.results() if result.final_mse is not None)
     parts = [_time(data.timing_label(timing), results) for timing, results in timed.items()]
@@ -38,11 +38,11 @@ def less_time(data: Cells) -> Finding:
     return Finding("less-time", published.CLAIMS["less-time"], verdict, sentence, said, "speed")
 
 
-def _time(label: str, results: Sequence[Result]) -> Part:
+def _time(label: str, results: Sequence[Result]) -> TaskVerdict:
     """Tasks are strata: the network is the same, yet one may have been timed in a busier hour."""
     strata = [
         {size: [r.total_training_seconds for r in runs] for size, runs in _by_size(rows).items()}
-        for rows in group(results, lambda r: r.run.task).values()
+        for rows in grouped(results, lambda r: r.run.task).values()
     ]
     trend = stats.rank_trend(*strata)
     sizes = _by_size(results)
@@ -54,11 +54,11 @@ def _time(label: str, results: Sequence[Result]) -> Part:
     matters = _epoch(sizes[low]) >= MATTERS * _epoch(sizes[high])
     if trend.p.significant and not matters:
         line += f"; less than {MATTERS:g}-fold is no more than a machine drifts in an hour"
-    return Part(label, judged(trend.p, agrees=(trend.rho or 0) < 0 and matters), line)
+    return TaskVerdict(label, judged(trend.p, agrees=(trend.rho or 0) < 0 and matters), line)
 
 
 def _by_size(results: Sequence[Result]) -> dict[int, list[Result]]:
-    return group(results, lambda r: r.run.batch_size)
+    return grouped(results, lambda r: r.run.batch_size)
 
 
 def _epoch(results: Sequence[Result]) -> float:
@@ -75,7 +75,7 @@ def _span(results: Sequence[Result]) -> str:
 def speed(data: Cells) -> FigureContent | None:
     """Training time per epoch and images per second against the batch size, a line per way of timing."""
     series = {
-        timing: group(results, lambda result: result.run.batch_size)
+        timing: grouped(results, lambda result: result.run.batch_size)
         for timing, results in data.timings(data.results()).items()
     }
     if not series:
@@ -107,10 +107,11 @@ def speed(data: Cells) -> FigureContent | None:
             Panel("Images per second", panel(measures["images"]), "training images per second (log)"),
         ],
         "Each dot is a run's median epoch, of any task (the network is the same); the line is the median "
-        f"over runs. n = {span(counts, 'run')} per batch size. Timed as: "
-        f"{listed(map(data.timing_label, series))}.",
+        "over runs.",
         f"Training seconds per epoch, and images per second, against batch size. {number(fast[first], 3)} "
         f"images per second at batch size {first}, {number(fast[last], 3)} at {last}.",
+        n=f"{span(counts, 'run')} per batch size",
+        note=f"Timed as: {listed(map(data.timing_label, series))}.",
     )
 
 
@@ -132,43 +133,38 @@ def _lines(data: Cells, axes: Axes, series: dict[str, dict[int, list[float]]]) -
 
 def _times_table(data: Cells) -> Table:
     """Training time of every cell, by the circumstances of timing."""
-    rows: list[Row] = []
+    rows = []
     whole = [result for result in data.results() if result.final_mse is not None]
     for timing, timed in data.timings(whole).items():
-        cells = group(timed, lambda result: (result.run.task, result.run.batch_size))
+        cells = grouped(timed, lambda result: (result.run.task, result.run.batch_size))
         for (task, size), results in sorted(
             cells.items(), key=lambda item: (data.tasks.index(item[0][0]), item[0][1])
         ):
             per_epoch = median(seconds for result in results for seconds in result.training_seconds)
             rows.append(
-                (
-                    task,
-                    size,
-                    timing.engine,
-                    timing.threads,
-                    timing.mode,
-                    data.machine_name(timing.environment),
-                    len(results),
-                    per_epoch,
-                    fmean(result.total_training_seconds for result in results),
-                    results[0].run.train_images / per_epoch if per_epoch else None,
-                    fmean(sum(result.evaluation_seconds) for result in results),
-                    fmean(result.setup_seconds + result.warmup_seconds for result in results),
-                )
+                {
+                    "task": task,
+                    "batch size": size,
+                    "engine": timing.engine,
+                    "threads": timing.threads,
+                    "timed": timing.mode,
+                    "machine": data.machine_name(timing.environment),
+                    "runs": len(results),
+                    "s per epoch": per_epoch,
+                    "training s": fmean(result.total_training_seconds for result in results),
+                    "images per s": results[0].run.train_images / per_epoch if per_epoch else None,
+                    "evaluation s": fmean(sum(result.evaluation_seconds) for result in results),
+                    "set-up s": fmean(result.setup_seconds + result.warmup_seconds for result in results),
+                }
             )
-    header = (
-        "task", "batch size", "engine", "threads", "timed", "machine", "runs", "s per epoch", "training s",
-        "images per s", "evaluation s", "set-up s",
-    )  # fmt: skip
-    note = (
-        "Training alone: no loading, evaluation or compilation. Median over epochs and runs; else means. "
-        + data.disturbed_text()
-    ).rstrip()
-    return Table("times", "Time per task and batch size", header, rows, note)
+    note = "Training alone: no loading, evaluation or compilation. Median over epochs and runs; else means. "
+    return Table.of("times", "Time per task and batch size", rows, (note + data.disturbed_text()).rstrip())
 
 
 CHAPTER: Final = Chapter(
-    figures=(Figure("Time", "speed", "Speed", speed, "--bsr-experiments batch-size"),),
-    findings=lambda data: [less_time(data)],
+    section="Time",
+    options="--bsr-experiments batch-size",
+    figures=(Figure("Speed", speed),),
+    findings=lambda data: [_less_time(data)],
     tables=lambda data: [_times_table(data)],
 )

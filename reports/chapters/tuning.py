@@ -10,16 +10,15 @@ from matplotlib.axes import Axes
 from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.experiments.rates import Arm, tuned_rate
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
-from reports.cells import Cells, group, span, statuses
+from reports.cells import Cells, grouped, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
-from reports.table import Row, Table
 from reports.text import counted, listed, tick
-from reports.verdicts import Finding
+from reports.text.table import Table
+from reports.text.verdicts import Finding
 
-EXPERIMENT: Final = "tune"
 MEASURE: Final = "validation MSE, squared label units (log)"
 CLAIM: Final = "Each tuned rate lies inside the grid that was tried."
 
@@ -32,8 +31,8 @@ BEYOND: Final = (
 
 def arms(data: Cells) -> dict[Arm, Rates]:
     """Results by rate, for each arm with an error."""
-    grouped = group(data.results(EXPERIMENT), lambda result: Arm.of(result.run))
-    rates = {arm: by_rate(results) for arm, results in sorted(grouped.items())}
+    alike = grouped(data.results("tune"), lambda result: Arm.of(result.run))
+    rates = {arm: by_rate(results) for arm, results in sorted(alike.items())}
     return {arm: row for arm, row in rates.items() if contenders(row)}
 
 
@@ -55,7 +54,7 @@ def findings(data: Cells) -> list[Finding]:
     ]
 
 
-def rates_figure(data: Cells, schedule: str) -> FigureContent | None:
+def _rates(data: Cells, schedule: str) -> FigureContent | None:
     """Validation error against rate, a panel per task and budget, a curve per batch size."""
     found = {arm: rates for arm, rates in arms(data).items() if arm.schedule == schedule}
     if not found:
@@ -63,7 +62,6 @@ def rates_figure(data: Cells, schedule: str) -> FigureContent | None:
     panels: dict[tuple[str, int], dict[str, Rates]] = {}
     for arm, rates in found.items():
         panels.setdefault((arm.task, arm.steps), {})[str(arm.batch_size)] = rates
-    runs = data.results(EXPERIMENT)
     counts = [len(alike) for rates in found.values() for alike in rates.values()]
     best = listed(f"{arm.task} {arm.batch_size}: {tick(best_rate(rates))}" for arm, rates in found.items())
     return FigureContent(
@@ -74,9 +72,10 @@ def rates_figure(data: Cells, schedule: str) -> FigureContent | None:
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
         "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
         f"without a final MSE. Upright line: the study's rate. Below, in a batch size's colour, the rates "
-        "that rules of thumb scale from it: | by the square root of the batch size, x in proportion. "
-        f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
+        "that rules of thumb scale from it: | by the square root of the batch size, x in proportion.",
         f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
+        n=f"{span(counts, 'seed')} per rate",
+        results=data.results("tune"),
     )
 
 
@@ -97,36 +96,40 @@ def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells) -> None:
 
 
 def _table(data: Cells) -> Table:
-    rows: list[Row] = []
-    for arm, rates in arms(data).items():
-        best = best_rate(rates)
-        finals = contenders(rates)[best]
-        lost = sum(result.final_mse is None for runs in rates.values() for result in runs)
-        edge = "edge" if at_edge(best, rates) else ""
-        times = best / tuned_rate(arm.task, arm.batch_size, epochs=10)
-        rows.append((*arm, best, times, centre(finals), len(finals), lost, edge))
-    header = (
-        "task", "updates", "schedule", "batch size", "learning rate", "times the study's", "validation MSE",
-        "seeds", "lost", "at the edge",
-    )  # fmt: skip
+    rows = [
+        {
+            "task": arm.task,
+            "updates": arm.steps,
+            "schedule": arm.schedule,
+            "batch size": arm.batch_size,
+            "learning rate": (best := best_rate(rates)),
+            "times the study's": best / tuned_rate(arm.task, arm.batch_size, epochs=10),
+            "validation MSE": centre(finals := contenders(rates)[best]),
+            "seeds": len(finals),
+            "lost": sum(result.final_mse is None for runs in rates.values() for result in runs),
+            "at the edge": "edge" if at_edge(best, rates) else "",
+        }
+        for arm, rates in arms(data).items()
+    ]
     note = (
         "The rate with the lowest geometric mean of the validation MSE; one that lost a run is no contender."
     )
-    return Table("tuned-rates", "Tuned rates", header, rows, note)
+    return Table.of("tuned-rates", "Tuned rates", rows, note)
 
 
 CHAPTER: Final = Chapter(
+    section="Why",
+    options="--bsr-preset tune",
     figures=tuple(
         Figure(
-            section,
-            f"tuning-{schedule}",
             f"Error against rate, {schedule} schedule",
-            partial(rates_figure, schedule=schedule),
-            "--bsr-preset tune",
+            partial(_rates, schedule=schedule),
+            name=f"tuning-{schedule}",
+            section=section,
         )
         for section, schedule in (("Why", "linear"), ("The other choices", "constant"))
     ),
     findings=findings,
     tables=lambda data: [_table(data)],
-    experiments=(EXPERIMENT,),
+    experiments=("tune",),
 )

@@ -9,17 +9,18 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.analysis.study import doublings, doublings_text, factor_text
-from reports.cells import Cell, Cells, seeds, statuses
+from reports.analysis.study import doublings_text, each_doubling, factor_text
+from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing import factors as drawn
 from reports.drawing import style
 from reports.drawing.curves import draw_curves
 from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
-from reports.table import Row, Table
 from reports.text import number
-from reports.verdicts import Finding, Verdict, within
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, Verdict, within
 
 CLAIM: Final = "After the same number of updates a larger batch has no higher error."
 RATE: Final = (
@@ -32,7 +33,7 @@ FACTOR: Final = "factor on the test MSE (log)"
 
 def finding(data: Cells) -> list[Finding]:
     """At equal updates, neighbours against each other."""
-    found = doublings(data)
+    found = each_doubling(data)
     if found is None:
         return []
     equal = found.equal_updates.interval
@@ -51,39 +52,29 @@ def finding(data: Cells) -> list[Finding]:
     return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates")]
 
 
-def per_doubling(data: Cells) -> FigureContent | None:
+def updates(data: Cells) -> FigureContent | None:
     """The factor of each doubling, at equal epochs and at equal updates."""
-    found = doublings(data)
+    found = each_doubling(data)
     if found is None:
         return None
-    cells = [cell for task in data.learnable() for cell in data.cells(task)]
     return FigureContent(
         [Panel("Per doubling of the batch size", partial(_draw_doublings, found=found), FACTOR)],
         "By which factor the test MSE changes when the batch size doubles: after the same number of epochs, "
         "where the larger batch has made half as many updates, and after the same number of updates (epoch e "
-        "against epoch 2e). 1 is no change. Geometric means over tasks; lines: 95% bootstrap intervals. "
-        f"{seeds(cells)}.",
+        "against epoch 2e). 1 is no change. Geometric means over tasks; lines: 95% bootstrap intervals.",
         f"Factors per doubling of the batch size. {doublings_text(found)}.",
+        n=seeds_each(cell for task in data.learnable() for cell in data.cells(task)),
     )
 
 
 def _draw_doublings(axes: Axes, found: stats.Doublings) -> None:
-    values = [1.0]
-    for pair in found.pairs.values():
-        for one in pair:
-            values += [one.factor, *([one.interval.low, one.interval.high] if one.interval else [])]
-    scale = style.log_axis(axes.yaxis, values)
-    axes.axhline(scale.place([1.0])[0], color=style.REFERENCE, linewidth=1.2)
+    pairs = list(enumerate(found.pairs.values()))
+    scale = style.log_axis(axes.yaxis, [1.0, *drawn.reach(one for _, pair in pairs for one in pair)])
+    drawn.no_change(axes, scale)
     for index, name in enumerate(("equal epochs", "equal updates")):
-        colour, marker = style.kind(index)
-        label: str | None = name
-        for place, pair in enumerate(found.pairs.values()):
-            one, across = pair[index], place + 0.16 * (index - 0.5)
-            if one.interval:
-                low, high = scale.place([one.interval.low, one.interval.high])
-                axes.vlines(across, low, high, color=colour, linewidth=2)
-            axes.plot([across], scale.place([one.factor]), marker, color=colour, markersize=7, label=label)
-            label = None
+        for place, pair in pairs:
+            row, label = {place + 0.16 * (index - 0.5): pair[index]}, None if place else name
+            drawn.line(axes, scale, row, style.kind(index), 2, linestyle="", markersize=7, label=label)
     names = [f"{smaller}\n\N{RIGHTWARDS ARROW} {larger}" for smaller, larger in found.pairs]
     axes.set_xticks(range(len(names)), names, size=style.SMALL if len(names) < 7 else 7)
     axes.set_xlim(-0.5, len(names) - 0.5)
@@ -91,18 +82,18 @@ def _draw_doublings(axes: Axes, found: stats.Doublings) -> None:
     legend(axes)
 
 
-def against_updates(data: Cells) -> FigureContent | None:
+def mse_against_updates(data: Cells) -> FigureContent | None:
     """Test MSE against updates, a curve per batch size."""
     cells = {task: data.cells(task) for task in data.tasks_of()}
     if not cells:
         return None
-    flat = [cell for row in cells.values() for cell in row]
     return FigureContent(
         [Panel(titled(data, task), partial(_draw_updates, cells=row), MSE) for task, row in cells.items()],
         "Test MSE after each epoch against the updates made until then, mean over seeds with a final MSE. "
-        "Grey lines join neighbours after the same number of updates. "
-        f"{seeds(flat)}. {statuses(data.results())}".strip(),
+        "Grey lines join neighbours after the same number of updates.",
         "Curves of test MSE against updates, a panel per task and a curve per batch size.",
+        n=seeds_each(cell for row in cells.values() for cell in row),
+        results=data.results(),
     )
 
 
@@ -111,12 +102,12 @@ def _draw_updates(axes: Axes, cells: Sequence[Cell]) -> None:
     curves = {cell.batch_size: dict(zip(_updates(cell), cell.curve()[1:], strict=True)) for cell in cells}
     heights = style.LogScale.of([value for cell in cells for value in cell.curve()[1:]])
     for size, curve in curves.items():
-        for updates, error in curve.items():
+        for made, error in curve.items():
             doubled = curves.get(2 * size, {})
             for other, beside in doubled.items():
-                if abs(other - updates) <= stats.EQUAL * updates:
+                if abs(other - made) <= stats.EQUAL * made:
                     axes.plot(
-                        [updates, other],
+                        [made, other],
                         heights.place([error, beside]),
                         color=style.REFERENCE,
                         linewidth=0.8,
@@ -132,35 +123,30 @@ def _updates(cell: Cell) -> list[float]:
 
 
 def _table(data: Cells) -> Table:
-    found = doublings(data)
-    rows: list[Row] = []
-    for (smaller, larger), factors in (found.pairs if found else {}).items():
-        for how, one in zip(("epochs", "updates"), factors, strict=True):
-            ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
-            rows.append((smaller, larger, how, one.factor, *ends))
-    header = ("batch size", "doubled", "equal", "factor", "95% from", "95% to")
+    found = each_doubling(data)
+    rows = [
+        {
+            "batch size": smaller,
+            "doubled": larger,
+            "equal": how,
+            "factor": one.factor,
+            **interval_cells(one.interval),
+        }
+        for (smaller, larger), factors in (found.pairs if found else {}).items()
+        for how, one in zip(("epochs", "updates"), factors, strict=True)
+    ]
     note = (
         "Factor on the test MSE when the batch size doubles, pooled over tasks that have something to learn."
     )
-    return Table("updates", "Each doubling, at equal epochs and at equal updates", header, rows, note)
+    return Table.of("updates", "Each doubling, at equal epochs and at equal updates", rows, note)
 
 
 CHAPTER: Final = Chapter(
+    section="The answer at equal epochs",
+    options="--bsr-experiments batch-size",
     figures=(
-        Figure(
-            "The answer at equal epochs",
-            "updates",
-            "The same epochs, or the same updates?",
-            per_doubling,
-            "--bsr-experiments batch-size",
-        ),
-        Figure(
-            "Convergence",
-            "mse-against-updates",
-            "Error against updates",
-            against_updates,
-            "--bsr-experiments batch-size",
-        ),
+        Figure("The same epochs, or the same updates?", updates),
+        Figure("Error against updates", mse_against_updates, section="Convergence"),
     ),
     findings=finding,
     tables=lambda data: [_table(data)],

@@ -15,7 +15,7 @@ from bsr.records.reading import Recording, RefusedError
 from reports.cells import Cells
 from reports.compare.guards import check_comparable, experiments, nothing_shared, one_measurement
 from reports.compare.pairs import Pair
-from reports.compare.series import Series, commit_of, named, series_of
+from reports.compare.series import Series, commit_of, labelled, series_of
 from reports.text import listed, printable
 
 __all__ = ["Comparison", "Pair", "Series", "compare"]
@@ -62,7 +62,7 @@ def compare(
         check_comparable(files[0], other)
     found = [series for data in files for series in series_of(data)]
     found, notes = _of_one_engine(found) if same_engine else (found, [])
-    series = named(found, files, labels)
+    series = labelled(found, files, labels)
     pairs = {name: list(_pairs(series, name, margin)) for name in experiments(files)}
     shared = [name for name, members in pairs.items() if any(not pair.within_one_file for pair in members)]
     if not shared:

@@ -8,15 +8,16 @@ from typing import Final
 from reports.cells import Cells
 from reports.chapters.chapter import Figure, FigureContent
 from reports.compare import Comparison
-from reports.compare.error_figures import errors
-from reports.compare.speed_figures import speed, times
+from reports.compare.error_figures import comparison_error
+from reports.compare.speed_figures import comparison_speed, comparison_times
 
-SECTION: Final = "Comparison"
-_FIGURES: Final = (
-    ("comparison-speed", "Which is faster, and where", speed),
-    ("comparison-error", "Is the error the same?", errors),
-    ("comparison-times", "Time per epoch, task by task", times),
-)
+COMPARISON: Final = "Comparison"
+"""The part of the page where they stand."""
+_FIGURES: Final = {
+    "Which is faster, and where": comparison_speed,
+    "Is the error the same?": comparison_error,
+    "Time per epoch, task by task": comparison_times,
+}
 
 
 def figures(comparison: Comparison | None) -> tuple[Figure, ...]:
@@ -25,4 +26,7 @@ def figures(comparison: Comparison | None) -> tuple[Figure, ...]:
     def drawn(draw: Callable[[Comparison], FigureContent | None]) -> Callable[[Cells], FigureContent | None]:
         return lambda _data: draw(comparison) if comparison else None
 
-    return tuple(Figure(SECTION, name, title_, drawn(draw), "") for name, title_, draw in _FIGURES)
+    return tuple(
+        Figure(title, drawn(draw), name=draw.__name__.replace("_", "-"), section=COMPARISON)
+        for title, draw in _FIGURES.items()
+    )

@@ -16,7 +16,7 @@ from bsr import stats
 from bsr.records.reading import RefusedError
 from reports.cells import Cells
 from reports.compare import Comparison, Pair
-from reports.compare.words import bounds, cells
+from reports.compare.words import bounds, counted_cells
 from reports.text import listed, number, printable
 
 Measure = Literal["mse", "time"]
@@ -47,7 +47,7 @@ class Judgement:
     message: str
 
 
-def parse(expression: str) -> Limit:
+def parse_limit(expression: str) -> Limit:
     """`mse:20%` or `time:7.5%`. Raises RefusedError, in one line, for anything else."""
     found = _EXPRESSION.fullmatch(expression)
     if found is None:
@@ -82,7 +82,7 @@ def judge(comparison: Comparison, limits: Sequence[Limit]) -> list[Judgement]:
     return made
 
 
-def _measured(pair: Pair, limit: Limit) -> stats.Comparison:
+def _measured(pair: Pair, limit: Limit) -> stats.Agreement:
     return pair.error if limit.measure == "mse" else pair.time
 
 
@@ -99,7 +99,7 @@ def _unjudged(pair: Pair, limit: Limit) -> list[str]:
     return pair.disturbed if limit.measure == "time" else []
 
 
-def _judged(limit: Limit, pair: Pair, compared: stats.Comparison) -> Judgement:
+def _judged(limit: Limit, pair: Pair, compared: stats.Agreement) -> Judgement:
     outcome: Literal["passed", "failed", "cannot tell"] = "cannot tell"
     if compared.ratio is not None and compared.replicates >= FEWEST:
         outcome = "failed" if compared.worse_by(limit.threshold) else "passed"
@@ -118,13 +118,13 @@ def _judged(limit: Limit, pair: Pair, compared: stats.Comparison) -> Judgement:
     )
 
 
-def _change(limit: Limit, compared: stats.Comparison) -> str:
+def _change(limit: Limit, compared: stats.Agreement) -> str:
     """Both conditions, and what they rest on."""
     ratio, interval = compared.ratio or 1.0, compared.interval
     supported = interval is not None and interval.excludes(1)
     return (
         f"is {number(100 * abs(ratio - 1), 3)}% {'larger' if ratio >= 1 else 'smaller'} "
-        f"(ratio {number(ratio, 3)}{bounds(interval)}, over {cells(compared.cells)}); "
+        f"(ratio {number(ratio, 3)}{bounds(interval)}, over {counted_cells(compared.cells)}); "
         f"larger than the limit: {_yes_or_no(true=ratio > 1 + limit.threshold)}; "
         f"statistically supported: {_yes_or_no(true=supported)}"
     )

@@ -79,29 +79,29 @@ class Pair:
         return tuple(cell for cell in self.cells if cell.task not in self.degenerate)
 
     @cached_property
-    def error(self) -> stats.Comparison:
+    def error(self) -> stats.Agreement:
         """The final MSE, pooled over every learnable cell."""
         return self.errors(self.learnable)
 
     @cached_property
-    def time(self) -> stats.Comparison:
+    def time(self) -> stats.Agreement:
         """Training seconds per epoch, pooled over every cell; one value per run, the median of its epochs."""
         return self._compared(self._timed, self.cells, epoch_seconds)
 
-    def errors(self, cells: Iterable[Run]) -> stats.Comparison:
+    def errors(self, cells: Iterable[Run]) -> stats.Agreement:
         """The final MSE, pooled over some cells."""
-        return self._compared(self._sides, cells, final_mse)
+        return self._compared(self._sides, cells, final_error)
 
     def _compared(
         self, sides: Sides, cells: Iterable[Run], measure: Callable[[Result], list[float]]
-    ) -> stats.Comparison:
+    ) -> stats.Agreement:
         chosen = list(cells)
         first, second = (_measured(side, chosen, measure) for side in sides)
-        return stats.compare(first, second, self.margin)
+        return stats.agreement(first, second, self.margin)
 
     def finals(self, cells: Iterable[Run]) -> tuple[list[float], list[float]]:
         """Final MSE per run of either side."""
-        return self._values(self._sides, cells, final_mse)
+        return self._values(self._sides, cells, final_error)
 
     def seconds(self, cells: Iterable[Run]) -> tuple[list[float], list[float]]:
         """Training seconds per epoch of either side, the median of each run."""
@@ -117,7 +117,7 @@ class Pair:
         )
         return first, second
 
-    def speed_up(self, cells: Iterable[Run]) -> stats.SpeedUp | None:
+    def speed_up(self, cells: Iterable[Run]) -> stats.Estimate | None:
         """How many times as fast the second trains, with a bootstrap interval over runs and epochs."""
         chosen = list(cells)
         first, second = (
@@ -222,7 +222,7 @@ def _without(side: RunsByCell, keys: Collection[str]) -> RunsByCell:
     return {cell: runs for cell, runs in kept.items() if runs}
 
 
-def final_mse(result: Result) -> list[float]:
+def final_error(result: Result) -> list[float]:
     """A run's final test MSE as a list of one; empty if it has none."""
     return [] if result.final_mse is None else [result.final_mse]
 

@@ -108,7 +108,7 @@ def series_of(data: Cells) -> list[Series]:
     return sorted(found, key=lambda series: -len(series.cases))
 
 
-def named(series: Sequence[Series], files: Sequence[Cells], labels: Sequence[str] = ()) -> list[Series]:
+def labelled(series: Sequence[Series], files: Sequence[Cells], labels: Sequence[str] = ()) -> list[Series]:
     """The series with labels that differ: `labels`, one per recording, or as much as tells them apart.
 
     Raises RefusedError where `labels` are not one different name per recording.

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 
-from bsr import stats
 from bsr.result import Result
 from reports.cells import span
 from reports.compare import Comparison
-from reports.compare.pairs import final_mse
+from reports.compare.pairs import final_error
 from reports.compare.series import RunsByCell, epoch_seconds
 from reports.drawing import style
 from reports.drawing.legend import legend
@@ -22,7 +21,6 @@ ASIDE: Final = 1.22
 """How far apart, as a factor of the batch size, symbols of one batch size stand."""
 ONE: Final[dict[str, Any]] = {"color": style.REFERENCE, "linestyle": (0, (4, 3)), "linewidth": 1.2}
 
-Ratio = tuple[float, stats.Interval | None]
 Rows = Mapping[str, Mapping[int, list[float]]]
 """Series -> batch size -> a value per run."""
 
@@ -35,7 +33,7 @@ def tasks_of(comparison: Comparison) -> tuple[str, ...]:
 def finals_of(comparison: Comparison, task: str) -> Rows:
     """Final MSE of one task, of every series that has some."""
     cells = {one.label: one.cells(comparison.experiment) for one in comparison.series}
-    found = {label: _by_size(runs, final_mse, task) for label, runs in cells.items()}
+    found = {label: _by_size(runs, final_error, task) for label, runs in cells.items()}
     return {label: row for label, row in found.items() if row}
 
 
@@ -57,7 +55,7 @@ def _by_size(
     return dict(sorted(found.items()))
 
 
-def lines(rows: Rows, aside: float = ASIDE) -> Callable[[Axes], None]:
+def median_lines(rows: Rows, aside: float = ASIDE) -> Callable[[Axes], None]:
     """Dots, and a line of medians per series."""
 
     def draw(axes: Axes) -> None:
@@ -71,14 +69,14 @@ def lines(rows: Rows, aside: float = ASIDE) -> Callable[[Axes], None]:
                     places, scale.place(values), ".", color=style.kind(index)[0], alpha=0.3, markersize=4
                 )
             middles = scale.place(median(values) for values in row.values())
-            axes.plot(list(row), middles, **line(index, label))
+            axes.plot(list(row), middles, **series_look(index, label))
         style.batch_axis(axes, sorted({size for row in rows.values() for size in row}))
         legend(axes)
 
     return draw
 
 
-def line(index: int, label: str) -> dict[str, Any]:
+def series_look(index: int, label: str) -> dict[str, Any]:
     """How the `index`-th series is drawn; the first the broadest, so that it shows below others."""
     colour, marker = style.kind(index)
     size, width = max(8.5 - 2.5 * index, 4.5), max(3.0 - index, 1.3)
@@ -86,36 +84,13 @@ def line(index: int, label: str) -> dict[str, Any]:
     return {**about, "markersize": size, "linewidth": width}
 
 
-def with_intervals(
-    axes: Axes,
-    scale: style.LogScale,
-    row: Mapping[int, Ratio] | Mapping[float, Ratio],
-    kind: tuple[str, str],
-    label: str,
-    width: float = 1.8,
-) -> None:
-    """A line of ratios, each with its interval as a bar."""
-    colour, marker = kind
-    for place, (_, interval) in row.items():
-        if interval:
-            low, high = scale.place([interval.low, interval.high])
-            axes.vlines(place, low, high, color=colour, linewidth=1.4)
-    heights = scale.place(ratio for ratio, _ in row.values())
-    axes.plot(list(row), heights, color=colour, marker=marker, linewidth=width, label=style.name(label, 64))
-
-
-def reach(ratio: float, interval: stats.Interval | None) -> tuple[float, ...]:
-    """What an axis must hold of a ratio."""
-    return (ratio, interval.low, interval.high) if interval else (ratio,)
-
-
 def runs_of(rows: Mapping[str, Rows]) -> str:
-    """`n = 10 runs per point`."""
+    """`10 runs per point`."""
     counts = [len(values) for row in rows.values() for sizes in row.values() for values in sizes.values()]
-    return f"n = {span(counts, 'run')} per point"
+    return f"{span(counts, 'run')} per point"
 
 
-def series_of(comparison: Comparison) -> str:
+def series_text(comparison: Comparison) -> str:
     """What each series is."""
     said = []
     for one in comparison.series:

@@ -14,16 +14,15 @@ from reports.compare.series import FLAT
 from reports.compare.side_by_side import (
     ONE,
     ends_of,
-    line,
-    lines,
-    reach,
+    median_lines,
     runs_of,
     seconds_of,
-    series_of,
+    series_look,
+    series_text,
     tasks_of,
-    with_intervals,
 )
 from reports.compare.words import flattening, title
+from reports.drawing import factors as drawn
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
@@ -32,7 +31,7 @@ from reports.text import listed
 _RING: Final[dict[str, Any]] = {"markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.5}
 
 
-def speed(comparison: Comparison) -> FigureContent | None:
+def comparison_speed(comparison: Comparison) -> FigureContent | None:
     """Times as fast with intervals, and images per second with the place where each curve flattens."""
     seconds = seconds_of(comparison)
     if not seconds:
@@ -55,27 +54,31 @@ def speed(comparison: Comparison) -> FigureContent | None:
         panels,
         "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
         f"within each.{across} Images per second: median over runs of all tasks; a ring marks where it comes "
-        f"within {1 - FLAT:.0%} of its best and stays there. {said}. {runs_of({'': seconds})}. "
-        f"{series_of(comparison)}",
+        f"within {1 - FLAT:.0%} of its best and stays there. {said}.",
         "Speed-ups, and images per second, against batch size. "
         f"{ends_of(seconds, 's per epoch')} Throughput: {said}.",
+        n=runs_of({"": seconds}),
+        note=series_text(comparison),
     )
 
 
-def times(comparison: Comparison) -> FigureContent | None:
+def comparison_times(comparison: Comparison) -> FigureContent | None:
     """Training seconds per epoch against the batch size, a panel per task and a line per series."""
     rows = {task: seconds_of(comparison, task) for task in tasks_of(comparison)}
     panels = [
-        Panel(task, lines(row, aside=1.0), "training s per epoch (log)") for task, row in rows.items() if row
+        Panel(task, median_lines(row, aside=1.0), "training s per epoch (log)")
+        for task, row in rows.items()
+        if row
     ]
     if not panels:
         return None
     return FigureContent(
         panels,
-        "Each dot is a run's median epoch, training alone; the line is the median over runs. "
-        f"{runs_of(rows)}. {series_of(comparison)}",
+        "Each dot is a run's median epoch, training alone; the line is the median over runs.",
         "Training seconds per epoch against batch size, a panel per task and a line per series. "
         + ends_of(seconds_of(comparison), "s"),
+        n=runs_of(rows),
+        note=series_text(comparison),
     )
 
 
@@ -87,7 +90,7 @@ def _throughput(
     def draw(axes: Axes) -> None:
         scale = style.log_axis(axes.yaxis, [value for row in speeds.values() for value in row.values()])
         for index, (label, row) in enumerate(speeds.items()):
-            axes.plot(list(row), scale.place(row.values()), **line(index, label))
+            axes.plot(list(row), scale.place(row.values()), **series_look(index, label))
             if start := flat[label]:
                 axes.plot([start], scale.place([row[start]]), "o", color=style.kind(index)[0], **_RING)
         style.batch_axis(axes, sorted({size for row in speeds.values() for size in row}))
@@ -96,18 +99,16 @@ def _throughput(
     return draw
 
 
-def _speed_ups(comparison: Comparison, ups: Sequence[Mapping[int, stats.SpeedUp]]) -> Callable[[Axes], None]:
+def _speed_ups(comparison: Comparison, ups: Sequence[Mapping[int, stats.Estimate]]) -> Callable[[Axes], None]:
     rows = {title(pair): row for pair, row in zip(comparison.pairs, ups, strict=True)}
 
     def draw(axes: Axes) -> None:
-        ends = [
-            value for row in rows.values() for up in row.values() for value in reach(up.ratio, up.interval)
-        ]
+        ends = drawn.reach(up for row in rows.values() for up in row.values())
         scale = style.log_axis(axes.yaxis, [1.0, *ends])
         axes.axhline(1, **ONE)
         for index, (label, row) in enumerate(rows.items()):
-            shown = {size: (up.ratio, up.interval) for size, up in row.items()}
-            with_intervals(axes, scale, shown, style.kind(_place(comparison, index)), label)
+            look = style.kind(_place(comparison, index))
+            drawn.line(axes, scale, row, look, 1.4, linewidth=1.8, label=style.name(label, 64))
         style.batch_axis(axes, sorted({size for row in rows.values() for size in row}))
         legend(axes)
 

@@ -11,8 +11,8 @@ from reports.compare import Comparison
 from reports.compare.pairs import Pair
 from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
-from reports.table import Row, Table
 from reports.text import counted, printable
+from reports.text.table import Row, Table
 
 NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
 """Of every table that there may be."""
@@ -108,7 +108,7 @@ def _speed(pair: Pair, chosen: Sequence[Run]) -> Row:
     """Seconds of either side, speed-up, interval."""
     seconds = (stats.geometric_mean(side) if side else None for side in reversed(pair.seconds(chosen)))
     up = pair.speed_up(chosen)
-    return (*seconds, up and up.ratio, *_ends(up.interval if up else None))
+    return (*seconds, up and up.factor, *_ends(up.interval if up else None))
 
 
 def _error(pair: Pair, chosen: Sequence[Run]) -> Row:

@@ -12,8 +12,8 @@ from rich.text import Text
 from reports.compare import Comparison
 from reports.compare.tables import over_all_tasks, series
 from reports.compare.words import CAVEAT, statement
-from reports.table import Table
 from reports.text import number, printable
+from reports.text.table import Table
 
 LONGEST: Final = 10_000
 """Characters of a line, longer than any of ours."""

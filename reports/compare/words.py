@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bsr import stats
-from bsr.stats.comparison import Verdict
+from bsr.stats.comparison import Sameness
 from reports.compare.pairs import Pair
 from reports.compare.series import Series
 from reports.text import counted, listed, number
@@ -24,7 +24,7 @@ class Statement:
 
     title: str
     """`H200 against laptop`."""
-    verdict: Verdict
+    verdict: Sameness
     """On the final MSE."""
     headline: str
     """`32.2 times as fast; final MSE: same within 20%`."""
@@ -41,8 +41,8 @@ def statement(pair: Pair) -> Statement:
         title=title(pair),
         verdict=pair.error.verdict,
         headline=headline(pair),
-        speed=speed(pair),
-        error=error(pair),
+        speed=_speed(pair),
+        error=_error(pair),
         left_out=f"Left out: {left_out}." if left_out else "",
     )
 
@@ -59,7 +59,7 @@ def headline(pair: Pair) -> str:
     return f"{fast}; final MSE: {verdict(pair.error)}"
 
 
-def speed(pair: Pair) -> str:
+def _speed(pair: Pair) -> str:
     """How many times as fast the second trains: pooled, at the ends of the batch sizes, and across what."""
     ratio, interval = faster(pair.time)
     if ratio is None:
@@ -67,11 +67,11 @@ def speed(pair: Pair) -> str:
     across = f", across {listed(pair.across)}" if pair.across else ""
     return (
         f"{pair.second.label} trains {number(ratio, 3)} times as fast as {pair.first.label}"
-        f"{bounds(interval)} (geometric mean over {cells(pair.time.cells)}{across}){_ends(pair)}."
+        f"{bounds(interval)} (geometric mean over {counted_cells(pair.time.cells)}{across}){_ends(pair)}."
     )
 
 
-def faster(time: stats.Comparison) -> tuple[float | None, stats.Interval | None]:
+def faster(time: stats.Agreement) -> tuple[float | None, stats.Interval | None]:
     """A ratio of seconds as the speed-up that it is."""
     wide = time.interval
     return 1 / time.ratio if time.ratio else None, wide and stats.Interval(
@@ -90,12 +90,12 @@ def _ends(pair: Pair) -> str:
     """The speed-up at the smallest and the largest batch size."""
     ends = dict.fromkeys((*pair.batch_sizes[:1], *pair.batch_sizes[-1:]))
     found = {size: pair.speed_up(pair.at(size)) for size in ends}
-    ratios = {size: number(up.ratio, 3) for size, up in found.items() if up}
+    ratios = {size: number(up.factor, 3) for size, up in found.items() if up}
     said = listed(f"{ratio} at batch size {size}" for size, ratio in ratios.items())
     return f": {said}" if len(set(ratios.values())) > 1 else ""
 
 
-def error(pair: Pair) -> str:
+def _error(pair: Pair) -> str:
     """The verdict on the final MSE, pooled over the cells that have something to learn."""
     pooled = pair.error
     if pooled.ratio is None:
@@ -103,28 +103,28 @@ def error(pair: Pair) -> str:
     return f"Final MSE: {verdict(pooled)}; {basis(pooled)}."
 
 
-def verdict(pooled: stats.Comparison) -> str:
+def verdict(pooled: stats.Agreement) -> str:
     """The comparison in its own words, with a unit to n; why, where there is nothing to compare."""
     if pooled.ratio is None:
         return pooled.p.reason
     return str(pooled).replace(" per cell", f" {_runs(pooled)} per cell")
 
 
-def _runs(pooled: stats.Comparison) -> str:
+def _runs(pooled: stats.Agreement) -> str:
     return "run" if pooled.replicates == 1 else "runs"
 
 
-def basis(pooled: stats.Comparison) -> str:
+def basis(pooled: stats.Agreement) -> str:
     """What a verdict rests on: the ratio, the interval that decided, cells and n."""
     interval = pooled.interval if pooled.verdict == "different" else pooled.equivalence
     paired = f", {pooled.paired_cells} of them paired by seed" if pooled.paired_cells else ""
     return (
-        f"ratio {number(pooled.ratio, 3)}{bounds(interval)}, over {cells(pooled.cells)}{paired}, "
+        f"ratio {number(pooled.ratio, 3)}{bounds(interval)}, over {counted_cells(pooled.cells)}{paired}, "
         f"n = {pooled.replicates:.3g} {_runs(pooled)} each"
     )
 
 
-def cells(count: int) -> str:
+def counted_cells(count: int) -> str:
     """A cell is what seeds are repeated for."""
     return f"{counted(count, 'cell')} of task and batch size"
 

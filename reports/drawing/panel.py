@@ -58,7 +58,7 @@ class RenderedPanel:
     """[height, width, 4]."""
 
 
-def render(panel: Panel, identity: str) -> RenderedPanel:
+def rendered(panel: Panel, identity: str) -> RenderedPanel:
     """Draw a panel. `identity` makes the SVG's ids unique within a page."""
     with mpl.rc_context(style.PARAMETERS):  # type: ignore[arg-type]  # a plain dict, from 3.9 on
         figure = style.PanelFigure(figsize=(WIDTH, HEIGHT), dpi=DPI)

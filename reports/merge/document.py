@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bsr.records.document import document as assembled
-from bsr.records.document import entry, experiment_of
+from bsr.records.document import entry, experiment_in
 from bsr.records.schema import SessionRecord
 from bsr.result import FINISHED
 from reports.merge.sources import Source
@@ -28,7 +28,7 @@ def _benchmarks(sources: Sequence[Source], session: SessionRecord) -> Iterator[d
     others: dict[str, dict[str, Any]] = {}
     for made in (made for source in sources for made in source.measured):
         if key := _about(made).get("key"):
-            written.setdefault((str(key), experiment_of(made)), made)
+            written.setdefault((str(key), experiment_in(made)), made)
         else:
             others.setdefault(str(made.get("fullname")), made)
     for case in session.cases:

@@ -19,8 +19,8 @@ from reports.compare.tables import NAMES as COMPARISON_TABLES
 from reports.compare.tables import tables as comparison_tables
 from reports.drawing import panel as drawing
 from reports.page import render as page
-from reports.table import Table
-from reports.verdicts import Finding
+from reports.text.table import Table
+from reports.text.verdicts import Finding
 
 
 class OutputError(Refused):
@@ -98,7 +98,7 @@ def build(
             for ending in ("png", "svg"):
                 output.remove(f"figures/{figure.name}.{ending}")
         else:
-            drawn.append(draw(figure, made, output))
+            drawn.append(write_figure(figure, made, output))
     found = findings(data)
     beside = comparison_tables(comparison) if comparison else []
     for name in COMPARISON_TABLES:
@@ -115,10 +115,10 @@ def build(
     return output.write("index.html", text.encode("utf-8"))
 
 
-def draw(figure: Figure, made: FigureContent, output: Output) -> page.RenderedFigure:
+def write_figure(figure: Figure, made: FigureContent, output: Output) -> page.RenderedFigure:
     """Write a figure's files; returns it as the page shows it."""
     pictures = [
-        drawing.render(panel, f"{figure.name.replace('.', '-')}-{index}")
+        drawing.rendered(panel, f"{figure.name.replace('.', '-')}-{index}")
         for index, panel in enumerate(made.panels)
     ]
     output.write(f"figures/{figure.name}.png", drawing.as_png(pictures))

@@ -19,12 +19,12 @@ from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
 from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command
 from reports.compare import Comparison
-from reports.compare.figures import SECTION as COMPARISON
+from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
 from reports.drawing import style
-from reports.table import Row, Table
 from reports.text import counted, listed, number, printable
-from reports.verdicts import Findings
+from reports.text.table import Row, Table
+from reports.text.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
 MOST_ROWS: Final = 2_000

@@ -16,7 +16,13 @@ import bsr
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.connection import connect
 from bsr.compute.cluster.roster import lacking_resource
-from bsr.compute.cluster.worker import Identity, UnlikeWorkerError, compute_on_worker, identify, problem_of
+from bsr.compute.cluster.worker import (
+    UnlikeWorkerError,
+    WorkerIdentity,
+    compute_on_worker,
+    identify,
+    problem_of,
+)
 from bsr.compute.in_process import Computed, compute
 from bsr.data.images import load_images
 from bsr.experiments import PRESETS
@@ -76,7 +82,7 @@ def _a_worker(cluster: Cluster) -> int:
     return int(next(iter(pids.values())))
 
 
-FIRST = Identity(bsr.__version__, "digest", {"device": "cpu"})
+FIRST = WorkerIdentity(bsr.__version__, "digest", {"device": "cpu"})
 
 
 def test_a_worker_with_another_version_is_refused_with_both_versions() -> None:

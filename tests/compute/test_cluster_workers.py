@@ -12,7 +12,7 @@ import pytest
 
 import bsr.compute.cluster.roster
 from bsr.compute.cluster import Cluster, ClusterError
-from bsr.compute.cluster.worker import Identity, identify
+from bsr.compute.cluster.worker import WorkerIdentity, identify
 from bsr.compute.in_process import Computed, compute
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
@@ -163,7 +163,7 @@ def test_without_a_worker_for_too_long_it_ends_and_says_how_to_go_on(local: Any)
 OLD = "0.0.1"
 
 
-def identify_by_number(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
+def identify_by_number(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> WorkerIdentity:
     """The first worker is as it should be, every later one has an old version."""
     found = identify(execution, dataset, runs)
     return found if distributed.get_worker().name == 0 else found._replace(version=OLD)

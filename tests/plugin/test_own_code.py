@@ -18,7 +18,7 @@ from bsr.compute.in_process import UntrainableError, check_trainable, compute
 from bsr.data import images as data
 from bsr.data.images import DataError, load_images
 from bsr.model import identity, network
-from bsr.plugin.own_code import learning_rates
+from bsr.plugin.own_code import rates_by_task
 from bsr.result import Result
 from bsr.run import Execution, Run
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
@@ -233,8 +233,8 @@ def test_a_data_set_of_something_else_is_refused(
 
 
 def test_a_rate_is_for_every_task_or_for_those_that_are_named() -> None:
-    assert learning_rates("0.01", ("mean", "std")) == (("mean", 0.01), ("std", 0.01))
-    assert learning_rates("std=1e-3", ("mean", "std")) == (("std", 0.001),)
+    assert rates_by_task("0.01", ("mean", "std")) == (("mean", 0.01), ("std", 0.01))
+    assert rates_by_task("std=1e-3", ("mean", "std")) == (("std", 0.001),)
 
 
 def test_a_rate_that_nobody_tuned_is_told_with_how_to_tune_it(suite: Suite) -> None:

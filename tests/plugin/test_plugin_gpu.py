@@ -76,7 +76,7 @@ def test_the_estimate_of_a_gpu_counts_whole_graphs_evaluations_and_the_warm_up_o
     monkeypatch.setattr(engines, "learner", lambda _name: TimedGpu)
     monkeypatch.setattr(estimate, "time", CLOCK)
     monkeypatch.setattr(machine, "synchronise", lambda _device: None)
-    expected = estimate.Estimate()
+    expected = estimate.Forecast()
     expected.probe(Execution(device="cuda:0", engine="graph"), run)
     assert expected.problem == ""
     training_seconds = 10 * (0.02 + 1875 * 0.001)

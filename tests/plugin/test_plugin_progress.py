@@ -19,7 +19,7 @@ from bsr.engines import ENGINES
 from bsr.engines.eager import EagerLearner
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
-from bsr.plugin.estimate import Estimate
+from bsr.plugin.estimate import Forecast
 from plugin_support import REPOSITORY, TWO_CASES, USUAL, session_environment
 from trainings import CPU
 
@@ -113,7 +113,7 @@ def test_the_cursor_is_there_again(written: str) -> None:
 
 
 def test_an_estimate_counts_steps_and_evaluations() -> None:
-    estimate = Estimate()
+    estimate = Forecast()
     estimate.probe(CPU, RUN)
     assert not estimate.problem
     once, twice = (estimate.total([RUN] * count) for count in (1, 2))
@@ -121,11 +121,11 @@ def test_an_estimate_counts_steps_and_evaluations() -> None:
     assert 0 < once < 60
     assert twice == pytest.approx(2 * once)
     assert estimate.total([replace(RUN, epochs=20)]) > once * 5  # type: ignore[operator]
-    assert Estimate(workers=2).total([RUN]) is None
+    assert Forecast(workers=2).total([RUN]) is None
 
 
 def test_an_estimate_knows_what_was_done_and_what_it_really_took() -> None:
-    estimate = Estimate()
+    estimate = Forecast()
     estimate.probe(CPU, RUN)
     expected = estimate.run(RUN)
     assert estimate.total([RUN], begun=[(RUN, 1)]) == pytest.approx(expected / 2)
@@ -134,7 +134,7 @@ def test_an_estimate_knows_what_was_done_and_what_it_really_took() -> None:
 
 
 def test_between_probed_batch_sizes_a_steps_time_is_interpolated_and_beyond_proportional() -> None:
-    estimate = Estimate()
+    estimate = Forecast()
     estimate._steps = [(10, 1.0), (20, 2.0), (40, 3.0)]
     steps = {size: estimate._step(size) for size in (1, 10, 15, 30, 40, 80)}
     assert steps == {1: 1.0, 10: 1.0, 15: 1.5, 30: 2.5, 40: 3.0, 80: 6.0}
@@ -147,7 +147,7 @@ class Unlucky(EagerLearner):
 
 def test_an_estimate_that_fails_says_so_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "unlucky", f"{__name__}:Unlucky")
-    estimate = Estimate()
+    estimate = Forecast()
     estimate.probe(replace(CPU, engine="unlucky"), RUN)
     assert estimate.problem == "OutOfMemoryError: no room"
     assert estimate.total([RUN]) is None
@@ -156,7 +156,7 @@ def test_an_estimate_that_fails_says_so_and_stops_nothing(monkeypatch: pytest.Mo
 
 def test_an_estimate_stops_probing_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bsr.plugin.estimate.PROBE_SECONDS", 0)
-    estimate = Estimate()
+    estimate = Forecast()
     estimate.probe(CPU, RUN)
     assert len(estimate._steps) == 1
     assert estimate.total([RUN])
@@ -164,7 +164,7 @@ def test_an_estimate_stops_probing_when_its_time_is_up(monkeypatch: pytest.Monke
 
 def test_a_probe_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
-    Estimate().probe(CPU, RUN)
+    Forecast().probe(CPU, RUN)
     assert bool((torch.get_rng_state() == before).all())
 
 

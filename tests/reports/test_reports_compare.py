@@ -20,8 +20,8 @@ from bsr.records.schema import SessionRecord
 from bsr.result import Result, Status
 from bsr.run import RUN_FIELDS, Run
 from reports.compare import Comparison, Pair, compare
-from reports.compare.error_figures import errors
-from reports.compare.speed_figures import speed, times
+from reports.compare.error_figures import comparison_error
+from reports.compare.speed_figures import comparison_speed, comparison_times
 from reports.compare.tables import cells as cell_table
 from reports.compare.tables import machines, series, tables, verdicts
 from reports.compare.terminal import show
@@ -379,7 +379,7 @@ def test_a_planted_factor_in_time_is_the_speed_up() -> None:
         up = pair.speed_up(pair.at(size))
         assert up is not None
         assert up.interval is not None
-        assert up.ratio == pytest.approx(4)
+        assert up.factor == pytest.approx(4)
         assert up.interval.low < 4 < up.interval.high
 
 
@@ -395,7 +395,7 @@ def test_a_run_of_very_many_epochs_is_resampled_by_an_even_choice_of_them() -> N
     pair = pair_of(studies(grid), changed(studies(grid), slower(2)))
     up = pair.speed_up(pair.cells)
     assert up is not None
-    assert up.ratio == pytest.approx(0.5, rel=0.01)
+    assert up.factor == pytest.approx(0.5, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -593,18 +593,18 @@ def test_files_of_another_experiment_alone_are_compared_on_it() -> None:
 def test_every_figure_is_drawn_with_its_n_and_what_each_series_is(grid: Grid) -> None:
     gpu = changed(on_another_machine(studies(grid), device_name="H200 $x^2$", engine="graph"), slower(0.1))
     found = compare([recording("a", studies(grid)), recording("b", gpu)])
-    for draw in (speed, times, errors):
+    for draw in (comparison_speed, comparison_times, comparison_error):
         made = draw(found)
         assert made is not None
         assert "n = " in made.caption
         assert "H200 $x^2$, graph, 2 threads, alone" in made.caption
         assert made.alternative
-        assert len(drawing.as_png([drawing.render(panel, "x") for panel in made.panels])) > 5000
+        assert len(drawing.as_png([drawing.rendered(panel, "x") for panel in made.panels])) > 5000
 
 
 def test_the_figure_of_errors_says_the_verdict_and_names_degenerate_tasks() -> None:
     found = compare([recording("a", studies()), recording("b", studies())])
-    made = errors(found)
+    made = comparison_error(found)
     assert made is not None
     assert made.panels[0].measure == "ratio of final MSE (log): same within 20%"
     assert [panel.title for panel in made.panels[1:]] == [

@@ -20,7 +20,7 @@ from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.compare import compare
 from reports.compare.figures import figures as comparison_figures
-from reports.compare.gate import Judgement, judge, parse
+from reports.compare.gate import Judgement, judge, parse_limit
 from reports.compare.tables import cell_rows
 from reports.compare.words import statement
 
@@ -76,7 +76,7 @@ def recordings(*sessions: SessionRecord) -> list[Recording]:
 
 def judged(limits: Sequence[str], *sessions: SessionRecord, include: bool = False) -> list[Judgement]:
     compared = compare(recordings(*sessions), include_disturbed=include)
-    return judge(compared, [parse(limit) for limit in limits])
+    return judge(compared, [parse_limit(limit) for limit in limits])
 
 
 def test_a_disturbed_run_is_labelled_and_its_time_in_no_statement() -> None:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import synthetic
-from bsr import published
+from bsr import published, stats
 from bsr.experiments import Grid
 from bsr.experiments.grid import EXTENDED_BATCH_SIZES
 from bsr.experiments.tried_rates import best_rate, by_rate, contenders, rate_finals
@@ -327,7 +327,7 @@ def rendered(title: str = "mean") -> drawing.RenderedPanel:
         axes.plot([1, 2], [3, 4], "o-", color=style.kind(0)[0], label=style.name(HOSTILE))
         axes.legend()
 
-    return drawing.render(Panel(title, plot, "MSE"), "figure-0")
+    return drawing.rendered(Panel(title, plot, "MSE"), "figure-0")
 
 
 def test_names_from_the_data_are_text_and_nothing_else() -> None:
@@ -346,7 +346,7 @@ def test_a_letter_that_the_font_lacks_is_no_warning() -> None:
 
 def test_every_colour_of_a_figure_turns_with_the_page(whole: Cells) -> None:
     for name in ("seeds", "convergence", "published"):
-        picture = drawing.render(drawn(name, whole).panels[0], "x")
+        picture = drawing.rendered(drawn(name, whole).panels[0], "x")
         styles = " ".join(
             element.get("style", "") for element in ET.fromstring(drawing.inline(picture, "a")).iter()
         )
@@ -374,7 +374,7 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_identities_are_unique_over_the_panels_of_a_page() -> None:
-    pictures = [drawing.render(Panel("a", _plot, "b"), f"figure-{i}") for i in range(2)]
+    pictures = [drawing.rendered(Panel("a", _plot, "b"), f"figure-{i}") for i in range(2)]
     identities = [set(re.findall(r' id="([^"]+)"', drawing.inline(picture, "a"))) for picture in pictures]
     assert identities[0]
     assert not identities[0] & identities[1]
@@ -396,7 +396,7 @@ def test_the_files_of_a_figure_hold_all_its_panels() -> None:
 
 def test_the_same_recording_gives_the_same_bytes(whole: Cells) -> None:
     panel = drawn("seeds", whole).panels[0]
-    first, second = (drawing.render(panel, "x") for _ in range(2))
+    first, second = (drawing.rendered(panel, "x") for _ in range(2))
     assert drawing.inline(first, "a") == drawing.inline(second, "a")
     assert (first.pixels == second.pixels).all()
 
@@ -430,6 +430,9 @@ def test_a_rate_at_which_runs_were_lost_is_neither_the_best_nor_tied_with_it() -
     assert len(rate_finals(rates)[1e-4]) == 3
     assert 1e-4 not in contenders(rates)
     assert best_rate(rates) in contenders(rates)
+    found = stats.best(contenders(rates))
+    assert found is not None
+    assert found.level == best_rate(rates)  # what figures mark and what is tuned are chosen by one rule
 
 
 def test_what_hardly_differs_is_not_drawn_as_if_it_did() -> None:

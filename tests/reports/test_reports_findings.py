@@ -22,8 +22,8 @@ from reports.analysis.study import Effects
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.answer import _part
-from reports.table import Table
-from reports.verdicts import Finding, Findings, trend_text
+from reports.text.table import Table
+from reports.text.verdicts import Finding, Findings, trend_text
 
 SIZES = (2, 8, 32, 128, 512, 2048)
 GRID = Grid(tasks=("mean", "std", "var"), batch_sizes=SIZES, runs=8, epochs=4)
@@ -352,7 +352,7 @@ def test_what_did_not_end_well_is_listed_with_its_message() -> None:
 
 def test_an_effect_on_one_of_three_tasks_is_held_to_a_third_of_the_significance() -> None:
     p = stats.PValue(0.03)
-    effect = stats.Effect(16, 64, 2.0, None, 1.3, 0.5, p)
+    effect = stats.Effect(16, 64, stats.Estimate(2.0, p=p), 1.3, 0.5)
     assert _part(Effects("mean", effect, None), tasks=1).verdict == "shown"
     assert _part(Effects("mean", effect, None), tasks=3).verdict == "not shown"
 

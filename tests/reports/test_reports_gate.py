@@ -13,7 +13,7 @@ from bsr.records.reading import Recording, RefusedError
 from bsr.records.schema import SessionRecord
 from bsr.result import Result
 from reports.compare import compare
-from reports.compare.gate import Judgement, Limit, judge, parse
+from reports.compare.gate import Judgement, Limit, judge, parse_limit
 
 GRID = Grid(tasks=("mean", "std", "median"), batch_sizes=(16, 64, 256), runs=4)
 
@@ -42,7 +42,7 @@ def judged(limit: str, *others: SessionRecord, first: SessionRecord | None = Non
         Recording(path=Path(f"{name}.json"), session=made)
         for name, made in zip("abc", (first or session(), *others), strict=False)
     ]
-    return judge(compare(recordings), [parse(limit)])
+    return judge(compare(recordings), [parse_limit(limit)])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def judged(limit: str, *others: SessionRecord, first: SessionRecord | None = Non
     ],
 )
 def test_a_limit_is_a_measure_and_a_percentage(text: str, expected: Limit) -> None:
-    assert parse(text) == expected
+    assert parse_limit(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_anything_else_is_refused_in_one_line_that_shows_how(text: str) -> None:
     with pytest.raises(
         RefusedError, match="--fail-on: expected mse:N% or time:N%, such as mse:20%"
     ) as refused:
-        parse(text)
+        parse_limit(text)
     assert "\n" not in str(refused.value)
 
 

@@ -14,7 +14,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.result import Result
 from reports.cells import Cells
-from reports.chapters.networks import effects, findings
+from reports.chapters.networks import findings, ratios
 from reports.page.build import build
 
 PRESET = PRESETS["networks"]
@@ -54,21 +54,31 @@ def test_the_preset_is_three_networks_at_four_batch_sizes_of_ten_epochs_each() -
 
 
 def test_each_network_s_factor_is_that_of_its_own_runs() -> None:
-    ratios = {(e.network, e.equal, e.batch_size): e.difference.ratio for e in effects(cells(recorded()))}
+    errors = {(e.network, e.equal, e.batch_size): e.error.factor for e in ratios(cells(recorded()))}
     for name, factor in FACTORS.items():
-        assert ratios[name, "epochs", 64] == pytest.approx(factor, rel=1e-6)
-        assert ratios[name, "epochs", 1024] == pytest.approx(factor**3, rel=1e-6)
-        assert ratios[name, "updates", 256] == pytest.approx(0.25, rel=1e-6)
+        assert errors[name, "epochs", 64] == pytest.approx(factor, rel=1e-6)
+        assert errors[name, "epochs", 1024] == pytest.approx(factor**3, rel=1e-6)
+        assert errors[name, "updates", 256] == pytest.approx(0.25, rel=1e-6)
 
 
 def test_two_sentences_say_it_with_a_verdict_over_all_networks() -> None:
     epochs, updates = findings(cells(recorded()))
     said = "the error at batch size 1024 is that at 16 times"
-    assert epochs.sentence == f"After the same epochs {said} 8.00 (study), 27.0 (wide) and 0.125 (deep)."
-    assert epochs.verdict == "not shown"
+    assert epochs.sentence.startswith(
+        f"After the same epochs {said} 8.00 (study), 27.0 (wide) and 0.125 (deep)."
+    )
+    assert "3 whole seeds tell a direction, and no p-value" in epochs.sentence
+    assert epochs.verdict == "cannot tell"
     assert updates.sentence.startswith(f"After the same 586 updates {said} ")
-    alike, _ = findings(cells(recorded(dict.fromkeys(FACTORS, 2.0))))
-    assert alike.verdict == "shown"
+
+
+def test_six_whole_seeds_carry_a_verdict() -> None:
+    session = recorded(dict.fromkeys(FACTORS, 2.0))
+    runs = [replace(case.result.run, seed=case.result.run.seed + 3) for case in session.cases]
+    results = [replace(case.result, run=run) for case, run in zip(session.cases, runs, strict=True)]
+    more = tuple(replace(case, result=result) for case, result in zip(session.cases, results, strict=True))
+    epochs, updates = findings(cells(replace(session, cases=(*session.cases, *more))))
+    assert (epochs.verdict, updates.verdict) == ("shown", "shown")
 
 
 def test_a_recording_without_the_experiment_says_nothing_of_it() -> None:
@@ -77,7 +87,7 @@ def test_a_recording_without_the_experiment_says_nothing_of_it() -> None:
 
 def test_a_smoke_session_says_nothing_of_equal_epochs() -> None:
     grid = replace(PRESET.grid, most_steps=8)
-    assert {one.equal for one in effects(cells(synthetic.session(PRESET.experiments, grid)))} == {"updates"}
+    assert {one.equal for one in ratios(cells(synthetic.session(PRESET.experiments, grid)))} == {"updates"}
 
 
 def test_the_page_draws_one_figure_and_one_table_of_it(tmp_path: Path) -> None:

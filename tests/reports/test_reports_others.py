@@ -21,9 +21,9 @@ from reports.__main__ import main
 from reports.cells import Cells
 from reports.chapters import CHAPTERS, figures, tables
 from reports.chapters.chapter import FigureContent
-from reports.chapters.others import lines
+from reports.chapters.others import by_setting
 from reports.drawing import style
-from reports.table import Row
+from reports.text.table import Row
 
 SIZES = (16, 64, 1024)
 RUNS = [
@@ -110,7 +110,7 @@ def test_settings_are_lines_of_their_own() -> None:
 def test_a_rate_that_follows_from_the_batch_size_makes_one_line() -> None:
     scaled = [replace(run, learning_rate=run.batch_size / 32_000) for run in RUNS]
     data = recorded(map(synthetic.result, scaled))
-    ((setting, cells),) = lines(data.cells("mean", "weight-decay")).items()
+    ((setting, cells),) = by_setting(data.cells("mean", "weight-decay")).items()
     assert setting == ""
     assert [cell.batch_size for cell in cells] == list(SIZES)
 
@@ -122,7 +122,7 @@ def test_rates_that_do_not_are_set_apart_within_each_other_setting() -> None:
         for optimiser, rates in (("adam", (0.001, 0.002)), ("sgd", (run.batch_size / 1e6,)))
         for rate in rates
     ]
-    found = lines(recorded(map(synthetic.result, runs)).cells("mean", "weight-decay"))
+    found = by_setting(recorded(map(synthetic.result, runs)).cells("mean", "weight-decay"))
     assert list(found) == ["adam, rate 0.001", "adam, rate 0.002", "sgd"]
 
 

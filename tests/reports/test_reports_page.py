@@ -19,8 +19,8 @@ from bsr.experiments import Grid
 from bsr.text import Refused
 from reports.__main__ import main
 from reports.page.build import Output, OutputError
-from reports.table import Table
 from reports.text import printable, spreadsheet_cell
+from reports.text.table import Table
 
 __all__ = ["browser"]
 ROOT = Path(__file__).parents[2]

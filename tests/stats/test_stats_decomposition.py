@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bsr.stats import PARTS, Gaps, Steps, critical_batch_size, decompose
-from bsr.stats.basis import Interval, PValue
+from bsr.stats import CAUSES, Gaps, Steps, critical_batch_size, decompose
+from bsr.stats.basis import PValue
 from bsr.stats.decomposition import holm
 
 SEEDS = 10
@@ -18,13 +19,14 @@ def planted(
     stream: np.random.Generator, effects: dict[str, float], spread: float = 0.3, tasks: int = 3
 ) -> list[Gaps]:
     """Log errors of six arms per task: 1024's are the same Runs at equal epochs and at equal updates."""
-    rate, updates, size = (math.log(effects.get(name, 1.0)) for name in PARTS)
+    rate, updates, size = (math.log(effects.get(name, 1.0)) for name in CAUSES)
     found = []
     for _ in range(tasks):
         large = dict.fromkeys(("study", "tuned"))
         noise = {name: stream.normal(0, spread, SEEDS) for name in (*large, "s00", "s10", "s01", "s11")}
         found.append(
             Gaps(
+                range(SEEDS),
                 study_epochs=list(noise["study"] - noise["s00"] + rate + updates + size),
                 tuned_epochs=list(noise["tuned"] - noise["s10"] + updates + size),
                 study_updates=list(noise["study"] - noise["s01"] + rate + size),
@@ -37,7 +39,7 @@ def planted(
 def test_the_parts_multiply_to_the_whole() -> None:
     found = decompose(*planted(np.random.default_rng(1), {"rate": 1.5, "updates": 4.0}))
     assert found is not None
-    product = math.prod(found.parts[name].factor for name in PARTS)
+    product = math.prod(found.parts[name].factor for name in CAUSES)
     assert product == pytest.approx(found.parts["whole"].factor)
     for name, orders in {
         "rate": ("rate at equal epochs", "rate at equal updates"),
@@ -51,7 +53,7 @@ def test_the_parts_multiply_to_the_whole() -> None:
 @pytest.mark.parametrize(
     ("factor", "tasks"), [(1.5, 3), (3.0, 1)], ids=["1.5-fold pooled", "3-fold per task"]
 )
-@pytest.mark.parametrize("cause", PARTS)
+@pytest.mark.parametrize("cause", CAUSES)
 def test_a_planted_cause_is_found_and_no_other(
     cause: str, factor: float, tasks: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,7 +62,7 @@ def test_a_planted_cause_is_found_and_no_other(
     for _ in range(rounds):
         found = decompose(*planted(stream, {cause: factor}, tasks=tasks))
         assert found is not None
-        right += [name for name in PARTS if found.parts[name].significant] == [cause]
+        right += found.significant == {cause}
     with capsys.disabled():
         print(f"\n{cause} {factor:g}-fold, {tasks} task(s): attributed alone in {right / rounds:.0%}")
     assert right / rounds >= 0.83  # at least 90% of very many: of eighty, less two standard errors
@@ -69,9 +71,9 @@ def test_a_planted_cause_is_found_and_no_other(
 @pytest.mark.slow
 def test_smaller_effects_are_found_less_often_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     stream = np.random.default_rng(3)
-    for cause in PARTS:
+    for cause in CAUSES:
         found = [decompose(*planted(stream, {cause: 1.25}, spread=0.2)) for _ in range(40)]
-        power = np.mean([one is not None and one.parts[cause].significant for one in found])
+        power = np.mean([one is not None and cause in one.significant for one in found])
         with capsys.disabled():
             print(f"\n{cause} 1.25-fold, spread 0.2, pooled: found in {power:.0%}")
         assert power > 0.5
@@ -85,58 +87,54 @@ def test_no_remainder_is_wrongly_claimed_in_at_most_5_of_100() -> None:
     for _ in range(rounds):
         found = decompose(*planted(stream, {"batch size": 1.25}))
         assert found is not None
-        wrong += found.parts["batch size"].none
+        wrong += found.parts["batch size"].no_effect
     assert wrong / rounds <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / rounds)
 
 
 def test_no_remainder_is_shown_where_there_is_none() -> None:
     stream = np.random.default_rng(5)
     found = [decompose(*planted(stream, {"updates": 4.0}, spread=0.2)) for _ in range(50)]
-    assert np.mean([one is not None and one.parts["batch size"].none for one in found]) > 0.9
+    assert np.mean([one is not None and one.parts["batch size"].no_effect for one in found]) > 0.9
 
 
 def test_few_seeds_give_factors_without_intervals_or_claims() -> None:
-    gaps = Gaps([1.0, 1.1], [0.5, 0.6], [0.2, 0.3], [0.0, 0.1])
+    gaps = Gaps([200, 201], [1.0, 1.1], [0.5, 0.6], [0.2, 0.3], [0.0, 0.1])
     found = decompose(gaps)
     assert found is not None
     for part in found.parts.values():
         assert part.interval is None
         assert part.p.value is None
-        assert not part.significant
-        assert not part.none
+        assert not part.no_effect
+    assert not found.significant
     assert decompose() is None
 
 
-def single_interval(tasks: list[Gaps]) -> Interval | None:
-    found = decompose(tasks[0])
-    assert found is not None
-    return found.parts["whole"].interval
-
-
-def test_how_far_the_tasks_of_a_seed_go_together_is_said() -> None:
+def test_three_copies_of_one_task_are_no_more_than_one() -> None:
     stream = np.random.default_rng(5)
     alone, shared = planted(stream, {}), planted(stream, {}, tasks=1) * 3
-    parts = []
-    for gaps in (alone, shared, alone[:1]):
-        found = decompose(*gaps)
-        assert found is not None
-        parts.append(found.parts["whole"])
-    apart, together, single = parts
-    assert apart.correlation is not None
-    assert abs(apart.correlation) < 0.5
-    assert together.correlation == pytest.approx(1.0)
-    assert single.correlation is None
-    assert single.by_seed is None
-    # three copies of one task are no more than one: whole seeds say so
-    assert together.by_seed is not None
-    assert together.by_seed.interval == single_interval(shared)
+    apart, together, single = (decompose(*gaps) for gaps in (alone, shared, shared[:1]))
+    assert apart is not None
+    assert together is not None
+    assert single is not None
+    assert abs(apart.correlation["whole"] or 1) < 0.5
+    assert together.correlation["whole"] == pytest.approx(1.0)
+    assert single.correlation["whole"] is None
+    assert together.parts["whole"] == single.parts["whole"]
+
+
+def test_tasks_meet_in_the_seeds_that_all_have() -> None:
+    first, second = planted(np.random.default_rng(6), {}, tasks=2)
+    found = decompose(first, replace(second, seeds=range(3, 3 + SEEDS)))
+    assert found is not None
+    assert found.parts["whole"].n == (SEEDS - 3,)
+    assert decompose(first, replace(second, seeds=range(100, 100 + SEEDS))) is None
 
 
 def test_holm_corrects_the_smallest_most() -> None:
     ps = {"a": PValue(0.02), "b": PValue(0.016), "c": PValue(0.04)}
-    assert holm(ps) == {"b": True, "a": True, "c": True}
-    assert holm({**ps, "b": PValue(0.018)}) == {"b": False, "a": False, "c": False}
-    assert holm({**ps, "c": PValue(None, "too few")}) == {"b": True, "a": True, "c": False}
+    assert holm(ps) == {"a", "b", "c"}
+    assert holm({**ps, "b": PValue(0.018)}) == set()
+    assert holm({**ps, "c": PValue(None, "too few")}) == {"a", "b"}
 
 
 def test_selecting_a_rate_shows_no_optimism_on_fresh_seeds() -> None:

@@ -219,12 +219,12 @@ def test_seeds_alone_are_called_an_effect_in_at_most_five_percent(simulator: Sim
         stats.effect({2**i: simulator.rng.lognormal(0, 0.4, 10).tolist() for i in range(7)}, resamples=199)
         for _ in range(SIMULATIONS)
     ]
-    effects = [effect for effect in found if effect is not None and effect.interval is not None]
-    assert len(effects) == SIMULATIONS
-    assert np.mean([effect.p.significant for effect in effects]) <= at_most(0.05)
-    assert np.mean(
-        [effect.interval is not None and effect.interval.excludes(1) for effect in effects]
-    ) <= at_most(0.05)
+    effects = [effect for effect in found if effect is not None]
+    sizes = [effect.size for effect in effects]
+    intervals = [size.interval for size in sizes if size.interval is not None]
+    assert len(intervals) == SIMULATIONS
+    assert np.mean([size.p.significant for size in sizes]) <= at_most(0.05)
+    assert np.mean([interval.excludes(1) for interval in intervals]) <= at_most(0.05)
     assert np.mean([effect.share for effect in effects]) < 0.04
 
 
@@ -233,13 +233,13 @@ def test_seeds_alone_are_called_an_effect_in_at_most_five_percent(simulator: Sim
 
 def comparisons(
     simulator: Simulator, factor: float, tasks: tuple[str, ...] = LEARNABLE
-) -> list[stats.Comparison]:
+) -> list[stats.Agreement]:
     return [
-        stats.compare(simulator.series(tasks), simulator.series(tasks, factor)) for _ in range(SIMULATIONS)
+        stats.agreement(simulator.series(tasks), simulator.series(tasks, factor)) for _ in range(SIMULATIONS)
     ]
 
 
-def share(found: list[stats.Comparison], verdict: str) -> float:
+def share(found: list[stats.Agreement], verdict: str) -> float:
     return sum(comparison.verdict == verdict for comparison in found) / len(found)
 
 
@@ -274,7 +274,7 @@ def test_a_difference_at_the_margin_is_called_the_same_in_five_percent(simulator
 
 
 def test_a_margin_of_ten_percent_cannot_be_shown_with_ten_seeds(simulator: Simulator) -> None:
-    found = [stats.compare(simulator.series(), simulator.series(), margin=0.1) for _ in range(SIMULATIONS)]
+    found = [stats.agreement(simulator.series(), simulator.series(), margin=0.1) for _ in range(SIMULATIONS)]
     assert 0.3 < share(found, "same") < 0.6
 
 
@@ -282,7 +282,7 @@ def test_the_mean_task_alone_needs_the_n_that_it_is_told(simulator: Simulator) -
     told = [comparison.needed or 0 for comparison in comparisons(simulator, 1.0, tasks=("mean",))]
     needed = int(np.median(told))
     found = [
-        stats.compare(simulator.series(("mean",), seeds=needed), simulator.series(("mean",), seeds=needed))
+        stats.agreement(simulator.series(("mean",), seeds=needed), simulator.series(("mean",), seeds=needed))
         for _ in range(SIMULATIONS)
     ]
     assert share(found, "same") == pytest.approx(0.8, abs=0.1)
@@ -292,9 +292,9 @@ def test_the_mean_task_alone_needs_the_n_that_it_is_told(simulator: Simulator) -
 def test_thirty_percent_in_time_is_found_and_two_percent_is_not_called_different(
     simulator: Simulator, spread: float, runs: int
 ) -> None:
-    def verdicts(factor: float) -> list[stats.Comparison]:
+    def verdicts(factor: float) -> list[stats.Agreement]:
         slower = (simulator.seconds(spread, factor, runs) for _ in range(SIMULATIONS // 2))
-        return [stats.compare(simulator.seconds(spread, runs=runs), second) for second in slower]
+        return [stats.agreement(simulator.seconds(spread, runs=runs), second) for second in slower]
 
     assert share(verdicts(1.3), "different") >= 0.95
     assert share(verdicts(1.02), "different") <= 0.05
@@ -340,7 +340,7 @@ def test_slower_convergence_is_found_though_some_runs_never_arrive(simulator: Si
 
 
 def test_two_settings_of_one_distribution_differ_in_five_percent(simulator: Simulator) -> None:
-    def pair() -> stats.Difference:
+    def pair() -> stats.Estimate:
         return stats.difference(*(simulator.rng.lognormal(0, 0.6, 5).tolist() for _ in range(2)))
 
     found = [pair() for _ in range(SIMULATIONS)]

@@ -72,6 +72,14 @@ def test_tasks_count_alike() -> None:
     assert found.equal_updates.factor == pytest.approx(1.0, abs=0.002)
 
 
+def test_three_copies_of_one_task_are_no_more_than_one() -> None:
+    cells = planted(0.5, 0.0)
+    one, three = of(cells).equal_updates.interval, of(cells, cells, cells).equal_updates.interval
+    assert one is not None
+    assert three is not None
+    assert (three.low, three.high) == pytest.approx((one.low, one.high))
+
+
 @pytest.mark.parametrize(
     "cells",
     [

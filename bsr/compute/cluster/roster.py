@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import bsr
-from bsr.compute.cluster.worker import Identity, identify, problem_of
+from bsr.compute.cluster.worker import WorkerIdentity, identify, problem_of
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
@@ -26,14 +26,14 @@ class Roster:
 
     def __init__(self, client: Client, execution: Execution, dataset: str, runs: tuple[Run, ...]) -> None:
         """Of the workers of a client's scheduler, which are to train `runs`. It knows none until `look`."""
-        self.trusted: dict[str, Identity] = {}
+        self.trusted: dict[str, WorkerIdentity] = {}
         self.refused: dict[str, str] = {}
-        self.first: Identity | None = None
+        self.first: WorkerIdentity | None = None
         """The first that was found fit, which every other must be like."""
         self._client = client
         self._executor = client.get_executor(pure=False)
         self._asked = (execution, dataset, runs)
-        self._checking: dict[str, tuple[Future[Identity], float]] = {}
+        self._checking: dict[str, tuple[Future[WorkerIdentity], float]] = {}
         self._wanted: Future[Any] | None = None
         self._hoped = time.monotonic()
 
@@ -101,16 +101,16 @@ class Roster:
             self._wanted = self._executor.submit(int)
 
 
-def _answer(future: Future[Identity]) -> Identity:
+def _answer(future: Future[WorkerIdentity]) -> WorkerIdentity:
     """What a worker said; one without this package, or with one that is too different, can say nothing."""
     try:
         return future.result()
     except Exception as error:  # noqa: BLE001 - whatever it is, the worker does not train
         problem = f"expected bsr {bsr.__version__}, got {one_line(error)}; install the same there"
-        return Identity("", "", {}, problem)
+        return WorkerIdentity("", "", {}, problem)
 
 
-def lacking_resource(identity: Identity, about: dict[str, Any]) -> str:
+def lacking_resource(identity: WorkerIdentity, about: dict[str, Any]) -> str:
     """Of a worker that lacks the resource which a Run on a GPU takes, and would await for ever."""
     if not identity.environment["device"].startswith("cuda") or about.get("resources", {}).get("GPU"):
         return ""

@@ -26,7 +26,7 @@ from bsr.run import Execution, Run
 from bsr.text import Refused
 
 
-class Identity(NamedTuple):
+class WorkerIdentity(NamedTuple):
     """What a worker must share with every other for their results to be mixed."""
 
     version: str
@@ -40,7 +40,7 @@ class Identity(NamedTuple):
     """See bsr.engines.session_digest."""
 
 
-def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Identity:
+def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> WorkerIdentity:
     """On a worker: what it is, or why it cannot train some of `runs`."""
     try:
         device = machine.resolve_device(execution.device)
@@ -48,10 +48,10 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Ident
             machine.check_precision(precision, device)
         engines.check_suited(execution.engine, runs, replace(execution, device=device))
         if reason := engines.unavailable_reason(execution.engine, runs, execution):
-            return Identity(bsr.__version__, "", {}, f"{reason}; or use the engine eager")
+            return WorkerIdentity(bsr.__version__, "", {}, f"{reason}; or use the engine eager")
         digest = load_images(dataset, execution.data).digest
         check_trainable(runs, execution.data)
-        return Identity(
+        return WorkerIdentity(
             bsr.__version__,
             digest,
             machine.fingerprint(replace(execution, device=device)),
@@ -59,10 +59,10 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Ident
             kernel=engines.session_digest(execution, runs),
         )
     except (machine.DeviceError, engines.EngineError, DataError, UntrainableError) as error:
-        return Identity(bsr.__version__, "", {}, str(error))
+        return WorkerIdentity(bsr.__version__, "", {}, str(error))
 
 
-def problem_of(identity: Identity, first: Identity) -> str:
+def problem_of(identity: WorkerIdentity, first: WorkerIdentity) -> str:
     """Why a worker cannot train beside the first, which was found fit; empty where it can."""
     if identity.problem:
         return identity.problem

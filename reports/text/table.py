@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from bsr.stats import Estimate, Interval
 from reports.text import spreadsheet_cell
 
 Row = tuple[object, ...]
@@ -48,6 +49,17 @@ COLUMNS: Final = {
 """Names for machines where the words for people would make a poor one."""
 
 
+def interval_cells(interval: Interval | None, level: str = "95%") -> dict[str, float | None]:
+    """Its two ends."""
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{level} from": low, f"{level} to": high}
+
+
+def factor_cells(one: Estimate, n: str = "seeds") -> dict[str, object]:
+    """A factor, its interval, and what it rests on."""
+    return {"factor": one.factor, **interval_cells(one.interval), n: min(one.n)}
+
+
 def column(words: str) -> str:
     """The name of a column in a file: `batch_size` for `batch size`."""
     return COLUMNS.get(words, re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_") or "column")
@@ -65,6 +77,15 @@ class Table:
     folded: bool = False
     """Whether the page shows it only when asked to."""
     on_page: bool = True
+
+    @classmethod
+    def of(
+        cls, name: str, title: str, rows: Iterable[Mapping[str, object]], note: str = "", **looks: Any
+    ) -> Table:
+        """Of rows that name their cells, all the same ones in one order."""
+        found = list(rows)
+        header = tuple(found[0]) if found else ()
+        return cls(name, title, header, [tuple(row.values()) for row in found], note, **looks)
 
     def csv(self) -> bytes:
         """UTF-8, columns named for machines; text like a formula is disarmed."""

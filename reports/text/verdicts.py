@@ -45,7 +45,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TaskVerdict:
     """The verdict on one task (or way of timing), and its line of statistics."""
 
     name: str
@@ -60,7 +60,7 @@ def judged(p: stats.PValue, *, agrees: bool) -> Verdict:
     return "shown" if p.significant and agrees else "not shown"
 
 
-def together(parts: Sequence[Part]) -> Verdict:
+def together(parts: Sequence[TaskVerdict]) -> Verdict:
     """One verdict on all parts: shown where every part that can tell shows it, and some part can."""
     verdicts = {part.verdict for part in parts}
     if "not shown" in verdicts:
@@ -68,17 +68,17 @@ def together(parts: Sequence[Part]) -> Verdict:
     return "shown" if "shown" in verdicts else "cannot tell"
 
 
-def named(parts: Iterable[Part], verdict: Verdict) -> list[str]:
+def named(parts: Iterable[TaskVerdict], verdict: Verdict) -> list[str]:
     """The parts with a verdict."""
     return [part.name for part in parts if part.verdict == verdict]
 
 
-def lines(parts: Iterable[Part]) -> tuple[str, ...]:
+def lines(parts: Iterable[TaskVerdict]) -> tuple[str, ...]:
     """The statistics of all parts."""
     return tuple(part.line for part in parts)
 
 
-def where(parts: Sequence[Part]) -> str:
+def where(parts: Sequence[TaskVerdict]) -> str:
     """For which parts a verdict holds, if not for all: ` (shown for std; cannot tell for mean)`."""
     words: dict[Verdict, str] = {
         "shown": "shown for",
@@ -105,9 +105,9 @@ def trend_text(trend: stats.RankTrend) -> str:
     return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
 
 
-def times(factor: float | None) -> str:
-    """`3.6-fold`."""
-    return f"{number(factor, 3)}-fold"
+def fold(one: stats.Estimate) -> str:
+    """`3.6-fold (95% interval 2.9 to 4.5)`."""
+    return f"{number(one.factor, 3)}-fold{within(one.interval)}"
 
 
 def within(interval: stats.Interval | None) -> str:
@@ -117,7 +117,7 @@ def within(interval: stats.Interval | None) -> str:
     return f" ({interval.level:.0%} interval {number(interval.low, 3)} to {number(interval.high, 3)})"
 
 
-def paired(first: Sequence[Result], second: Sequence[Result], measure: str = "test_mse") -> stats.Difference:
+def paired(first: Sequence[Result], second: Sequence[Result], measure: str = "test_mse") -> stats.Estimate:
     """The second side's final error over the first's, paired by seed where six seeds are shared."""
     a, b = (
         {r.run.seed: value for r in side if (value := _final(r, measure)) is not None}
@@ -134,7 +134,7 @@ def _final(result: Result, measure: str) -> float | None:
     return None if result.final_mse is None else values[-1]
 
 
-def difference_text(found: stats.Difference) -> str:
+def difference_text(found: stats.Estimate) -> str:
     """`1.3-fold (95% interval ...), p = ..., 10 pairs`."""
-    n = counted(found.first, "pair") if found.paired else f"{found.first} and {counted(found.second, 'run')}"
-    return f"{times(found.ratio)}{within(found.interval)}, {p_text(found.p)}, {n}"
+    n = " and ".join([*map(str, found.n[:-1]), counted(found.n[-1], "run" if len(found.n) > 1 else "pair")])
+    return f"{fold(found)}, {p_text(found.p)}, {n}"

@@ -1,0 +1,65 @@
+"""Factors with their intervals, on log axes where 1 is no change: along batch sizes, or a row per name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from bsr.stats import Estimate
+from reports.drawing import style
+
+Look = tuple[str, str]
+"""Colour and marker."""
+Row = Mapping[int, Estimate] | Mapping[float, Estimate]
+"""Place on the horizontal axis -> factor."""
+
+
+def reach(factors: Iterable[Estimate]) -> list[float]:
+    """What an axis must hold of them."""
+    return [
+        value
+        for one in factors
+        for value in (one.factor, *((one.interval.low, one.interval.high) if one.interval else ()))
+        if one.known
+    ]
+
+
+def no_change(axes: Axes, scale: style.LogScale) -> None:
+    """A line at 1."""
+    axes.axhline(scale.place([1.0])[0], color=style.REFERENCE, linewidth=1.2)
+
+
+def line(axes: Axes, scale: style.LogScale, row: Row, look: Look, width: float, **looks: Any) -> None:
+    """Along the horizontal axis, each with its interval as a bar of `width`."""
+    colour, marker = look
+    for place, one in row.items():
+        if one.interval:
+            low, high = scale.place([one.interval.low, one.interval.high])
+            axes.vlines(place, low, high, color=colour, linewidth=width)
+    heights = scale.place(one.factor for one in row.values())
+    axes.plot(list(row), heights, color=colour, marker=marker, **looks)
+
+
+def rows(
+    axes: Axes,
+    names: Mapping[str, Mapping[str, Estimate]],
+    looks: Mapping[str, Look],
+    gap: float,
+    foot: float,
+) -> None:
+    """A row per name, in it a mark per kind, `looks` in their order, each with its interval as a bar."""
+    style.log_axis(axes.xaxis, [1.0, *reach(one for row in names.values() for one in row.values())])
+    axes.axvline(1, color=style.REFERENCE, linewidth=1.2)
+    for index, (kind, (colour, marker)) in enumerate(looks.items()):
+        label: str | None = kind
+        for place, row in enumerate(names.values()):
+            if one := row.get(kind):
+                height = place + gap * (index - (len(looks) - 1) / 2)
+                if one.interval:
+                    axes.hlines(height, one.interval.low, one.interval.high, color=colour, linewidth=2)
+                axes.plot([one.factor], [height], marker, color=colour, markersize=7, label=label)
+                label = None
+    axes.set_ylim(len(names) - foot, -0.6)
+    axes.grid(visible=False, axis="y")

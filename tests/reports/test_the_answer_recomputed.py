@@ -1,0 +1,323 @@
+"""What README and docs/why.md say of the recordings, computed again from the journals by NumPy and SciPy "
+"alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from bsr.run import Run
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+TASKS = ("mean", "std", "var")
+STUDY = {"mean": 0.0015, "std": 0.001, "var": 0.0015}
+SAME_IMAGES = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
+Errors = Mapping[int, float]
+"""Seed -> log of the normalised error."""
+pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+
+
+def prose(path: str) -> str:
+    """A document with its lines joined."""
+    return " ".join((ROOT / path).read_text(encoding="utf-8").split())
+
+
+@cache
+def recorded(pattern: str) -> list[dict[str, Any]]:
+    """Results of journals, of each Run the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(RESULTS.glob(pattern)):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["kind"] == "result":
+                found.setdefault(entry["key"], entry["result"])
+    return list(found.values())
+
+
+@cache
+def moments(steps: int, batch_size: int) -> tuple[int, ...]:
+    """The updates after which a controlled Run was evaluated, 0 first."""
+    run = Run(task="mean", batch_size=batch_size, seed=0, learning_rate=1.0, epochs=0, steps=steps)
+    return (0, *run.evaluation_steps)
+
+
+def log_error(result: dict[str, Any], steps: int) -> float | None:
+    """Of the normalised test MSE; a run that died or diverged counts as no better than the best constant."""
+    when = moments(result["run"]["steps"], result["run"]["batch_size"])
+    if steps not in when:
+        return None
+    index = when.index(steps)
+    value = result["test_mse"][index] if index < len(result["test_mse"]) else None
+    if result["status"] != "ok" and (value is None or index == len(when) - 1):
+        return math.log(max(1.0, (value or 0.0) / result["baseline_mse"]))
+    return math.log(value / result["baseline_mse"])
+
+
+@cache
+def tuned(task: str, size: int, steps: int, schedule: str) -> float:
+    """The rate with the lowest geometric mean of the validation MSE, of those that lost no run."""
+    rates: dict[float, list[float | None]] = {}
+    for result in recorded("cpu-tune*.journal.jsonl"):
+        run = result["run"]
+        if (run["task"], run["batch_size"], run["steps"], run["schedule"]) == (task, size, steps, schedule):
+            value = result["test_mse"][-1] if result["status"] in {"ok", "dead"} else None
+            rates.setdefault(run["learning_rate"], []).append(value)
+    whole = {rate: [v for v in values if v] for rate, values in rates.items() if None not in values}
+    return min(whole, key=lambda rate: float(np.mean(np.log(whole[rate]))))
+
+
+def errors(task: str, size: int, steps: int, schedule: str, rate: float, beta2: float = 0.999) -> Errors:
+    """Of one arm; a constant schedule's smaller budget is the beginning of a longer Run."""
+    found: dict[int, float] = {}
+    alike = []
+    for result in recorded("cpu-why.journal.jsonl"):
+        run = result["run"]
+        same = (run["task"], run["batch_size"], run["schedule"]) == (task, size, schedule)
+        if same and math.isclose(run["learning_rate"], rate, rel_tol=1e-5) and run["beta2"] == beta2:
+            alike.append(result)
+    for result in sorted(alike, key=lambda one: -one["run"]["steps"]):
+        own, longer = result["run"]["steps"] == steps, result["run"]["steps"] > steps
+        value = log_error(result, steps) if own or (longer and schedule == "constant") else None
+        if value is not None:
+            found[result["run"]["seed"]] = value
+    return found
+
+
+def by_seed(pairs: Iterable[tuple[Errors, Errors]]) -> NDArray[np.float64]:
+    """Second less first, the mean over pairs of every seed that all of them have."""
+    rows = [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in pairs]
+    seeds = sorted(set.intersection(*map(set, rows)))
+    return np.array([np.mean([row[seed] for row in rows]) for seed in seeds])
+
+
+def said(logs: NDArray[np.float64]) -> str:
+    """`x1.08 (0.93 to 1.25)`, Student's interval over whole seeds."""
+    reach = float(stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs))
+    low, high = (short(math.exp(float(logs.mean()) + end)) for end in (-reach, reach))
+    return f"\N{MULTIPLICATION SIGN}{short(math.exp(float(logs.mean())))} ({low} to {high})"
+
+
+def short(value: float) -> str:
+    """Two decimals below ten, two digits beyond."""
+    return f"{value:.2f}" if value < 9.995 else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def p_of_signs(logs: NDArray[np.float64]) -> float:
+    """The share of all signs of the seeds whose sum is as far from zero."""
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(logs))))
+    return float(np.mean(np.abs(signs @ logs) >= abs(logs.sum()) - 1e-9))
+
+
+def gap(kind: str, schedule: str, updates: int | None, tasks: Iterable[str] = TASKS) -> NDArray[np.float64]:
+    """[seeds] 1024 against 16 at the study's or tuned rates, after the same images or as many updates."""
+
+    def side(task: str, size: int) -> Errors:
+        steps = updates or SAME_IMAGES[size]
+        rate = STUDY[task] if kind == "study" else tuned(task, size, steps, schedule)
+        return errors(task, size, steps, schedule, rate)
+
+    return by_seed((side(task, 16), side(task, 1024)) for task in tasks)
+
+
+def parts(schedule: str, updates: int, tasks: Iterable[str] = TASKS) -> dict[str, NDArray[np.float64]]:
+    """Both orders of the decomposition, and their means; all of the seeds that all four gaps have."""
+    kinds = {
+        (kind, at): gap(kind, schedule, at, tasks) for kind in ("study", "tuned") for at in (None, updates)
+    }
+    fewest = min(map(len, kinds.values()))  # seeds begin at 200 in every arm
+    r00, r01, r10, r11 = (one[:fewest] for one in kinds.values())
+    return {
+        "whole": r00,
+        "updates": (r00 - r01 + r10 - r11) / 2,
+        "rate": (r00 - r10 + r01 - r11) / 2,
+        "batch size": r11,
+        "rate at equal images": r00 - r10,
+        "rate at equal updates": r01 - r11,
+    }
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_both_columns_of_the_answer(schedule: str) -> None:
+    found = parts(schedule, 586)
+    assert found["whole"] == pytest.approx(found["updates"] + found["rate"] + found["batch size"])
+    for name in ("whole", "updates", "rate", "batch size"):
+        for document in ("README.md", "docs/why.md"):
+            assert said(found[name]) in prose(document), (name, document)
+        p = p_of_signs(found[name])
+        row = f"{said(found[name])} | {p:.2f} |" if p > 0.01 else f"{said(found[name])} | {p:.1g} |"
+        assert row in prose("docs/why.md"), name
+    whole = short(math.exp(found["whole"].mean()))
+    once = {"linear": f"has {whole} times", "constant": f"it is \N{MULTIPLICATION SIGN}{whole}"}[schedule]
+    assert once in prose("README.md")
+
+
+def test_more_updates_and_every_task() -> None:
+    why = prose("docs/why.md")
+    assert f"{said(parts('linear', 2_344)['batch size'])} at falling rates" in why
+    assert f"{said(parts('constant', 2_344)['batch size'])} at constant ones" in why
+    updates = {task: short(math.exp(parts("linear", 586, (task,))["updates"].mean())) for task in TASKS}
+    assert ", ".join(f"\N{MULTIPLICATION SIGN}{updates[task]} ({task})" for task in TASKS) in why
+    assert said(parts("linear", 586, ("var",))["rate"]) in why
+
+
+def test_the_rate() -> None:
+    why = prose("docs/why.md")
+    found = parts("linear", 586)
+    assert f"{said(found['rate at equal images'])} where images are equal" in why
+    assert f"{said(found['rate at equal updates'])} where updates are" in why
+
+    def travelled(task: str) -> tuple[Errors, Errors]:
+        rates = (tuned(task, 1024, 586, "linear"), tuned(task, 16, 37_500, "linear"))
+        own, taken = (errors(task, 1024, 586, "linear", rate) for rate in rates)
+        return own, taken
+
+    assert f"ends at {said(by_seed(map(travelled, TASKS)))} of its error at its own" in why
+    each = [short(math.exp(by_seed([travelled(task)]).mean())) for task in TASKS]
+    assert (
+        "(\N{MULTIPLICATION SIGN}{}, \N{MULTIPLICATION SIGN}{} and \N{MULTIPLICATION SIGN}{} by task)".format(
+            *each
+        )
+        in why
+    )
+
+
+def over_sixteen(size: int, schedule: str) -> NDArray[np.float64]:
+    """After 586 updates, at tuned rates."""
+    arms = {
+        task: [errors(task, at, 586, schedule, tuned(task, at, 586, schedule)) for at in (16, size)]
+        for task in TASKS
+    }
+    return by_seed((small, large) for small, large in arms.values())
+
+
+def test_other_batch_sizes_after_the_same_updates() -> None:
+    why = prose("docs/why.md")
+    assert f"batch size 4 {said(over_sixteen(4, 'linear'))} and 1 {said(over_sixteen(1, 'linear'))}" in why
+    for schedule in ("linear", "constant"):
+        each = [short(math.exp(over_sixteen(size, schedule).mean())) for size in (64, 256, 1024)]
+        assert (
+            "\N{MULTIPLICATION SIGN}{}, \N{MULTIPLICATION SIGN}{} and \N{MULTIPLICATION SIGN}{}".format(*each)
+            in why
+        )
+
+
+def test_what_the_schedule_changes() -> None:
+    why = prose("docs/why.md")
+    for size in (16, 1024):
+        steps = SAME_IMAGES[size]
+        arms = {t: [errors(t, size, steps, s, STUDY[t]) for s in ("linear", "constant")] for t in TASKS}
+        assert said(by_seed((linear, constant) for linear, constant in arms.values())) in why
+
+
+def test_rules_of_thumb() -> None:
+    why = prose("docs/why.md")
+
+    def at(rate: Callable[[str], float], size: int) -> dict[str, Errors]:
+        return {task: errors(task, size, SAME_IMAGES[size], "linear", rate(task)) for task in TASKS}
+
+    for size in (256, 1024):
+        own = at(lambda task, size=size: tuned(task, size, SAME_IMAGES[size], "linear"), size)  # type: ignore[misc]
+        scaled = {
+            power: at(lambda task, size=size, power=power: STUDY[task] * (size / 32) ** power, size)  # type: ignore[misc]
+            for power in (0.0, 0.5, 1.0)
+        }
+        for power in (0.5, 1.0):
+            assert said(by_seed((own[task], scaled[power][task]) for task in TASKS)) in why, (size, power)
+        if size == 1024:
+            assert said(by_seed((own[task], scaled[0.0][task]) for task in TASKS)) in why
+            assert said(by_seed((scaled[0.0][task], scaled[0.5][task]) for task in TASKS)) in why
+
+
+def test_adams_memory() -> None:
+    def gap_at(task: str, beta2: float) -> Errors:
+        small, large = (errors(task, s, SAME_IMAGES[s], "constant", STUDY[task], beta2) for s in (16, 1024))
+        return {seed: large[seed] - small[seed] for seed in small.keys() & large.keys()}
+
+    found = by_seed((gap_at(task, 0.999), gap_at(task, 0.99)) for task in TASKS)
+    assert f"{said(found)} of what it was, p = {p_of_signs(found):.1g} ({counted(len(found))} seeds" in prose(
+        "docs/why.md"
+    )
+
+
+def counted(n: int) -> str:
+    return {3: "three", 8: "eight", 10: "ten"}[n]
+
+
+def test_how_far_the_tasks_of_a_seed_go_together() -> None:
+    rows = {
+        name: np.corrcoef([parts("linear", 586, (task,))[name] for task in TASKS])[
+            np.triu_indices(3, 1)
+        ].mean()
+        for name in ("whole", "updates", "rate", "batch size")
+    }
+    assert f"{rows['whole']:.2f} in the whole gap" in prose("docs/why.md")
+    assert [round(rows[name], 1) for name in ("updates", "rate", "batch size")] == [0.4, 0.4, 0.0]
+
+
+def test_where_both_protocols_meet() -> None:
+    document = json.loads((RESULTS / "cpu-native.json").read_text(encoding="utf-8"))
+    study: dict[str, dict[int, float]] = {task: {} for task in TASKS}
+    for entry in document["benchmarks"]:
+        about, case = entry["extra_info"], entry["params"] or {}
+        if about.get("experiment") == "batch-size" and case["batch_size"] == 1024 and case["task"] in study:
+            study[case["task"]][case["seed"]] = math.log(about["normalised_mse"])
+    ours = {task: errors(task, 1024, 586, "constant", STUDY[task]) for task in TASKS}
+    a, b = (
+        np.array([np.mean([side[task][seed] for task in TASKS]) for seed in sorted(side["mean"])])
+        for side in (study, ours)
+    )
+    interval = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.90)
+    low, high = (f"{math.exp(end):#.3g}" for end in (interval.low, interval.high))
+    text = f"ends with {math.exp(b.mean() - a.mean()):.3f} times the error of the study's ten epochs"
+    assert f"{text}, which have 590 (90% interval {low} to {high})" in prose("docs/why.md")
+
+
+def test_other_networks() -> None:
+    why = prose("docs/why.md")
+    for equal in ("images", "updates"):
+        for name in ("study", "wide", "deep"):
+            sides: dict[int, dict[int, list[float]]] = {16: {}, 1024: {}}
+            for result in recorded("cpu-networks.journal.jsonl"):
+                run = result["run"]
+                if run["model"] == name and run["batch_size"] in sides and run["task"] in TASKS:
+                    value = log_error(result, 586 if equal == "updates" else run["steps"])
+                    assert value is not None
+                    sides[run["batch_size"]].setdefault(run["seed"], []).append(value)
+            logs = np.array([np.mean(sides[1024][seed]) - np.mean(sides[16][seed]) for seed in sides[16]])
+            assert len(logs) == 3
+            factor, _, interval = said(logs)[1:].partition(" (")
+            assert f"{factor} ({name}, {interval}" in why or f"{factor} ({interval}" in why, (equal, name)
+
+
+def test_fashion_per_doubling() -> None:
+    runs: dict[tuple[str, int], list[list[float]]] = {}
+    for result in recorded("cpu-fashion.journal.jsonl"):
+        run = result["run"]
+        runs.setdefault((run["task"], run["batch_size"]), []).append(np.log(result["test_mse"][1:]).tolist())
+    logs = {cell: np.mean(rows, axis=0) for cell, rows in runs.items()}
+    pairs = [(cell, (cell[0], 2 * cell[1])) for cell in logs if (cell[0], 2 * cell[1]) in logs]
+    epochs = np.mean([logs[large][9] - logs[small][9] for small, large in pairs])
+    updates = np.mean([logs[large][1::2] - logs[small][:5] for small, large in pairs])
+    assert f"\N{MULTIPLICATION SIGN}{math.exp(epochs):.2f} (1.2 to 1.3) at equal epochs" in prose(
+        "docs/why.md"
+    )
+    assert f"\N{MULTIPLICATION SIGN}{math.exp(updates):.2f} (0.84 to 0.88) at equal updates" in prose(
+        "docs/why.md"
+    )
+
+
+def test_the_answer_is_said_in_sixty_words() -> None:
+    text = prose("README.md")
+    first = text[text.index("**The answer") : text.index("[More](docs/why.md)")]
+    assert len(first.split()) <= 60
