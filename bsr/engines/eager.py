@@ -11,15 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from bsr.data.images import Split
+from bsr.data.pieces import pieces
 from bsr.machine import device as machine
 from bsr.model import MODELS, check_predictions
 from bsr.run import STUDY_MODEL, Execution, Run
+from bsr.tasks import batch_of
 from bsr.training.log import Evaluation, evaluation
 from bsr.training.loop import LOSSES, TimeLimitReached, make_optimiser
 from bsr.training.warm_up import undone
 
 PIECE: Final = 128
 """Images that a CPU takes at once: of 32, 64, 128, 256 and all, the fastest on one core and on two."""
+EVALUATED: Final = 500
+"""Test images at once, fewer where they are large."""
 
 
 class EagerLearner:
@@ -42,9 +46,9 @@ class EagerLearner:
         self.taken = 0
         self.device = device
         self.device_seconds: list[float] = []
-        self.images = split.train_images.unsqueeze(1).to(device)
+        self.images = batch_of(split.train_images).to(device)
         self.labels = split.train_labels.to(device)
-        self.test_images = split.test_images.unsqueeze(1).to(device)
+        self.test_images = batch_of(split.test_images).to(device)
         self.test_labels = split.test_labels
         self.model = model.to(device)
         if run.model in MODELS:
@@ -99,7 +103,7 @@ class EagerLearner:
 
     def _loss(self, index: Tensor) -> Tensor:
         """The mean loss over the training images `index`, int64 [n] on the device."""
-        images = self.images.index_select(0, index).float()
+        images = self.images.index_select(0, index).float()  # a copy: the network may compute in place
         with self.autocast:
             prediction = self.model(images)
         return self.loss(prediction.float(), self.labels.index_select(0, index))
@@ -123,11 +127,11 @@ class EagerLearner:
         """See Learner."""
         self.model.eval()
         with torch.inference_mode(), self.autocast:
-            predictions = [self._predicted(images) for images in self.test_images.split(500)]
+            predictions = [self._predicted(images) for images in pieces(self.test_images, EVALUATED)]
         return evaluation(torch.cat(predictions).cpu(), self.test_labels)
 
     def _predicted(self, images: Tensor) -> Tensor:
-        predictions = self.model(images.float())
+        predictions = self.model(images.to(torch.float32, copy=True))
         check_predictions(self.run.model, predictions, len(images))
         return predictions.float()  # type: ignore[no-any-return]
 

@@ -25,6 +25,7 @@ from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
+from bsr.tasks import batch_of
 from bsr.training.loop import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
 from bsr.training.warm_up import undone
 
@@ -52,9 +53,9 @@ class GraphLearner:
         device = torch.device(execution.device)
         self.run = run
         self.captures = device.type != "cpu"
-        self.images = split.train_images.unsqueeze(1).to(device)
+        self.images = batch_of(split.train_images).to(device)
         self.labels = split.train_labels.to(device)
-        self.test_images = split.test_images.unsqueeze(1).to(device)
+        self.test_images = batch_of(split.test_images).to(device)
         self.test_labels = split.test_labels
         self.order = torch.zeros(run.train_images, dtype=torch.int32, device=device)
         self.offsets = torch.arange(run.batch_size, device=device)

@@ -25,6 +25,7 @@ from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
 from bsr.records.schema import HarnessTiming
 from bsr.run import Execution, Run
+from bsr.tasks import batch_of
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)
@@ -44,7 +45,7 @@ def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
     torch.manual_seed(run.seed)
     model, _ = initial_model(run.seed)
     model.to(device)
-    dataset = TensorDataset(split.train_images.unsqueeze(1).float(), split.train_labels)
+    dataset = TensorDataset(batch_of(split.train_images).float(), split.train_labels)
     loader = DataLoader(dataset, batch_size=run.batch_size, shuffle=True, num_workers=0)
     optimiser = make_optimiser(run, model)
     all_threads = Execution(threads=usable_cores())
