@@ -63,7 +63,7 @@ def _tuning(grid: Grid, arm: Arm, tried: Sequence[float]) -> Iterator[Run]:
     forty_epochs = (arm.batch_size, arm.steps) == (LARGEST, BUDGETS[1])
     for rate in tried:
         for seed in _seeds(grid, FIRST_TUNING_SEED)[: 1 if forty_epochs else None]:
-            yield replace(_run(grid, arm, rate, seed), evaluate_on="validation")
+            yield grid.validated(_run(grid, arm, rate, seed))
 
 
 def _tuned_arms(grid: Grid, task: str) -> Iterator[Arm]:
@@ -230,7 +230,7 @@ def _run(grid: Grid, arm: Arm, rate: float, seed: int) -> Run:
         epochs=0,
         steps=min(arm.steps, grid.most_steps),
         schedule=arm.schedule,
-        train_images=min(grid.train_images, IMAGES),
+        train_images=grid.beside_validation,
         test_images=grid.test_images,
         dataset=grid.dataset,
         precision=grid.precision,

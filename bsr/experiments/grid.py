@@ -34,6 +34,12 @@ class Grid:
     train_images: int = 60_000
     test_images: int = 10_000
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    part_images: int = 60_000
+    """In the data set's training part."""
+    validation_images: int = 0
+    """Of a validation part of its own, as many as are evaluated on; 0 where it has none."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """On which images rates are compared."""
     loop_images: int = 60_000
     """Of an epoch of the harness's own loops, at most."""
     loop_rounds: int = 5
@@ -61,6 +67,26 @@ class Grid:
     def example(self) -> Run:
         """A Run of this grid, where one is asked before any is planned."""
         return replace(next(self.cell(self.tasks[0], self.batch_sizes[0])), model=self.models[0])
+
+    @property
+    def held_out(self) -> int:
+        """Validation images: of a part of their own, else the last of the training part, at most a sixth."""
+        return self.validation_images or max(1, min(self.test_images, self.part_images // 6))
+
+    @property
+    def beside_validation(self) -> int:
+        """Training images where no validation image may be among them."""
+        most = self.part_images if self.validation_images else max(1, self.part_images - self.held_out)
+        return min(self.train_images, most)
+
+    def validated(self, run: Run) -> Run:
+        """The Run as it is evaluated on validation images: those of the data set, or the last to train on."""
+        return replace(
+            run,
+            evaluate_on="validation",
+            train_images=min(run.train_images, self.beside_validation),
+            test_images=self.held_out,
+        )
 
     def rate(self, task: str, batch_size: int) -> float:
         """The learning rate of a Run whose experiment does not vary it."""

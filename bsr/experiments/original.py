@@ -42,12 +42,16 @@ def std_at_001(grid: Grid) -> Iterator[Run]:
 
 
 def learning_rate(grid: Grid) -> Iterator[Run]:
-    """Per task at batch size 32: the log grid and the study's second look, or a second look of one's own."""
+    """Per task at batch size 32: the log grid and the study's second look, or a second look of one's own.
+
+    The study compared them on test images; on validation images it can be asked for.
+    """
     for task in grid.tasks:
         first = () if grid.refine_around else LOG_GRID
         for rate in sorted({*first, *second_look(grid, task)}):
             for run in grid.cell(task, TUNING_BATCH_SIZE):
-                yield replace(run, learning_rate=rate)
+                tried = replace(run, learning_rate=rate)
+                yield grid.validated(tried) if grid.evaluate_on == "validation" else tried
 
 
 def second_look(grid: Grid, task: str) -> frozenset[float]:

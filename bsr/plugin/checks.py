@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from filelock import FileLock, Timeout
 
-from bsr.machine.capacity import workers_that_fit
+from bsr.machine.capacity import problem_of_workers, workers_that_fit
 from bsr.records import durable
 from bsr.records.reading import is_benchmark_json
 from bsr.run import Execution, Run
 from bsr.text import printable
 
 if TYPE_CHECKING:
+    from bsr.data.images import Images
     from bsr.plugin.options import Options
 
 
@@ -175,8 +176,11 @@ def telling(config: pytest.Config, what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
-    """The execution with its device and engine found and tried, and the number of workers. Loads torch."""
+def execution(options: Options, runs: tuple[Run, ...], data_bytes: int) -> tuple[Execution, int, str]:
+    """The execution with its device and engine found and tried, the number of workers, and why so few.
+
+    Each worker loads the data set, so many bytes. Loads torch.
+    """
     from bsr import engines  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415
 
@@ -193,17 +197,19 @@ def execution(options: Options, runs: tuple[Run, ...]) -> tuple[Execution, int]:
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-precision: {error}") from error
     wherever(found)
-    workers = options.workers
+    workers, why = options.workers, ""
     if workers is None:  # one Run per core; one on all of them where PyTorch was asked for by name
         several = found.engine == "native" or (asked.engine == "auto" and found.device == "cpu")
-        workers = workers_that_fit()[0] if several else 0
+        workers, why = workers_that_fit(data_bytes) if several else (0, "")
+    elif problem := problem_of_workers(workers, data_bytes):
+        raise pytest.UsageError(f"--bsr-workers: {problem}; give fewer, or 0 to train in this process")
     if workers > 1 and found.device.startswith("cuda"):
         raise pytest.UsageError(
             f"--bsr-workers: expected at most 1 on {found.device}, got {workers}, which would share one GPU "
             "and disturb each other's times; for several GPUs use --bsr-dask, one worker per GPU"
         )
     threads = asked.threads or (1 if workers or found.engine == "native" else None)
-    return replace(found, threads=threads), workers
+    return replace(found, threads=threads), workers, why
 
 
 def wherever(execution: Execution) -> None:
@@ -227,17 +233,14 @@ def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:
-    """The data are there, genuine and enough; returns their digest."""
-    from bsr.data.images import DataError, load_images  # noqa: PLC0415
+def data(dataset: str, folder: str | None, runs: tuple[Run, ...]) -> Images:
+    """The data are there, genuine and enough."""
+    from bsr.data.images import DataError, load_images, takes  # noqa: PLC0415
 
     try:
         images = load_images(dataset, folder)
+        for run in {(run.train_images, run.test_images, run.evaluate_on): run for run in runs}.values():
+            takes(run, images)
     except DataError as error:
         raise pytest.UsageError(str(error)) from error
-    if len(images.train) < train_images or len(images.test) < test_images:
-        raise pytest.UsageError(
-            f"--bsr-dataset {dataset}: expected {train_images} train and {test_images} test images, "
-            f"got {len(images.train)} and {len(images.test)}; choose a preset that needs fewer"
-        )
-    return images.digest
+    return images

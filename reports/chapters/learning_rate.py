@@ -26,6 +26,7 @@ def learning_rate(data: Cells) -> FigureContent | None:
     if not rates:
         return None
     runs = data.results("learning-rate")
+    images = listed(sorted({result.run.evaluate_on for result in runs}))
     sizes = sorted({size for _, size in rates})
     at = {cell: f" at batch size {cell[1]}" if len(sizes) > 1 else "" for cell in rates}
     panels = [
@@ -37,13 +38,13 @@ def learning_rate(data: Cells) -> FigureContent | None:
     counts = [len(values) for row in rates.values() for values in rate_finals(row).values()]
     return FigureContent(
         panels,
-        f"Final test MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is the "
-        "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
+        f"Final {images} MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is "
+        "the lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
         "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
         f"holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
         f"{_lowest(named)} "
         f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
-        "Final test MSE against learning rate, a panel per task. "
+        f"Final {images} MSE against learning rate, a panel per task. "
         + "; ".join(f"{name}: {best_in_words(row)}" for name, row in named.items())
         + ".",
     )
@@ -127,7 +128,7 @@ def _rates_table(data: Cells) -> Table:
         "Learning rates and optimisers",
         header,
         rows,
-        "Test MSE after the last epoch.",
+        "MSE after the last epoch, on test images where nothing else was asked for.",
         folded=True,
     )
 
