@@ -112,7 +112,7 @@ def _images(dataset: str, folder: str | None) -> Images:
 
 
 def _rotated(mnist: Images) -> Images:
-    parts = rotated.load(mnist.train, mnist.test, cache_folder() / "data" / ROTATED / "images.npy")
+    parts = rotated.load(mnist.train, mnist.test, cache_folder() / "data" / ROTATED / "images.uint8")
     (train, angles), (test, test_angles) = parts
     targets = {rotated.TARGET: {"train": angles, "test": test_angles}}
     return Images(train, test, rotated.DIGEST, targets=targets)

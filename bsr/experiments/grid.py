@@ -90,7 +90,7 @@ class Grid:
 
     def rate(self, task: str, batch_size: int) -> float:
         """The learning rate of a Run whose experiment does not vary it."""
-        return dict(self.learning_rates).get(task) or tuned_rate(task, batch_size, self.epochs)
+        return dict(self.learning_rates).get(task) or tuned_rate(task, batch_size, self.epochs, self.dataset)
 
     def cell(self, task: str, batch_size: int) -> Iterator[Run]:
         """One Run per seed at the task's tuned learning rate, Adam, MSE."""

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Final, Literal
 
 from bsr.experiments.grid import Grid
-from bsr.experiments.rates import DEFAULT_LEARNING_RATE, TUNED_LEARNING_RATE
+from bsr.experiments.rates import DEFAULT_LEARNING_RATE, TUNED_FOR_A_TARGET, TUNED_LEARNING_RATE
 from bsr.run import STUDY_MODEL, Run
 
 VARIED_BY_THE_STUDY: Final = frozenset(
@@ -100,7 +100,11 @@ def untuned(run: Run) -> str:
     """For what the study's rate of this Run was never tuned: `std on FashionMNIST`; empty where it was."""
     on = f" on {run.dataset}" if run.dataset != "MNIST" else ""
     network = f" with the network {run.model}" if run.model != STUDY_MODEL else ""
-    return f"{run.task}{on}{network}" if on or network or run.task not in TUNED_LEARNING_RATE else ""
+    tuned = (run.dataset, run.task) in {
+        *TUNED_FOR_A_TARGET,
+        *(("MNIST", task) for task in TUNED_LEARNING_RATE),
+    }
+    return "" if tuned and not network else f"{run.task}{on}{network}"
 
 
 def follows_the_study(run: Run) -> bool:

@@ -38,10 +38,11 @@ def learning_rate(data: Cells) -> FigureContent | None:
     counts = [len(values) for row in rates.values() for values in rate_finals(row).values()]
     return FigureContent(
         panels,
-        f"Final {images} MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is "
-        "the lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
-        "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
-        f"holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
+        f"Final {images} MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star "
+        "is the lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a "
+        "cross at the top counts runs without a final MSE, and a rate that lost some is neither. The second "
+        "look holds the rates that are no powers of ten, and those between. "
+        f"{_crosses(data, rates.values())}"
         f"{_lowest(named)} "
         f"n = {span(counts, 'seed')} per rate. {statuses(runs)}".strip(),
         f"Final {images} MSE against learning rate, a panel per task. "
