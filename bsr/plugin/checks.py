@@ -39,6 +39,17 @@ def skips(config: pytest.Config) -> bool:
     return bool(config.getoption("benchmark_skip") and not config.getoption("benchmark_only"))
 
 
+def benchmarks_here(config: pytest.Config) -> None:
+    """The folder of the suite's own cases is there, where it was named: an installed package has none."""
+    named = [argument.partition("::")[0] for argument in config.args]
+    missing = [name for name in named if Path(name).name == "benchmarks" and not Path(name).exists()]
+    if missing:
+        raise pytest.UsageError(
+            f"{missing[0]}: expected the folder of that name in a checkout of bsr, got none in {Path.cwd()}; run "
+            "this there, or measure a test of your own: pytest -p bsr.plugin test_mine.py (docs/your-own.md)"
+        )
+
+
 def host(config: pytest.Config, options: Options) -> None:
     """pytest-benchmark is there and measures, and nothing runs cases elsewhere."""
     if not config.pluginmanager.hasplugin("pytest-benchmark"):
