@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bsr.experiments.rates import Arm, TunedRate, tuned_rate
-from bsr.run import MOST_STEPS, STUDY_MODEL, TEN_EPOCHS, Run
+from bsr.run import MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
@@ -48,8 +48,8 @@ class Grid:
     """Of a Run whose steps decide how long it trains; a smoke session cuts them short."""
     refine_around: tuple[tuple[str, float], ...] = ()
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
-    budgets: tuple[int, ...] = TEN_EPOCHS[:2]
-    """Updates at which the controlled experiments compare batch sizes."""
+    budgets: int = 2
+    """At how many numbers of updates the controlled experiments compare batch sizes."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()
@@ -121,6 +121,11 @@ class Experiment:
     def tries_rates(self) -> bool:
         """Whether it has learning rates of its own, so that none is looked up for it."""
         return "learning_rate" in self.varies
+
+    @property
+    def takes_a_rate(self) -> bool:
+        """Whether a rate per task means something to it: for its Runs, or to begin with."""
+        return not self.tries_rates or "steps" in self.varies
 
     @property
     def trains(self) -> bool:

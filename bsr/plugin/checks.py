@@ -45,8 +45,8 @@ def benchmarks_here(config: pytest.Config) -> None:
     missing = [name for name in named if Path(name).name == "benchmarks" and not Path(name).exists()]
     if missing:
         raise pytest.UsageError(
-            f"{missing[0]}: expected the folder of that name in a checkout of bsr, got none in {Path.cwd()}; run "
-            "this there, or measure a test of your own: pytest -p bsr.plugin test_mine.py (docs/your-own.md)"
+            f"{missing[0]}: expected that folder of a checkout of bsr, got none in {Path.cwd()}; run this "
+            "in one, or measure a test of your own: pytest -p bsr.plugin test_mine.py (docs/your-own.md)"
         )
 
 

@@ -206,7 +206,7 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
     if _value(config, "runs") and _value(config, "seeds"):
         raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
     trained = [EXPERIMENTS[name] for name in experiments if EXPERIMENTS[name].trains]
-    if _value(config, "learning-rates") and all(experiment.tries_rates for experiment in trained):
+    if _value(config, "learning-rates") and not any(experiment.takes_a_rate for experiment in trained):
         raise refuse(
             "learning-rates",
             _value(config, "learning-rates"),

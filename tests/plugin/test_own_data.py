@@ -113,6 +113,7 @@ def test_two_workers_load_it_themselves_and_train_the_same(faces: Suite) -> None
         ((*FACES, "--bsr-tasks=age"), "--bsr-tasks: expected one or more of redness, contrast, mean, s"),
         ((*FACES, "--bsr-evaluate-on=validation"), "--bsr-evaluate-on: expected --bsr-experiments learning-"),
         (("--bsr-tasks=angle",), "--bsr-tasks: expected one or more of mean, std, var, median"),
+        (("nowhere/benchmarks",), "nowhere/benchmarks: expected that folder of a checkout of bsr, got"),
     ],
 )  # fmt: skip
 def test_what_means_nothing_is_one_line(faces: Suite, arguments: tuple[str, ...], said: str) -> None:
