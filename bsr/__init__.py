@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
-    from bsr.data.images import Split, load_split
+    from bsr.data.images import ImageData, Split, load_split
     from bsr.engines import train
     from bsr.experiments import EXPERIMENTS, PRESETS
     from bsr.model import MODELS, RegressionCNN
@@ -27,6 +27,7 @@ __all__ = [
     "PRESETS",
     "TASKS",
     "Execution",
+    "ImageData",
     "RegressionCNN",
     "Result",
     "Run",
@@ -44,6 +45,7 @@ _HOME: Final = {
     "TASKS": "bsr.tasks",
     "MODELS": "bsr.model",
     "Execution": "bsr.run",
+    "ImageData": "bsr.data.images",
     "RegressionCNN": "bsr.model",
     "Result": "bsr.result",
     "Run": "bsr.run",

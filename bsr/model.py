@@ -1,7 +1,7 @@
 """The networks: the study's, two beside it, and a user's own by import path.
 
 Adding one is an entry in MODELS, or no edit at all: `package.module:attribute` names a class without
-arguments. Input: floating [N, 1, H, W], raw pixels 0..255. Output: [N], label units.
+arguments. Input: floating [N, C, H, W], the data set's pixels (MNIST: raw, 0..255). Output: [N], label units.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bsr.named import look_up
 from bsr.run import STUDY_MODEL
+from bsr.tasks import batch_of
 from bsr.text import Refused
 
 IMAGE_SIZE: Final = 28
@@ -131,16 +132,16 @@ def check_predictions(name: str, predictions: object, images: int) -> None:
 
 
 def check(name: str, images: Tensor) -> None:
-    """Try a network on some `images`, uint8 [N, H, W]. Raises NamedError, ModelError, one line."""
+    """Try a network on some `images`, [N, H, W] or [N, C, H, W]. Raises NamedError, ModelError, one line."""
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            predictions = network(name).eval()(images.unsqueeze(1).float())
+            predictions = network(name).eval()(batch_of(images).to(torch.float32, copy=True))
     except (LookupError, ModelError):
         raise
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"network {name!r}: expected one for images of {images.shape[1]}x{images.shape[2]}, got {said}"
+            f"network {name!r}: expected one for images of {'x'.join(map(str, images.shape[1:]))}, got {said}"
         ) from error
     check_predictions(name, predictions, len(images))
 

@@ -150,8 +150,8 @@ def test_all_test_images_of_mnist_have_their_labels_whatever_the_pieces(
 no_images = pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (torch.zeros(28, 28), ValueError, r"expected shape \[N, H, W\], got \[28, 28\]"),
-        (torch.zeros(2, 1, 28, 28), ValueError, r"expected shape \[N, H, W\], got \[2, 1, 28, 28\]"),
+        (torch.zeros(28, 28), ValueError, r"shape \[N, H, W\] or \[N, C, H, W\], got \[28, 28\]"),
+        (torch.zeros(2, 1, 1, 28, 28), ValueError, r"\[N, C, H, W\], got \[2, 1, 1, 28, 28\]"),
         (
             torch.zeros(2, 3, 3, dtype=torch.int64),
             TypeError,
@@ -179,7 +179,7 @@ no_images = pytest.mark.parametrize(
     ],
     ids=[
         "rank 2",
-        "rank 4",
+        "rank 5",
         "int64",
         "bool",
         "complex",

@@ -1,144 +1,92 @@
-"""The images: bundled MNIST, and other data sets by name. The only importer of torchvision.
-
-Whatever is used was verified in memory, after torchvision read it: torchvision itself checks only the
-archives it downloads, never what it unpacked from them, and prefers legacy `processed/*.pt` files.
-"""
+"""The images and labels that a Run names: bundled MNIST, other data sets by name, and a user's own."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import sys
-from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import platformdirs
-import torch
 from torch import Tensor
 
+from bsr.data import image_data, rotated, torchvision_files
+from bsr.data.image_data import EXAMPLES, ImageData, Images
 from bsr.data.labels import labels
-from bsr.data.raw_files import (
-    MD5,
-    RAW_BYTES,
-    RAW_FILES,
-    DataError,
-    DatasetFolder,
-    alone_in,
-    md5,
-    reason,
-    supply,
-    unpacked,
-)
+from bsr.data.raw_files import BUNDLED, MD5, RAW_FILES, DataError, DatasetFolder, cache_folder, reason
+from bsr.data.split import Split
 from bsr.named import IMPORT_PATH, NamedError, is_import_path, look_up
 from bsr.run import Run
 
 __all__ = [
+    "DATASETS",
     "MD5",
     "RAW_FILES",
     "DataError",
+    "ImageData",
     "Images",
     "Split",
     "cache_folder",
+    "labels_in",
     "load_images",
     "load_split",
+    "takes",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """A data set's images, uint8 [N, H, W], raw pixels 0..255, on the CPU; verified where bsr knows it."""
-
-    train: Tensor
-    test: Tensor
-    digest: str
-    """SHA-256 over the pixels, 16 hexadecimal digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What one Run trains and is tested on, on the CPU: images uint8 [N, H, W], labels float32 [N]."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    digest: str
-    """The data set's, see Images."""
-    task: str
-    """Whose labels they are."""
-
-    @property
-    def labels_digest(self) -> str:
-        """SHA-256 over the labels of both parts, 16 hexadecimal digits."""
-        digest = hashlib.sha256(self.train_labels.cpu().numpy().data)
-        digest.update(self.test_labels.cpu().numpy().data)
-        return digest.hexdigest()[:16]
-
-    def check(self, run: Run) -> None:
-        """Raises ValueError, one line, where this is not what `run` trains and is tested on."""
-        if self.task != run.task:
-            raise ValueError(
-                f"split: expected labels of {run.task!r}, got {self.task!r}; use load_split(run)"
-            )
-        for part, count in (("train", run.train_images), ("test", run.test_images)):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            for name, value, dtype, sizes in (
-                ("images", images, torch.uint8, (count, "H", "W")),
-                ("labels", labels, torch.float32, (count,)),
-            ):
-                shape = value.shape[:1] if name == "images" and value.ndim == 3 else value.shape
-                if value.dtype != dtype or shape != (count,):
-                    raise ValueError(
-                        f"split.{part}_{name}: expected {dtype} [{', '.join(map(str, sizes))}], got "
-                        f"{value.dtype} {list(value.shape)}; use load_split(run)"
-                    )
-            if not bool(labels.isfinite().all()):
-                raise ValueError(f"split.{part}_labels: expected finite labels, got others; mend the task")
+ROTATED: Final = "Rotated"
+DATASETS: Final = (*MD5, ROTATED)
+"""Every data set by name."""
 
 
 def load_split(run: Run, folder: str | None = None) -> Split:
-    """What a Run trains and is evaluated on: images of its data set from the start of each split, and labels.
+    """What a Run trains and is evaluated on: images from the start of each part of its data set, and labels.
 
-    For a validation Run the `test` part are the last `test_images` of the training split.
+    For a validation Run the `test` part is the data set's own validation part, or where it has none the last
+    `test_images` of the training part.
 
     `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
     which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
     NamedError, a LookupError, for an unknown task.
     """
     images = load_images(run.dataset, folder)
-    if run.train_images > len(images.train) or run.test_images > len(images.test):
-        raise DataError(
-            f"{run.dataset}: expected at most {len(images.train)} train and {len(images.test)} test images, "
-            f"got {run.train_images} and {run.test_images}; ask for fewer"
-        )
-    train_labels, test_labels = _labels(run.dataset, folder, run.task)
-    test_images, count = images.test[: run.test_images], run.test_images
-    if run.evaluate_on == "validation":
-        if run.train_images + count > len(images.train):
-            raise DataError(
-                f"{run.dataset}: expected at most {len(images.train)} images to train and validate on, got "
-                f"{run.train_images} and {count}; ask for fewer"
-            )
-        test_images, test_labels = images.train[-count:], train_labels[-count:]
+    part, first = takes(run, images)
+    chosen = slice(first, first + run.test_images)
     return Split(
         images.train[: run.train_images],
-        train_labels[: run.train_images],
-        test_images,
-        test_labels[:count],
+        _labels(run.dataset, folder, run.task, "train")[: run.train_images],
+        images.part(part)[chosen],
+        _labels(run.dataset, folder, run.task, part)[chosen],
         images.digest,
         run.task,
     )
 
 
+def takes(run: Run, images: Images) -> tuple[str, int]:
+    """The part on which a Run is evaluated, and the first image that it takes of it.
+
+    Raises DataError where the data set has too few images.
+    """
+    train, count = len(images.train), run.test_images
+    if run.evaluate_on == "validation" and images.validation is None:
+        if run.train_images + count > train:
+            raise DataError(
+                f"{run.dataset}: expected at most {train} images to train and validate on, got "
+                f"{run.train_images} and {count}; ask for fewer"
+            )
+        return "train", train - count
+    part = run.evaluate_on
+    evaluated = images.part(part)
+    if run.train_images > train or count > len(evaluated):
+        raise DataError(
+            f"{run.dataset}: expected at most {train} train and {len(evaluated)} {part} images, "
+            f"got {run.train_images} and {count}; ask for fewer"
+        )
+    return part, 0
+
+
 def load_images(dataset: str, folder: str | None = None) -> Images:
     """All images of a data set, verified; read once per process. Raises DataError.
 
-    An import path, `package.module:attribute`, names a function without arguments that returns the training
-    and the test images, uint8 [N, H, W], as tensors or NumPy arrays.
+    An import path, `package.module:attribute`, names a function without arguments that returns bsr.ImageData,
+    or a pair of a training and a test part as they stand in it.
 
     `folder` as in load_split. What the cache lacks, or holds damaged, is made again there; in a named folder
     archives are unpacked and, but for MNIST, what is missing is downloaded.
@@ -150,164 +98,52 @@ def load_images(dataset: str, folder: str | None = None) -> Images:
 def _images(dataset: str, folder: str | None) -> Images:
     if is_import_path(dataset):
         return _made(dataset)
-    if dataset not in MD5:
-        raise DataError(f"dataset: unknown {dataset!r}; expected one of {', '.join(MD5)}, or {IMPORT_PATH}")
-    place = DatasetFolder(
-        dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None
+    if dataset not in {*MD5, ROTATED}:
+        raise DataError(
+            f"dataset: unknown {dataset!r}; expected one of {', '.join(DATASETS)}, or {IMPORT_PATH}"
+        )
+    if dataset == ROTATED:
+        return _rotated(_images(BUNDLED, folder))
+    return torchvision_files.images(
+        DatasetFolder(
+            dataset, cache_folder() / "data" if folder is None else Path(folder), own=folder is None
+        )
     )
-    reader = _reader(place)
-    try:
-        return _read(place, reader)
-    except DataError:
-        if not place.may_be_supplied:
-            raise
-    with alone_in(place):
-        with contextlib.suppress(DataError):
-            return _read(place, reader)  # another process supplied it in the meantime
-        supply(place, reader)
-        return _read(place, reader)
+
+
+def _rotated(mnist: Images) -> Images:
+    parts = rotated.load(mnist.train, mnist.test, cache_folder() / "data" / ROTATED / "images.uint8")
+    (train, angles), (test, test_angles) = parts
+    targets = {rotated.TARGET: {"train": angles, "test": test_angles}}
+    return Images(train, test, rotated.DIGEST, targets=targets)
 
 
 def _made(dataset: str) -> Images:
     """What a user's own function returns. Raises DataError."""
+    what = f"data set {dataset!r}"
     try:
-        parts = [torch.as_tensor(part).cpu().contiguous() for part in look_up("data set", dataset, {})()]
+        return image_data.checked(look_up("data set", dataset, {})(), what)
     except NamedError as error:
         raise DataError(str(error)) from error
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(
-            f"data set {dataset!r}: expected a function without arguments that returns train and "
-            f"test images, got {type(error).__name__}: {reason(error)}"
+            f"{what}: expected a function without arguments that returns train and test images, got "
+            f"{type(error).__name__}: {reason(error)}; return, for example,{EXAMPLES}"
         ) from error
-    got = [f"{part.dtype} {list(part.shape)}" for part in parts]
-    alike = len(parts) == 2 and all(
-        part.dtype == torch.uint8 and part.ndim == 3 and part.numel() and part.shape[1:] == parts[0].shape[1:]
-        for part in parts
-    )
-    if not alike:
-        raise DataError(
-            f"data set {dataset!r}: expected train and test images, uint8 [N, H, W] of one size, got "
-            f"{' and '.join(got) or 'nothing'}; return those"
-        )
-    digest = hashlib.sha256(str(got).encode())
-    for part in parts:
-        digest.update(part.numpy().data)
-    return Images(parts[0], parts[1], digest.hexdigest()[:16])
 
 
-def _reader(place: DatasetFolder) -> Any:
-    """Torchvision's class, which reads from the place's folder. Raises DataError."""
-    known = getattr(_torchvision_datasets(), place.dataset, None)
-    if known is None:
-        raise DataError(
-            f"torchvision: expected a data set {place.dataset} in it, got none; install a newer torchvision"
-        )
-    if place.raw == place.root:
-        return type(place.dataset, (known,), {"raw_folder": property(lambda _self: str(place.raw))})
-    return known
+def labels_in(images: Images, task: str, part: str) -> Tensor:
+    """A task's labels, float32 [N], of `train`, `test` or `validation`: a data set's target, or computed.
 
-
-@cache
-def _labels(dataset: str, folder: str | None, task: str) -> tuple[Tensor, Tensor]:
-    images = load_images(dataset, folder)
-    return labels(images.train, task), labels(images.test, task)
-
-
-def cache_folder() -> Path:
-    """Where bsr keeps what it can make again: $BSR_CACHE, or the user's cache folder of the platform."""
-    return Path(os.environ.get("BSR_CACHE") or platformdirs.user_cache_path("bsr"))
-
-
-def _read(place: DatasetFolder, reader: Any) -> Images:
-    """Both splits through torchvision, then verified as they lie in memory."""
-    if all(path.is_file() for path in place.legacy):
-        raise DataError(
-            f"{place.legacy[0].parent}: expected none, got torchvision's legacy files, which it would read "
-            "in place of the raw ones; remove that folder"
-        )
-    try:
-        train, test = (reader(str(place.root), train=train) for train in (True, False))
-    except Exception as error:
-        if place.missing:
-            got = f"no {' and no '.join(place.missing)}"
-            raise DataError(
-                f"{place.raw}: expected {', '.join(RAW_FILES)}, got {got}; {place.remedy}"
-            ) from error
-        for name in RAW_FILES:
-            size = (place.raw / name).stat().st_size
-            if size != RAW_BYTES[name]:
-                raise DataError(
-                    f"{place.raw / name}: expected the genuine file, {RAW_BYTES[name]:,} bytes, got {size:,} "
-                    f"bytes; remove it and {place.remedy}"
-                ) from error
-        raise DataError(
-            f"{place.raw}: expected {', '.join(RAW_FILES)}, got {reason(error)}; {place.remedy}"
-        ) from error
-    expected = MD5[place.dataset] or _archived_md5(place, reader)
-    found = [_idx_md5(part) for split in (train, test) for part in (split.data, split.targets)]
-    for name, want, got in zip(RAW_FILES, expected, found, strict=True):
-        if want != got:
-            raise DataError(
-                f"{place.raw / name}: expected MD5 {want}, got {got} in what was read; {place.remedy}"
-            )
-    digest = hashlib.sha256(train.data.numpy())
-    digest.update(test.data.numpy())
-    return Images(train.data, test.data, digest.hexdigest()[:16])
-
-
-def _idx_md5(values: Tensor) -> str:
-    """MD5 of the IDX file that holds these values: magic number and sizes, big-endian, then the bytes."""
-    sizes = (0x0800 + values.ndim, *values.shape)
-    digest = hashlib.md5(b"".join(size.to_bytes(4, "big") for size in sizes), usedforsecurity=False)
-    digest.update(values.to(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _archived_md5(place: DatasetFolder, reader: Any) -> tuple[str, ...]:
-    """MD5 of each raw file, as it lies in an archive that has the MD5 torchvision publishes."""
-    found = []
-    for name, want in reader.resources:
-        archive = place.raw / name
-        if not archive.is_file():
-            raise DataError(
-                f"{archive}: expected the published archive, MD5 {want}, got no such file; put it there"
-            )
-        found.append(md5(unpacked(archive, place.dataset, reader, "put that there")))
-    return tuple(found)
-
-
-@cache
-def _torchvision_datasets() -> Any:
-    """torchvision.datasets, also where torchvision's compiled operators cannot load. Raises DataError."""
-    try:
-        _declare_missing_operators()
-        from torchvision import datasets  # noqa: PLC0415 - only after the guard
-    except Exception as error:
-        raise DataError(
-            f"torchvision: expected one that works beside torch {torch.__version__}, got {reason(error)}; "
-            "install both from the same index"
-        ) from error
-    return datasets
-
-
-_DECLARED: list[torch.library.Library] = []  # a Library undeclares its operators when it is collected
-
-
-def _declare_missing_operators() -> None:
-    """Let torchvision import beside a torch that its wheel was not built for, a CPU-only one say.
-
-    Its own import registers gradients and shapes for two operators and fails where they do not exist
-    (`operator torchvision::nms does not exist`). bsr needs neither, so their schemas are enough.
+    Raises as bsr.data.labels.labels does.
     """
-    spec = find_spec("torchvision")
-    if "torchvision" in sys.modules or spec is None or not spec.submodule_search_locations:
-        return
-    for library in Path(spec.submodule_search_locations[0]).glob("_C*"):
-        with contextlib.suppress(OSError):
-            torch.ops.load_library(library)
-    missing = [name for name in ("nms", "qnms") if not hasattr(torch.ops.torchvision, name)]
-    if missing:
-        declarations = torch.library.Library("torchvision", "FRAGMENT")
-        for name in missing:
-            declarations.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _DECLARED.append(declarations)
+    if task in images.targets:
+        return images.targets[task][part]
+    return labels(images.part(part), task)
+
+
+@cache
+def _labels(dataset: str, folder: str | None, task: str, part: str) -> Tensor:
+    return labels_in(load_images(dataset, folder), task, part)

@@ -7,24 +7,26 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from bsr.data.pieces import pieces
 from bsr.named import look_up
 from bsr.tasks import TASKS, check_images
 
 LABELS_AT_ONCE: Final = 1_000
-"""Images whose labels are computed in one go: float64 copies of more would be most of a worker's memory."""
+"""Images whose labels are computed in one go, fewer where they are large: copies in float64 take memory."""
 
 
 def labels(images: Tensor, task: str) -> Tensor:
-    """A task's labels, float32 [N], of images uint8 [N, H, W]; some at a time to keep the memory small.
+    """A task's labels, float32 [N], of images [N, H, W] or [N, C, H, W]; some at a time, for little memory.
 
     Raises NamedError for an unknown task, TypeError or ValueError for what is no batch of images, and where
     the task gives something else than a finite float32 per image that is its own, whatever lies beside it.
     """
     check_images(images)
     found = torch.empty(len(images))
-    for start in range(0, len(images), LABELS_AT_ONCE):
-        some = images[start : start + LABELS_AT_ONCE]
+    start = 0
+    for some in pieces(images, LABELS_AT_ONCE):
         found[start : start + len(some)] = _labels_of(some, task)
+        start += len(some)
     alone = _labels_of(images[:1], task)
     if not torch.allclose(found[:1], alone, rtol=1e-4, atol=1e-4 * float(found.abs().max())):
         raise ValueError(

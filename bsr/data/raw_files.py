@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import platformdirs
 from filelock import FileLock
 
 from bsr.records.durable import replace_file
@@ -170,6 +171,11 @@ def unpacked(archive: Any, dataset: str, reader: Any, remedy: str) -> bytes:
     if want not in {None, md5(content)}:
         raise DataError(f"{archive}: expected {name}, MD5 {want}, in it, got MD5 {md5(content)}; {remedy}")
     return content
+
+
+def cache_folder() -> Path:
+    """Where bsr keeps what it can make again: $BSR_CACHE, or the user's cache folder of the platform."""
+    return Path(os.environ.get("BSR_CACHE") or platformdirs.user_cache_path("bsr"))
 
 
 def md5(content: bytes) -> str:

@@ -13,25 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from bsr.data.images import Split
+from bsr.data.pieces import pieces
 from bsr.machine import device as machine
 from bsr.model import MODELS, check_predictions
 from bsr.run import Execution, Run
+from bsr.tasks import batch_of
 from bsr.training.log import Evaluation, evaluation
 from bsr.training.loop import LOSSES, TimeLimitReached, make_optimiser
 from bsr.training.warm_up import undone
 
 PIECE: Final = 128
 """Images that a CPU takes at once: of 32, 64, 128, 256 and all, the fastest on one core and on two."""
+EVALUATED: Final = 500
+"""Test images at once, fewer where they are large."""
 
 
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 TRIED: Final = 4
 """Images on which a network of a user's own is tried."""
-
-
-def batch_of(images: Tensor) -> Tensor:
-    """Images [N, H, W] or [N, C, H, W] with their channels, as a network takes them: [N, C, H, W]."""
-    return images if images.ndim == 4 else images.unsqueeze(1)
 
 
 def takes_channels_last(model: nn.Module, images: Tensor) -> bool:
@@ -175,7 +174,7 @@ class EagerLearner:
         """See Learner."""
         self.model.eval()
         with torch.inference_mode(), self.autocast:
-            predictions = [self._predicted(images) for images in self.test_images.split(500)]
+            predictions = [self._predicted(images) for images in pieces(self.test_images, EVALUATED)]
         return evaluation(torch.cat(predictions).cpu(), self.test_labels)
 
     def _predicted(self, images: Tensor) -> Tensor:

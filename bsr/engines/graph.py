@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from bsr.data.images import Split
-from bsr.engines.eager import batch_of
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
+from bsr.tasks import batch_of
 from bsr.training.loop import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
 from bsr.training.warm_up import undone
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bsr.engines.build import KernelError
-from bsr.engines.eager import batch_of
 from bsr.engines.generated import Kernel, library
 from bsr.run import Run
+from bsr.tasks import batch_of
 
 CLOSE: Final = 1e-4
 """Of the norm: how near two computations in float32 are expected to come."""

@@ -120,7 +120,7 @@ PRESETS: Final[dict[str, Preset]] = {
     ),
     "why-quick": Preset(
         "the same for two batch sizes, 586 updates and three seeds, five minutes",
-        replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=(586,)),
+        replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=1),
         _WHY[:3],
     ),
     "networks": Preset(

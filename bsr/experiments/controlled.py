@@ -1,5 +1,8 @@
 """The controlled experiments: equal updates beside equal epochs, rates tuned per batch size; see docs/why.md.
 
+Any task, data set, network and batch sizes: budgets are ten epochs' worth of two of the batch sizes, windows
+of rates lie round the one that was given or tuned for 32. What is named here are MNIST's, and the defaults.
+
 Tuning looks at validation images and takes seeds from 100; what is reported looks at test images and takes
 seeds from 200, the same ones for every batch size, so that seeds are pairs.
 """
@@ -19,19 +22,25 @@ if TYPE_CHECKING:
     from bsr.experiments.grid import Grid
 
 LEARNABLE: Final = ("mean", "std", "var")
-"""The tasks that are trained: MNIST's median is always 0."""
+"""The tasks of the presets."""
+CONSTANT: Final = (("MNIST", "median"),)
+"""Data set and task of which all labels are the same, so that there is nothing to compare."""
 BATCH_SIZES: Final = (1, 4, 16, 64, 256, 1024)
 IMAGES: Final = 50_000
 """Training images; the last 10,000 of the split are for validation."""
+EPOCHS: Final = 10
+MOST_IMAGES: Final = 60_000
+"""In an epoch: of more, the presets train on a part."""
 FIRST_TUNING_SEED: Final = 100
 FIRST_REPORTING_SEED: Final = 200
 """No seed both chooses a rate and reports its error."""
 TEN_EPOCHS_AT: Final = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
-"""Batch size -> updates of 600,000 images: the study's ten epochs, and twelve passes over IMAGES."""
+"""Batch size -> updates of 600,000 images of MNIST: the study's ten epochs, twelve passes over IMAGES."""
 BUDGETS: Final = (586, 2_344)
-"""Updates at which batch sizes are compared: ten epochs of 1024, and of 256."""
+"""Updates at which its batch sizes are compared: ten epochs of 1024, and of 256."""
 SMALLEST, LARGEST = 16, 1024
-"""The contrast to be explained, fixed beforehand: the worst of several over the best would be biased."""
+"""The contrast to be explained, fixed beforehand: the worst of several over the best would be biased. Smaller
+ones take part in equal updates alone, where there are two of this size at least."""
 SCHEDULES: Final[tuple[Schedule, ...]] = ("constant", "linear")
 SCALED_FROM: Final = 32
 """The batch size at which the study tuned, from which the rules of thumb scale."""
@@ -54,77 +63,88 @@ def tune(grid: Grid) -> Iterator[Run]:
         return
     for task in _tasks(grid):
         for arm in _tuned_arms(grid, task):
-            lowest = _lowest_power(arm)
-            tried = [_study_rate(task) * 2.0**power for power in range(lowest, lowest + 5)]
+            lowest = _lowest_power(grid, arm)
+            tried = [_usual_rate(grid, task) * 2.0**power for power in range(lowest, lowest + 5)]
             yield from _tuning(grid, arm, tried)
 
 
 def _tuning(grid: Grid, arm: Arm, tried: Sequence[float]) -> Iterator[Run]:
-    forty_epochs = (arm.batch_size, arm.steps) == (LARGEST, BUDGETS[1])
     for rate in tried:
-        for seed in _seeds(grid, FIRST_TUNING_SEED)[: 1 if forty_epochs else None]:
-            yield replace(_run(grid, arm, rate, seed), evaluate_on="validation")
+        for seed in _seeds(grid, FIRST_TUNING_SEED)[: 1 if _many_epochs(grid, arm) else None]:
+            yield grid.validated(_run(grid, arm, rate, seed))
 
 
 def _tuned_arms(grid: Grid, task: str) -> Iterator[Arm]:
     """Every arm of a task whose rate is tuned."""
-    both = [(steps, size) for steps in BUDGETS for size in BATCH_SIZES if (steps, size) != (BUDGETS[1], 256)]
-    both.append((TEN_EPOCHS_AT[SMALLEST], SMALLEST))
+    ends = contrast(grid)
+    middle = [(ten_epochs(grid, size), size) for size in compared(grid) if size not in ends]
+    equal = itertools.product(budgets(grid), _whole(grid))
+    both = [(steps, size) for steps, size in equal if (steps, size) not in middle]
+    both += [(ten_epochs(grid, size), size) for size in ends]
     arms = [Arm(task, steps, schedule, size) for steps, size in both for schedule in SCHEDULES]
-    arms += [Arm(task, TEN_EPOCHS_AT[size], "linear", size) for size in (64, 256)]
-    return (arm for arm in arms if arm.batch_size in grid.batch_sizes)
+    arms += [Arm(task, steps, "linear", size) for steps, size in middle]
+    return (arm for arm in dict.fromkeys(arms) if arm.batch_size in grid.batch_sizes)
 
 
-def _lowest_power(arm: Arm) -> int:
-    """Of two, times the study's rate: where the window of five rates begins.
+def _lowest_power(grid: Grid, arm: Arm) -> int:
+    """Of two, times the usual rate: where the window of five rates begins.
 
     The more updates there are, and the smaller the batch, the lower the rate that serves best.
     """
+    whole = int(arm.steps == ten_epochs(grid, arm.batch_size))
     if arm.batch_size < 16:
         return -3
-    if arm.batch_size == 16:
-        return -3 if arm.steps == TEN_EPOCHS_AT[16] else -2
-    if arm.batch_size == 64:
-        return -2 if arm.steps == TEN_EPOCHS_AT[64] else -1
-    return 0
+    if arm.batch_size < 64:
+        return -2 - whole
+    return -1 - whole if arm.batch_size < 256 else 0
 
 
 def study_rate(grid: Grid) -> Iterator[Run]:
-    """Ten epochs at the study's rate: the gap to be explained."""
+    """Ten epochs at the usual rate, of MNIST the study's: the gap to be explained."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[:1]:
-                yield from _reporting(grid, Arm(task, steps, schedule, size), _study_rate(task))
+            for schedule in SCHEDULES if size in contrast(grid) else SCHEDULES[:1]:
+                yield from _reporting(grid, Arm(task, steps, schedule, size), _usual_rate(grid, task))
 
 
 def equal_epochs(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the rate tuned for the batch size."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in {SMALLEST, LARGEST} else SCHEDULES[1:]:
+            for schedule in SCHEDULES if size in contrast(grid) else SCHEDULES[1:]:
                 arm = Arm(task, steps, schedule, size)
                 yield from _reporting(grid, arm, _tuned(grid, arm))
 
 
 def equal_updates(grid: Grid) -> Iterator[Run]:
-    """The same number of updates at every batch size, at tuned rates and at the study's.
+    """The same number of updates at every batch size, at tuned rates and at the usual one.
 
-    Ten epochs of a batch size are in equal_epochs. At the study's rate and a constant schedule a smaller
-    budget is the beginning of a longer Run, but for forty epochs.
+    Ten epochs of a batch size are in equal_epochs. At the usual rate and a constant schedule a smaller budget
+    is the beginning of a longer Run, where that is evaluated then.
     """
     for task in _tasks(grid):
-        for steps, size in itertools.product(grid.budgets, grid.batch_sizes):
-            forty_epochs = (size, steps) == (LARGEST, BUDGETS[1])
-            if TEN_EPOCHS_AT.get(size, steps + 1) <= steps and not forty_epochs:
+        for steps, size in itertools.product(budgets(grid), grid.batch_sizes):
+            if size in compared(grid) and ten_epochs(grid, size) == steps:
                 continue
             for schedule in SCHEDULES:
                 arm = Arm(task, steps, schedule, size)
                 tried = {_tuned(grid, arm)}
-                if schedule == "linear" or forty_epochs:
-                    tried.add(_study_rate(task))
+                if schedule == "linear" or not _within_a_longer(grid, arm):
+                    tried.add(_usual_rate(grid, task))
+                most = FORTY_EPOCH_SEEDS if _many_epochs(grid, arm) else None
                 for rate in sorted(tried):
-                    most = FORTY_EPOCH_SEEDS if forty_epochs else None
                     yield from _reporting(grid, arm, rate, most)
+
+
+def _within_a_longer(grid: Grid, arm: Arm) -> bool:
+    """Whether ten epochs at the same batch size and a constant rate are evaluated after so many updates.
+
+    Of a batch size that makes no ten epochs nothing is asked at the usual constant rate.
+    """
+    if arm.batch_size not in compared(grid):
+        return True
+    longer = replace(_run(grid, arm, 1.0, 0), steps=ten_epochs(grid, arm.batch_size))
+    return arm.steps < longer.steps and arm.steps in longer.evaluation_steps
 
 
 def rate_rules(grid: Grid) -> Iterator[Run]:
@@ -133,30 +153,32 @@ def rate_rules(grid: Grid) -> Iterator[Run]:
         for size, steps in _ten_epochs(grid):
             if size > 64:
                 for power in RULES.values():
-                    rate = scaled_rate(task, size, power)
+                    rate = scaled_rate(task, size, power, _usual_rate(grid, task))
                     yield from _reporting(grid, Arm(task, steps, "linear", size), rate, RULE_SEEDS)
 
 
-def scaled_rate(task: str, batch_size: int, power: float) -> float:
-    """The study's rate at 32, scaled by a rule of thumb to `batch_size`."""
-    return float(f"{_study_rate(task) * (batch_size / SCALED_FROM) ** power:.6g}")
+def scaled_rate(task: str, batch_size: int, power: float, usual: float | None = None) -> float:
+    """The usual rate at 32, by default the study's, scaled by a rule of thumb to `batch_size`."""
+    rate = tuned_rate(task, SCALED_FROM, epochs=EPOCHS) if usual is None else usual
+    return float(f"{rate * (batch_size / SCALED_FROM) ** power:.6g}")
 
 
 def adam_memory(grid: Grid) -> Iterator[Run]:
-    """Ten epochs at the study's rate, with a second moment that remembers a tenth as long."""
+    """Ten epochs at the usual rate, with a second moment that remembers a tenth as long."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            if size in {SMALLEST, LARGEST}:
+            if size in contrast(grid):
                 arm = Arm(task, steps, "constant", size)
-                runs = _reporting(grid, arm, _study_rate(task), MEMORY_SEEDS)
+                runs = _reporting(grid, arm, _usual_rate(grid, task), MEMORY_SEEDS)
                 yield from (replace(run, beta2=SHORT_MEMORY) for run in runs)
 
 
 def noise_scale(grid: Grid, task: str) -> Iterator[Run]:
-    """The trainings along which the gradient's noise is measured: ten epochs at the study's rate."""
+    """The trainings along which the gradient's noise is measured: ten epochs at the usual rate."""
     for size, steps in _ten_epochs(grid):
-        if size in {SMALLEST, LARGEST}:
-            yield from _reporting(grid, Arm(task, steps, "constant", size), _study_rate(task), NOISE_SEEDS)
+        if size in contrast(grid):
+            arm = Arm(task, steps, "constant", size)
+            yield from _reporting(grid, arm, _usual_rate(grid, task), NOISE_SEEDS)
 
 
 def rates_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedRate, ...]:
@@ -165,7 +187,7 @@ def rates_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedRate, ...]:
 
 
 def networks(grid: Grid) -> Iterator[Run]:
-    """Ten epochs at the study's rate, with every network of the grid and for any task.
+    """Ten epochs at the usual rate, with every network of the grid.
 
     The schedule is constant, so the beginning of a Run is the whole of a shorter one: equal updates are those
     of the largest batch size, looked up in the others.
@@ -175,16 +197,53 @@ def networks(grid: Grid) -> Iterator[Run]:
             yield from _reporting(grid, Arm(task, steps, "constant", size), grid.rate(task, size))
 
 
+def budgets(grid: Grid) -> tuple[int, ...]:
+    """Updates at which batch sizes are compared: ten epochs' worth of the largest, and of a middle one."""
+    sizes = compared(grid)
+    worth = (ten_epochs(grid, size) for size in (sizes[-1], sizes[len(sizes) // 2]))
+    return tuple(dict.fromkeys(worth))[: grid.budgets]
+
+
+def contrast(grid: Grid) -> tuple[int, int]:
+    """The batch sizes whose gap is to be explained: the smallest and the largest that make ten epochs."""
+    sizes = compared(grid)
+    return sizes[0], sizes[-1]
+
+
+def compared(grid: Grid) -> tuple[int, ...]:
+    """The batch sizes that make ten epochs, rising: not those that would take hours, if there are others."""
+    whole = _whole(grid)
+    large = tuple(size for size in whole if size >= SMALLEST)
+    return large if len(large) > 1 else whole
+
+
+def ten_epochs(grid: Grid, batch_size: int) -> int:
+    """Their updates."""
+    return -(-EPOCHS * min(grid.part_images, MOST_IMAGES) // batch_size)
+
+
+def _whole(grid: Grid) -> tuple[int, ...]:
+    """The batch sizes of the whole plan, rising: who names some of the presets' has a part of that."""
+    usual = tuple(size for size in BATCH_SIZES if size <= grid.train_images)
+    return usual if set(grid.batch_sizes) <= set(usual) else tuple(sorted(grid.batch_sizes))
+
+
+def _many_epochs(grid: Grid, arm: Arm) -> bool:
+    """Whether it sees more than twice the images of ten epochs, so that fewer seeds must do."""
+    return arm.steps > 2 * ten_epochs(grid, arm.batch_size)
+
+
 def _tasks(grid: Grid) -> list[str]:
-    return [task for task in LEARNABLE if task in grid.tasks]
+    return [task for task in grid.tasks if (grid.dataset, task) not in CONSTANT]
 
 
 def _ten_epochs(grid: Grid) -> list[tuple[int, int]]:
-    return [(size, steps) for size, steps in TEN_EPOCHS_AT.items() if size in grid.batch_sizes]
+    return [(size, ten_epochs(grid, size)) for size in compared(grid) if size in grid.batch_sizes]
 
 
-def _study_rate(task: str) -> float:
-    return tuned_rate(task, SCALED_FROM, epochs=10)
+def _usual_rate(grid: Grid, task: str) -> float:
+    """The one that was given for the task, else tuned at 32 for the study's protocol."""
+    return grid.rate(task, SCALED_FROM)
 
 
 def _tuned(grid: Grid, arm: Arm) -> float:
@@ -230,7 +289,7 @@ def _run(grid: Grid, arm: Arm, rate: float, seed: int) -> Run:
         epochs=0,
         steps=min(arm.steps, grid.most_steps),
         schedule=arm.schedule,
-        train_images=min(grid.train_images, IMAGES),
+        train_images=grid.beside_validation,
         test_images=grid.test_images,
         dataset=grid.dataset,
         precision=grid.precision,

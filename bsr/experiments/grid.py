@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bsr.experiments.rates import Arm, TunedRate, tuned_rate
-from bsr.run import MOST_STEPS, STUDY_MODEL, TEN_EPOCHS, Run
+from bsr.run import MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
@@ -34,6 +34,12 @@ class Grid:
     train_images: int = 60_000
     test_images: int = 10_000
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    part_images: int = 60_000
+    """In the data set's training part."""
+    validation_images: int = 0
+    """Of a validation part of its own, as many as are evaluated on; 0 where it has none."""
+    evaluate_on: Literal["test", "validation"] = "test"
+    """On which images rates are compared."""
     loop_images: int = 60_000
     """Of an epoch of the harness's own loops, at most."""
     loop_rounds: int = 5
@@ -44,8 +50,8 @@ class Grid:
     """Of a Run whose steps decide how long it trains; a smoke session cuts them short."""
     refine_around: tuple[tuple[str, float], ...] = ()
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
-    budgets: tuple[int, ...] = TEN_EPOCHS[:2]
-    """Updates at which the controlled experiments compare batch sizes."""
+    budgets: int = 2
+    """At how many numbers of updates the controlled experiments compare batch sizes."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()
@@ -64,9 +70,29 @@ class Grid:
         """A Run of this grid, where one is asked before any is planned."""
         return replace(next(self.cell(self.tasks[0], self.batch_sizes[0])), model=self.models[0])
 
+    @property
+    def held_out(self) -> int:
+        """Validation images: of a part of their own, else the last of the training part, at most a sixth."""
+        return self.validation_images or max(1, min(self.test_images, self.part_images // 6))
+
+    @property
+    def beside_validation(self) -> int:
+        """Training images where no validation image may be among them."""
+        most = self.part_images if self.validation_images else max(1, self.part_images - self.held_out)
+        return min(self.train_images, most)
+
+    def validated(self, run: Run) -> Run:
+        """The Run as it is evaluated on validation images: those of the data set, or the last to train on."""
+        return replace(
+            run,
+            evaluate_on="validation",
+            train_images=min(run.train_images, self.beside_validation),
+            test_images=self.held_out,
+        )
+
     def rate(self, task: str, batch_size: int) -> float:
         """The learning rate of a Run whose experiment does not vary it."""
-        return dict(self.learning_rates).get(task) or tuned_rate(task, batch_size, self.epochs)
+        return dict(self.learning_rates).get(task) or tuned_rate(task, batch_size, self.epochs, self.dataset)
 
     def cell(self, task: str, batch_size: int) -> Iterator[Run]:
         """One Run per seed at the task's tuned learning rate, Adam, MSE."""
@@ -97,6 +123,11 @@ class Experiment:
     def tries_rates(self) -> bool:
         """Whether it has learning rates of its own, so that none is looked up for it."""
         return "learning_rate" in self.varies
+
+    @property
+    def takes_a_rate(self) -> bool:
+        """Whether a rate per task means something to it: for its Runs, or to begin with."""
+        return not self.tries_rates or "steps" in self.varies
 
     @property
     def trains(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Final, Literal
 
 from bsr.experiments.grid import Grid
-from bsr.experiments.rates import DEFAULT_LEARNING_RATE, TUNED_LEARNING_RATE
+from bsr.experiments.rates import DEFAULT_LEARNING_RATE, TUNED_FOR_A_TARGET, TUNED_LEARNING_RATE
 from bsr.run import STUDY_MODEL, Run
 
 VARIED_BY_THE_STUDY: Final = frozenset(
@@ -42,12 +42,16 @@ def std_at_001(grid: Grid) -> Iterator[Run]:
 
 
 def learning_rate(grid: Grid) -> Iterator[Run]:
-    """Per task at batch size 32: the log grid and the study's second look, or a second look of one's own."""
+    """Per task at batch size 32: the log grid and the study's second look, or a second look of one's own.
+
+    The study compared them on test images; on validation images it can be asked for.
+    """
     for task in grid.tasks:
         first = () if grid.refine_around else LOG_GRID
         for rate in sorted({*first, *second_look(grid, task)}):
             for run in grid.cell(task, TUNING_BATCH_SIZE):
-                yield replace(run, learning_rate=rate)
+                tried = replace(run, learning_rate=rate)
+                yield grid.validated(tried) if grid.evaluate_on == "validation" else tried
 
 
 def second_look(grid: Grid, task: str) -> frozenset[float]:
@@ -96,7 +100,11 @@ def untuned(run: Run) -> str:
     """For what the study's rate of this Run was never tuned: `std on FashionMNIST`; empty where it was."""
     on = f" on {run.dataset}" if run.dataset != "MNIST" else ""
     network = f" with the network {run.model}" if run.model != STUDY_MODEL else ""
-    return f"{run.task}{on}{network}" if on or network or run.task not in TUNED_LEARNING_RATE else ""
+    tuned = (run.dataset, run.task) in {
+        *TUNED_FOR_A_TARGET,
+        *(("MNIST", task) for task in TUNED_LEARNING_RATE),
+    }
+    return "" if tuned and not network else f"{run.task}{on}{network}"
 
 
 def follows_the_study(run: Run) -> bool:

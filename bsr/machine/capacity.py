@@ -12,8 +12,8 @@ ROOT: Final = Path("/")
 """Where `proc` and `sys` are; tests have their own."""
 UNLIMITED: Final = 2**60
 """Bytes from which on a limit is none: version 1 of control groups writes a huge number."""
-WORKER_BYTES: Final = 440_000_000
-"""Resident memory of one worker process that trains, torch included."""
+WORKER_BYTES: Final = 385_000_000
+"""Resident memory of one worker process that trains, torch included, without its data set."""
 _MOUNT: Final = "sys/fs/cgroup"
 
 
@@ -28,16 +28,27 @@ def usable_memory_bytes(root: Path = ROOT) -> int | None:
     return min([*_available(root), *_left_of_limits(root)], default=None)
 
 
-def workers_that_fit(root: Path = ROOT) -> tuple[int, str]:
-    """One worker per usable core, fewer where the memory does not hold them; and why, in one line, if so."""
+def workers_that_fit(data_bytes: int, root: Path = ROOT) -> tuple[int, str]:
+    """One worker per usable core, fewer where the memory does not hold them; and why, in one line, if so.
+
+    Each holds a data set of so many bytes. 0 where not even one fits: then this process trains, which has it.
+    """
     cores, free = usable_cores(root), usable_memory_bytes(root)
-    fit = cores if free is None else max(1, free // WORKER_BYTES)
-    if fit >= cores:
+    if free is None or (fit := free // (WORKER_BYTES + data_bytes)) >= cores:
         return cores, ""
-    needs = (
-        f"each takes {WORKER_BYTES // 10**6} MB, {free // 10**6:,} MB are free" if free is not None else ""
+    each = f"each takes {(WORKER_BYTES + data_bytes) // 10**6:,} MB, {free // 10**6:,} MB are free"
+    return fit, f"{fit or 'no'} worker{'' if fit == 1 else 's'} on {cores} cores: {each}"
+
+
+def problem_of_workers(count: int, data_bytes: int, root: Path = ROOT) -> str:
+    """Why so many workers cannot each hold such a data set, in one line; empty where they can."""
+    free = usable_memory_bytes(root)
+    if free is None or count * data_bytes <= free:
+        return ""
+    return (
+        f"expected at most {free // data_bytes}, got {count}: each loads the data set, "
+        f"{data_bytes // 10**6:,} MB, and {free // 10**6:,} MB are free"
     )
-    return fit, f"{fit} workers on {cores} cores: {needs}"
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options; take the JSON over from the host, which would write it in place at the very end."""
+    checks.benchmarks_here(config)
     config.addinivalue_line("markers", "experiment(name): a module of the study; see bsr.EXPERIMENTS")
     config.stash[STATE] = State(options.read(config))
     state(config).own_table = options.reduce_table(config)

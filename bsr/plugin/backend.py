@@ -29,6 +29,8 @@ class Backend(NamedTuple):
     executor: Callable[[OnEpoch], RunExecutor]
     identities: Callable[[], dict[str, str]]
     """See bsr.compute.in_process.identities."""
+    note: str = ""
+    """What a person should know of it: why there are so few workers."""
 
     def leave(self) -> None:
         """Give it up unused."""
@@ -54,10 +56,8 @@ def _this_machine(options: Options, runs: tuple[Run, ...], engine: str) -> Backe
     from bsr.compute.in_process import identities  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415 - torch, which only a session that measures needs
 
-    execution, workers = checks.execution(options, runs, engine)
-    train_images = max(map(_train_images, runs), default=1)
-    test_images = max((run.test_images for run in runs), default=1)
-    digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
+    images = checks.data(options.grid.dataset, options.execution.data, runs)
+    execution, workers, why = checks.execution(options, runs, images.loading_bytes, engine)
     checks.trainable(runs, execution.data)
 
     def executor(on_epoch: OnEpoch) -> RunExecutor:
@@ -73,16 +73,12 @@ def _this_machine(options: Options, runs: tuple[Run, ...], engine: str) -> Backe
         execution,
         engines.session_digest(execution, runs),
         workers,
-        digest,
+        images.digest,
         machine.fingerprint(execution),
         executor,
         partial(identities, runs, execution.data),
+        why,
     )
-
-
-def _train_images(run: Run) -> int:
-    """How many it takes of the training split, those that it validates on too."""
-    return run.train_images + (run.test_images if run.evaluate_on == "validation" else 0)
 
 
 def _cluster(

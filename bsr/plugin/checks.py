@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from filelock import FileLock, Timeout
 
-from bsr.machine.capacity import workers_that_fit
+from bsr.machine.capacity import problem_of_workers, workers_that_fit
 from bsr.records import durable, replacing
 from bsr.run import Execution, Run
 from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
+    from bsr.data.images import Images
     from bsr.plugin.options import Options
 
 
@@ -35,6 +36,17 @@ def only_looks(config: pytest.Config) -> bool:
 def skips(config: pytest.Config) -> bool:
     """Whether pytest-benchmark will skip every case."""
     return bool(config.getoption("benchmark_skip") and not config.getoption("benchmark_only"))
+
+
+def benchmarks_here(config: pytest.Config) -> None:
+    """The folder of the suite's own cases is there, where it was named: an installed package has none."""
+    named = [argument.partition("::")[0] for argument in config.args]
+    missing = [name for name in named if Path(name).name == "benchmarks" and not Path(name).exists()]
+    if missing:
+        raise pytest.UsageError(
+            f"{missing[0]}: expected that folder of a checkout of bsr, got none in {Path.cwd()}; run this "
+            "in one, or measure a test of your own: pytest -p bsr.plugin test_mine.py (docs/your-own.md)"
+        )
 
 
 def host(config: pytest.Config, options: Options) -> None:
@@ -164,10 +176,12 @@ def telling(config: pytest.Config, what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def execution(options: Options, runs: tuple[Run, ...], engine: str = "") -> tuple[Execution, int]:
-    """The execution with its device and engine found and tried, and the number of workers. Loads torch.
+def execution(
+    options: Options, runs: tuple[Run, ...], data_bytes: int, engine: str = ""
+) -> tuple[Execution, int, str]:
+    """The execution with its device and engine found and tried, the number of workers, and why so few.
 
-    `engine` is as in backend.find.
+    Each worker loads the data set, so many bytes. `engine` is as in backend.backend_for. Loads torch.
     """
     from bsr import engines  # noqa: PLC0415
     from bsr.machine import device as machine  # noqa: PLC0415
@@ -185,17 +199,19 @@ def execution(options: Options, runs: tuple[Run, ...], engine: str = "") -> tupl
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-precision: {error}") from error
     wherever(found)
-    workers = options.workers
+    workers, why = options.workers, ""
     if workers is None:  # one Run per core; one on all of them where PyTorch was asked for by name
         several = found.engine == "native" or (asked.engine == "auto" and found.device == "cpu")
-        workers = workers_that_fit()[0] if several else 0
+        workers, why = workers_that_fit(data_bytes) if several else (0, "")
+    elif problem := problem_of_workers(workers, data_bytes):
+        raise pytest.UsageError(f"--bsr-workers: {problem}; give fewer, or 0 to train in this process")
     if workers > 1 and found.device.startswith("cuda"):
         raise pytest.UsageError(
             f"--bsr-workers: expected at most 1 on {found.device}, got {workers}, which would share one GPU "
             "and disturb each other's times; for several GPUs use --bsr-dask, one worker per GPU"
         )
     threads = asked.threads or (1 if workers or found.engine == "native" else None)
-    return replace(found, threads=threads), workers
+    return replace(found, threads=threads), workers, why
 
 
 def wherever(execution: Execution) -> None:
@@ -219,17 +235,14 @@ def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-def data(dataset: str, folder: str | None, train_images: int, test_images: int) -> str:
-    """The data are there, genuine and enough; returns their digest."""
-    from bsr.data.images import DataError, load_images  # noqa: PLC0415
+def data(dataset: str, folder: str | None, runs: tuple[Run, ...]) -> Images:
+    """The data are there, genuine and enough."""
+    from bsr.data.images import DataError, load_images, takes  # noqa: PLC0415
 
     try:
         images = load_images(dataset, folder)
+        for run in {(run.train_images, run.test_images, run.evaluate_on): run for run in runs}.values():
+            takes(run, images)
     except DataError as error:
         raise pytest.UsageError(str(error)) from error
-    if len(images.train) < train_images or len(images.test) < test_images:
-        raise pytest.UsageError(
-            f"--bsr-dataset {dataset}: expected {train_images} train and {test_images} test images, "
-            f"got {len(images.train)} and {len(images.test)}; choose a preset that needs fewer"
-        )
-    return images.digest
+    return images

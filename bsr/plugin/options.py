@@ -14,12 +14,22 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid, PlanTooLargeError, Preset, plan, rates
-from bsr.experiments.grid import MOST_BATCH_SIZES
+from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.original import REFINED
 from bsr.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges
-from bsr.run import DEVICE, DEVICES, LARGEST_SEED, MOST_EPOCHS, MOST_THREADS, PRECISIONS, Execution, Run
+from bsr.run import (
+    DEVICE,
+    DEVICES,
+    EVALUATED_ON,
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_THREADS,
+    PRECISIONS,
+    Execution,
+    Run,
+)
 from bsr.text import shortened
 
 T = TypeVar("T", int, float)
@@ -81,7 +91,12 @@ def add(parser: pytest.Parser) -> None:
     presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
     option("preset", "NAME", f"which part of the study ({presets}). Default: {DEFAULT_PRESET}")
     option("experiments", "A,B", f"which experiments, of: {', '.join(EXPERIMENTS)}. Default: the preset's")
-    option("tasks", "A,B", f"which tasks, of bsr.TASKS: mean, std, var, median, or {IMPORT_PATH}")
+    option(
+        "tasks",
+        "A,B",
+        f"which tasks, of bsr.TASKS: mean, std, var, median, or {IMPORT_PATH}, or targets of the data set. "
+        "Default: its targets, if it has any",
+    )
     option("models", "A,B", f"which networks, of bsr.MODELS: study, wide, deep, or {IMPORT_PATH}")
     option(
         "learning-rates",
@@ -92,11 +107,17 @@ def add(parser: pytest.Parser) -> None:
     option("runs", "N", "seeds per cell by the study's rule: batch size + run index")
     option("seeds", "N,N", "the same seeds for every batch size, for paired comparisons")
     option("epochs", "N", "epochs per run")
-    option("dataset", "NAME", f"a data set: MNIST, FashionMNIST, KMNIST, or {IMPORT_PATH}")
+    option("dataset", "NAME", f"a data set: MNIST, FashionMNIST, KMNIST, Rotated, or {IMPORT_PATH}")
     option(
         "data",
         "DIR",
         "folder that holds the files, or NAME/raw/ with them (default: bundled MNIST, from the cache folder)",
+    )
+    option(
+        "evaluate-on",
+        "PART",
+        f"with the experiment {REFINED}: test, as the study did, or validation, a part of the data set's own "
+        "or the last images of the training part",
     )
     option("device", "NAME", f"one of {DEVICES}. Default: auto")
     option("threads", "N", "CPU threads per run. Default: PyTorch's choice")
@@ -186,10 +207,12 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         raise refuse("resume-elsewhere", "it alone", "--bsr-resume beside it")
     if _value(config, "refine") and not {*REFINABLE} & {*experiments}:
         raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} or tune beside it")
+    if _value(config, "evaluate-on") == "validation" and experiments != (REFINED,):
+        raise refuse("evaluate-on", "validation", f"--bsr-experiments {REFINED} beside it, and no other")
     if _value(config, "runs") and _value(config, "seeds"):
         raise refuse("seeds", _value(config, "seeds"), "one of --bsr-runs and --bsr-seeds, not both")
     trained = [EXPERIMENTS[name] for name in experiments if EXPERIMENTS[name].trains]
-    if _value(config, "learning-rates") and all(experiment.tries_rates for experiment in trained):
+    if _value(config, "learning-rates") and not any(experiment.takes_a_rate for experiment in trained):
         raise refuse(
             "learning-rates",
             _value(config, "learning-rates"),
@@ -243,10 +266,13 @@ def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
 
 
 def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Grid:
-    dataset, tasks = _dataset(config), _named(config, "tasks", "task")
+    dataset = _dataset(config)
     if _value(config, "data") and is_import_path(dataset or ""):
         raise refuse("data", _value(config, "data"), "it left out, since --bsr-dataset names a function")
     grid = own_code.sized(grid, dataset)
+    tasks = _named(config, "tasks", "task", own_code.targets(dataset))
+    if (count := len(tasks or grid.tasks)) > MOST_TASKS:
+        raise refuse("tasks", f"{count}", f"at most {MOST_TASKS} tasks, so some of them by name")
     said: dict[str, Any] = {
         "tasks": tasks,
         "models": _named(config, "models", "network"),
@@ -258,6 +284,7 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
         "loop_compiled": config.getoption("bsr_compiled"),
+        "evaluate_on": _choice(config, "evaluate-on", EVALUATED_ON),
     }
     refined = _value(config, "refine")
     if refined is not None:
@@ -293,11 +320,15 @@ def _execution(config: pytest.Config) -> Execution:
     )
 
 
-def _named(config: pytest.Config, name: str, kind: str) -> tuple[str, ...] | None:
-    """Names of bsr's own, or import paths that can be imported here; what there is costs loading torch."""
+def _named(config: pytest.Config, name: str, kind: str, also: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+    """Names of bsr's own, or import paths that can be imported here; what there is costs loading torch.
+
+    `also` are those of the data set.
+    """
     names = _listed(config, name)
     for part in names or ():
-        _check_named(name, kind, part, "one or more of", ", separated by commas")
+        if part not in also:
+            _check_named(name, kind, part, "one or more of", ", separated by commas", also)
     return names
 
 
@@ -308,8 +339,10 @@ def _dataset(config: pytest.Config) -> str | None:
     return name
 
 
-def _check_named(option: str, kind: str, name: str, expected: str, among: str = "") -> None:
-    known = own_code.known(kind)
+def _check_named(
+    option: str, kind: str, name: str, expected: str, among: str = "", also: tuple[str, ...] = ()
+) -> None:
+    known = (*also, *own_code.known(kind))
     if name not in known and not is_import_path(name):
         raise refuse(option, name, f"{expected} {', '.join(known)}, or {IMPORT_PATH}{among}")
     try:

@@ -110,6 +110,7 @@ def _session(
     except JournalError:
         where.leave()
         raise
+    session.notes += filter(None, [where.note])
     session.executor = where.executor(session.epoch)
     session.hear(session.executor)
     if options.resume:

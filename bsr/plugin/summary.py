@@ -16,7 +16,6 @@ from bsr import engines
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED, untuned
-from bsr.machine.capacity import workers_that_fit
 from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.records import agreement
@@ -42,8 +41,6 @@ def header(session: Session, estimate: Forecast) -> list[str]:
     if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
         instead = f", since {why}" if asked == "auto" else f" instead of {asked}: {why}"
         lines.append(f"bsr: engine {used.engine}{instead}")
-    if session.header.workers and session.options.workers is None and (why := workers_that_fit()[1]):
-        lines.append(f"bsr: {why}")
     lines += _untuned(session)
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
@@ -77,7 +74,10 @@ def _untuned(session: Session) -> list[str]:
         f" --bsr-{name} {','.join(mine)}" for name, (mine, usual) in options.items() if mine != usual
     )
     chosen_by = f"--bsr-learning-rates {','.join(f'{task}=RATE' for task in tasks)}"
-    tuning = f"pytest benchmarks --bsr-experiments {REFINED}{asked} --benchmark-json=rates.json"
+    tuning = (
+        f"pytest benchmarks --bsr-experiments {REFINED} --bsr-evaluate-on validation{asked} "
+        "--benchmark-json=rates.json"
+    )
     what = ", ".join(found)
     return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
 

@@ -6,8 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from bsr.data.images import load_images
-from bsr.data.labels import labels as labels_of
+from bsr.data.images import labels_in, load_images
 from bsr.records.schema import LabelDistribution
 
 WHISKER = 1.5
@@ -21,8 +20,7 @@ def label_distribution(
 
     Label units. Raises as bsr.data.images.load_images does, and NamedError for an unknown task.
     """
-    images = load_images(dataset, folder)
-    labels = labels_of(images.train if split == "train" else images.test, task).double().numpy()
+    labels = labels_in(load_images(dataset, folder), task, split).double().numpy()
     lower, middle, upper = (float(value) for value in np.quantile(labels, (0.25, 0.5, 0.75)))
     reach = WHISKER * (upper - lower)
     inside = labels[(labels >= lower - reach) & (labels <= upper + reach)]

@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bsr import engines
 from bsr.data.images import Split, load_images, load_split
-from bsr.engines.eager import EagerLearner, batch_of
+from bsr.engines.eager import EagerLearner
 from bsr.experiments.rates import tuned_rate
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
 from bsr.model import check as check_network
 from bsr.records.schema import HarnessTiming
 from bsr.run import STUDY_MODEL, Execution, Run
+from bsr.tasks import batch_of
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
 BATCH_SIZES: Final = (16, 64, 256, 1024)

@@ -25,6 +25,7 @@ def learning_rate(data: Cells) -> FigureContent | None:
     rates = _by_task_and_size(data)
     if not rates:
         return None
+    images = listed(sorted({result.run.evaluate_on for result in data.results("learning-rate")}))
     sizes = sorted({size for _, size in rates})
     at = {cell: f" at batch size {cell[1]}" if len(sizes) > 1 else "" for cell in rates}
     panels = [
@@ -36,12 +37,12 @@ def learning_rate(data: Cells) -> FigureContent | None:
     counts = [len(values) for row in rates.values() for values in rate_finals(row).values()]
     return FigureContent(
         panels,
-        f"Final test MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is the "
-        "lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a cross "
-        "at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
+        f"Final {images} MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is "
+        "the lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a "
+        "cross at the top counts runs without a final MSE, and a rate that lost some is neither. The second look "
         f"holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
         f"{_lowest(named)}".strip(),
-        "Final test MSE against learning rate, a panel per task. "
+        f"Final {images} MSE against learning rate, a panel per task. "
         + "; ".join(f"{name}: {best_in_words(row)}" for name, row in named.items())
         + ".",
         n=f"{span(counts, 'seed')} per rate",
@@ -114,7 +115,7 @@ def _rates_table(data: Cells) -> Table:
                     "status": ended(cells[cell]),
                 }
             )
-    note = "Test MSE after the last epoch."
+    note = "MSE after the last epoch, on test images where nothing else was asked for."
     return Table.of("learning-rates", "Learning rates and optimisers", rows, note, folded=True)
 
 

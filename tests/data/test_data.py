@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsr.data import images as data
-from bsr.data import raw_files
+from bsr.data import raw_files, torchvision_files
 from bsr.data.images import MD5, RAW_FILES, DataError, load_images, load_split
 from bsr.run import Run
 
@@ -160,7 +160,7 @@ def test_more_images_than_there_are_is_refused() -> None:
 
 
 def test_an_unknown_data_set_is_refused_by_name() -> None:
-    known = "MNIST, FashionMNIST, KMNIST, or package.module:attribute"
+    known = "MNIST, FashionMNIST, KMNIST, Rotated, or package.module:attribute"
     assert refusal("CIFAR10") == f"dataset: unknown 'CIFAR10'; expected one of {known}"
 
 
@@ -406,8 +406,8 @@ def test_what_another_process_supplied_meanwhile_is_not_made_again(
         place(genuine, waiting.raw)
         yield
 
-    monkeypatch.setattr(data, "alone_in", after_another)
-    monkeypatch.setattr(data, "supply", lambda *_arguments: pytest.fail("made again"))
+    monkeypatch.setattr(torchvision_files, "alone_in", after_another)
+    monkeypatch.setattr(torchvision_files, "supply", lambda *_arguments: pytest.fail("made again"))
     assert load_images("MNIST").digest == DIGEST
 
 
@@ -589,8 +589,8 @@ def test_torchvision_imports_where_its_operators_cannot_load(broken_torchvision:
         except RuntimeError as error:
             print(error)
         import gc, torch
-        from bsr.data import images as data
-        data._torchvision_datasets()
+        from bsr.data import torchvision_files
+        torchvision_files._torchvision_datasets()
         gc.collect()
         print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)
     """
@@ -604,13 +604,14 @@ def test_nothing_is_declared_where_the_operators_are_there(broken_torchvision: s
         "import torch; theirs = torch.library.Library('torchvision', 'DEF');"
         "theirs.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor');"
         "theirs.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor');"
-        "from bsr.data import images as data; data._torchvision_datasets(); print(len(data._DECLARED))"
+        "from bsr.data import torchvision_files as files; files._torchvision_datasets();"
+        "print(len(files._DECLARED))"
     )
     assert run(there, PYTHONPATH=broken_torchvision) == "0\n"
 
 
 def test_a_torchvision_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    data._torchvision_datasets.cache_clear()
+    torchvision_files._torchvision_datasets.cache_clear()
     monkeypatch.setitem(sys.modules, "torchvision", None)
     forget()
     line = refusal("MNIST")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import synthetic
-from bsr.experiments import PRESETS, plan, rates
+from bsr.experiments import PRESETS, Grid, controlled, plan, rates
 from bsr.experiments.controlled import BUDGETS, TEN_EPOCHS_AT
 from bsr.plugin.refinement import RefinementError, beyond_edges
 from bsr.records.reading import Recording
@@ -107,6 +109,92 @@ def test_a_shorter_memory_is_compared_with_runs_that_differ_in_nothing_else() ->
     for run in WHY["adam-memory"].values():
         assert run.beta2 == 0.99
         assert replace(run, beta2=0.999).key in usual
+
+
+grids = st.builds(
+    lambda images, sizes, tasks, own: Grid(
+        tasks=tuple(tasks),
+        batch_sizes=tuple(size for size in sizes if size <= images) or (1,),
+        runs=2,
+        dataset="mine:pictures",
+        part_images=images + 10,
+        train_images=images,
+        test_images=10,
+        validation_images=10 * own,
+        models=("mine:Net",),
+    ),
+    st.integers(64, 100_000),
+    st.lists(
+        st.sampled_from([1, 3, 4, 8, 16, 24, 32, 64, 128, 500, 1024]), min_size=1, max_size=6, unique=True
+    ),
+    st.lists(st.sampled_from(["age", "size", "mean", "median"]), min_size=1, max_size=3, unique=True),
+    st.booleans(),
+)
+
+
+def tuned_for(grid: Grid) -> tuple[rates.TunedRate, ...]:
+    """What the report of a tuning of this grid would say, if each third rate were best."""
+    arms: dict[rates.Arm, list[float]] = {}
+    for run in plan(("tune",), grid)["tune"].values():
+        arms.setdefault(rates.Arm.of(run), []).append(run.learning_rate)
+    return tuple(
+        rates.TunedRate(
+            **arm._asdict(), learning_rate=sorted({*tried})[2], validation_mse=1, seeds=2, at_edge=False
+        )
+        for arm, tried in arms.items()
+    )
+
+
+@given(grid=grids)
+def test_what_was_tuned_is_all_that_why_asks_for_whatever_is_trained(grid: Grid) -> None:
+    found = plan(PRESETS["why"].experiments, replace(grid, rates=tuned_for(grid)))
+    assert {run.task for run in once(found)} == set(grid.tasks)
+    assert {run.batch_size for run in once(found)} <= set(grid.batch_sizes)
+    for experiment in ("study-rate", "equal-epochs"):
+        for run in found[experiment].values():
+            assert 0 <= run.steps * run.batch_size - 10 * min(grid.part_images, 60_000) < run.batch_size
+    equal = found["equal-updates"].values()
+    assert {run.steps for run in equal} <= set(controlled.budgets(grid))
+    for steps in controlled.budgets(grid):
+        linear = {run.batch_size for run in once(found) if (run.steps, run.schedule) == (steps, "linear")}
+        assert linear == set(grid.batch_sizes)
+
+
+@given(grid=grids)
+def test_nothing_that_tunes_looks_at_test_images_and_nothing_else_at_validation_images(grid: Grid) -> None:
+    for run in plan(("tune",), grid)["tune"].values():
+        assert run.evaluate_on == "validation"
+        held_out = 0 if grid.validation_images else run.test_images
+        assert run.train_images + held_out <= grid.part_images
+    for run in plan(("study-rate",), grid)["study-rate"].values():
+        assert (run.evaluate_on, run.test_images) == ("test", grid.test_images)
+
+
+def test_a_window_of_rates_lies_round_the_one_that_was_given() -> None:
+    grid = replace(PRESETS["tune"].grid, tasks=("std",), batch_sizes=(1024,), learning_rates=(("std", 0.02),))
+    tried = {run.learning_rate for run in plan(("tune",), grid)["tune"].values()}
+    assert tried == {0.02 * 2**power for power in range(5)}
+
+
+def test_the_median_of_mnist_alone_is_left_out() -> None:
+    for dataset, tasks in (("MNIST", {"std"}), ("FashionMNIST", {"median", "std"})):
+        grid = replace(PRESETS["why"].grid, tasks=("median", "std"), dataset=dataset)
+        assert {run.task for run in plan(("study-rate",), grid)["study-rate"].values()} == tasks
+
+
+def test_a_budget_at_which_no_longer_run_is_evaluated_is_trained_apart() -> None:
+    grid = Grid(
+        tasks=("age",), batch_sizes=(24, 96), runs=1, dataset="mine:a", part_images=1_000, train_images=1_000,
+        learning_rates=(("age", 0.005),),
+    )  # fmt: skip
+    grid = replace(grid, rates=tuned_for(grid))
+    assert controlled.budgets(grid) == (105,)
+    usual = [
+        run for run in plan(("equal-updates",), grid)["equal-updates"].values() if run.learning_rate == 0.005
+    ]
+    assert {(run.batch_size, run.steps, run.schedule) for run in usual} == {
+        (24, 105, "constant"), (24, 105, "linear"),
+    }  # fmt: skip
 
 
 def tuned(best: float) -> Cells:

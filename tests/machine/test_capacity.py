@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bsr.machine.capacity import usable_cores, usable_memory_bytes, workers_that_fit
+from bsr.machine.capacity import problem_of_workers, usable_cores, usable_memory_bytes, workers_that_fit
 
 GIB = 2**30
 
@@ -69,6 +69,23 @@ def test_what_is_left_of_a_limit_bounds_the_memory(tmp_path: Path) -> None:
 
 def test_there_are_no_more_workers_than_the_memory_holds(tmp_path: Path) -> None:
     limit = {"memory.max": str(10**9), "memory.current": "0"}
-    count, why = workers_that_fit(system(tmp_path / "small", "0::/\n", **limit))
+    count, why = workers_that_fit(55_000_000, system(tmp_path / "small", "0::/\n", **limit))
     assert (count, why) == (2, "2 workers on 8 cores: each takes 440 MB, 1,000 MB are free")
-    assert workers_that_fit(system(tmp_path / "large", "0::/\n")) == (8, "")
+    assert workers_that_fit(55_000_000, system(tmp_path / "large", "0::/\n")) == (8, "")
+
+
+def test_of_a_data_set_that_takes_most_of_the_memory_there_is_one_copy(tmp_path: Path) -> None:
+    """Every worker loads it, so two would not fit; where not even one does, the session's process trains."""
+    root = system(tmp_path, "0::/\n", **{"memory.max": str(10 * 10**9), "memory.current": "0"})
+    why = "on 8 cores: each takes"
+    assert workers_that_fit(6 * 10**9, root) == (1, f"1 worker {why} 6,385 MB, 10,000 MB are free")
+    assert workers_that_fit(12 * 10**9, root) == (0, f"no workers {why} 12,385 MB, 10,000 MB are free")
+
+
+def test_workers_that_could_not_hold_the_data_set_are_refused(tmp_path: Path) -> None:
+    root = system(tmp_path, "0::/\n", **{"memory.max": str(10 * 10**9), "memory.current": "0"})
+    assert problem_of_workers(1, 6 * 10**9, root) == ""
+    assert problem_of_workers(0, 60 * 10**9, root) == ""
+    assert problem_of_workers(2, 6 * 10**9, root) == (
+        "expected at most 1, got 2: each loads the data set, 6,000 MB, and 10,000 MB are free"
+    )

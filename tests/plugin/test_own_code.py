@@ -6,17 +6,14 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 import bsr
 from bsr import engines
 from bsr.compute.cluster.worker import identify
 from bsr.compute.in_process import UntrainableError, check_trainable, compute
 from bsr.data import images as data
-from bsr.data.images import DataError, load_images
 from bsr.model import identity, network
 from bsr.plugin.own_code import rates_by_task
 from bsr.result import Result
@@ -212,24 +209,6 @@ def test_images_that_a_network_does_not_take_are_refused_before_the_first_case(
         "network 'study': expected one for images of 32x32, got images: expected shape [N, 1, 28, 28]"
         in error
     )
-
-
-@pytest.mark.parametrize(
-    ("images", "got"),
-    [
-        ((torch.zeros(4, 8, 8), torch.zeros(2, 8, 8)), r"torch.float32 \[4, 8, 8\]"),
-        ((torch.zeros(4, 8, 8, dtype=torch.uint8),), r"got torch.uint8 \[4, 8, 8\];"),
-        (tuple(torch.zeros(4, 8, size, dtype=torch.uint8) for size in (8, 9)), r"8, 8\] and .* \[4, 8, 9\]"),
-        (tuple(torch.zeros(4, 3, 8, 8, dtype=torch.uint8) for _ in "ab"), r"torch.uint8 \[4, 3, 8, 8\]"),
-    ],
-)  # fmt: skip
-def test_a_data_set_of_something_else_is_refused(
-    own: Path, monkeypatch: pytest.MonkeyPatch, images: Any, got: str
-) -> None:
-    module = __import__("own_study")
-    monkeypatch.setattr(module, "blocks", lambda: images)
-    with pytest.raises(DataError, match=f"expected train and test images, uint8 .*{got}"):
-        load_images(DATA)
 
 
 def test_a_rate_is_for_every_task_or_for_those_that_are_named() -> None:

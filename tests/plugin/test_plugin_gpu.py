@@ -34,9 +34,9 @@ def test_many_workers_on_one_gpu_are_refused(monkeypatch: pytest.MonkeyPatch, wo
     with pytest.raises(
         pytest.UsageError, match=f"--bsr-workers: expected at most 1 on cuda:0, got {workers}"
     ):
-        checks.execution(options, RUNS)
+        checks.execution(options, RUNS, 0)
     options.workers = None
-    assert checks.execution(options, RUNS)[1] == 0
+    assert checks.execution(options, RUNS, 0)[1] == 0
 
 
 class Clock:

@@ -124,7 +124,7 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
             "--bsr-learning-rates: expected an experiment beside it that does not try rates of its own",
         ),
         (
-            ["--bsr-learning-rates=1", "--bsr-preset=why"],
+            ["--bsr-learning-rates=1", "--bsr-experiments=learning-rate,std-at-0.01"],
             "--bsr-learning-rates: expected an experiment beside it that does not try rates of its own",
         ),
         (["--bsr-batch-sizes=8,16,8"], "--bsr-batch-sizes: expected each value once, got '8 twice'"),
