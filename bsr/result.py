@@ -28,6 +28,9 @@ TRAINED: Final[frozenset[Status]] = frozenset({"ok", "dead"})
 EXPLODED: Final = 1e6
 """Times the best constant's MSE, beyond which a finite test MSE tells of nothing but divergence."""
 
+LARGEST: Final = 1e100
+"""Of any measured number, so that ratios and sums stay finite."""
+
 THROTTLES: Final = (
     "sw_power_cap",
     "hw_slowdown",

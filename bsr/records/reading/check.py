@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
-from bsr.experiments.rates import TunedRate
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, NoiseScale, SessionRecord
-from bsr.result import GpuRecord, GpuState, Result
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, RUN_FIELDS
+from bsr.result import LARGEST, GpuRecord, GpuState, Result
+from bsr.run import MOST_IMAGES, MOST_STEPS, RUN_FIELDS
 from bsr.text import Refused
-
-LARGEST: Final = 1e100
-"""Of any measured number, so that ratios and sums stay finite."""
 
 
 class RefusedError(Refused):
@@ -45,7 +41,6 @@ def check(session: SessionRecord) -> None:
     _each("labels", session.labels, _label_complaints)
     _each("harness", session.harness, _harness_complaints)
     _each("noise", session.noise, _noise_complaints)
-    _each("rates", session.rates, _rate_complaints)
     _check_unique(session.cases)
     _check_one_grid(session)
 
@@ -166,13 +161,6 @@ def _noise_complaints(scale: NoiseScale) -> Iterator[Complaint]:
         for name in ("trace", "square", "trace_adam", "square_adam"):
             if not 0 <= getattr(point, name) <= LARGEST:
                 yield f"points[{index}].{name}", f"0 to {LARGEST:g}", getattr(point, name)
-
-
-def _rate_complaints(rate: TunedRate) -> Iterator[Complaint]:
-    if not 0 < rate.learning_rate <= LEARNING_RATES[1]:
-        yield "learning_rate", f"above 0, at most {LEARNING_RATES[1]:g}", rate.learning_rate
-    if not 0 <= rate.validation_mse <= LARGEST:
-        yield "validation_mse", f"0 to {LARGEST:g}", rate.validation_mse
 
 
 def _check_unique(cases: Sequence[Case]) -> None:
