@@ -35,7 +35,7 @@ def read(path: Path) -> Recording:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
         raise RefusedError(f"{name}: expected a journal with a session in it, got an empty one; leave it out")
-    session = _session(history.header, history)
+    session = record_of(history.header, history)
     with refusing(path):
         check(session)
     altered = (
@@ -45,7 +45,8 @@ def read(path: Path) -> Recording:
     return Recording(path=path, session=session, notes=tuple(altered))
 
 
-def _session(header: journal.Header, history: journal.History) -> SessionRecord:
+def record_of(header: journal.Header, history: journal.History) -> SessionRecord:
+    """What a session with that header and history would have exported."""
     runs = {run.key: run for run in (*header.planned, *(result.run for result in history.results.values()))}
     named = cases_of((run for run in runs.values() if run.key not in header.cases), header.command)
     named |= header.cases
