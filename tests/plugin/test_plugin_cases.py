@@ -98,11 +98,10 @@ def test_what_an_option_names_and_no_experiment_trains_is_named(suite: Suite) ->
         "--bsr-batch-sizes=100,256",
         "--collect-only",
     )
+    both = "got none, since study-rate, equal-epochs have those of"
     for line in (
-        "bsr: --bsr-tasks: expected runs of median, got none, since study-rate, equal-epochs have those of "
-        "mean alone",
-        "bsr: --bsr-batch-sizes: expected runs of 100, got none, since study-rate, equal-epochs have those "
-        "of 256 alone",
+        f"bsr: --bsr-tasks: expected runs of median, {both} mean alone",
+        f"bsr: --bsr-batch-sizes: expected runs of 100, {both} 256 alone",
     ):
         assert line in ended.output.splitlines()
 
