@@ -2,29 +2,34 @@
 
 A thread of the session attends to each process: it hands over one Run, hears of its epochs and its end, and
 where the process dies, starts another for the same Run. A Run whose process died twice is given up by name;
-the others never notice. A process that lost its device is ended, and replaced likewise. (Python's own process
-pool fails every pending Run when one process dies, and cannot say which of them was to blame.)
+the others never notice. A process that lost its device, or whose answer was refused, is ended, and replaced
+likewise; after three refused answers it is replaced no more. (Python's own process pool fails every pending
+Run when one process dies, and cannot say which of them was to blame.)
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from weakref import WeakKeyDictionary
 
-from bsr.strict_json import one_line
-from bsr.text import Refused
+from bsr.run import MOST_EPOCHS
+from bsr.strict_json import LONGEST_LINE, one_line
+from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -34,6 +39,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 2
 """How often a call is handed to a process before the death of another one is taken for its own doing."""
+MOST_REFUSED: Final = 3
+"""Answers of one worker, after which it is trusted no more."""
+LARGEST_MESSAGE: Final = 2**25
+"""Bytes that a process says at once: more than the longest training's result."""
 _SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has run OpenMP threads can hang
 
 
@@ -42,7 +51,7 @@ class WorkerLostError(Exception):
 
 
 class CallFailedError(Refused):
-    """The call raised; the message says what."""
+    """The call raised, or what it gave is no answer; the message says what."""
 
 
 class _Task(NamedTuple):
@@ -54,15 +63,27 @@ class Workers(Executor):
     """`count` processes, each started when there is something for it to do."""
 
     def __init__(self, count: int) -> None:
-        self.capacity = 2 * count
-        self.workers = count
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._told: deque[tuple[str, int]] = deque()
+        self._told: deque[tuple[str, int]] = deque(maxlen=MOST_EPOCHS)
+        self._by = WeakKeyDictionary[Future[Any], _WorkerThread]()
+        self._lines: list[str] = []
         self._starter = _ProcessStarter()
         resource_tracker.ensure_running()  # here and not in a thread, where it would unblock signals
-        self._threads = [_WorkerThread(self._tasks, self._told, self._starter) for _ in range(count)]
+        self._threads = [
+            _WorkerThread(self._tasks, self._told, self._by, self._starter) for _ in range(count)
+        ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def workers(self) -> int:
+        """How many are trusted."""
+        return sum(thread.refused < MOST_REFUSED for thread in self._threads)
+
+    @property
+    def capacity(self) -> int:
+        """How many Runs to keep submitted."""
+        return 2 * self.workers
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call that can be pickled.
@@ -75,16 +96,34 @@ class Workers(Executor):
 
     def compute(self, run: Run, execution: Execution) -> Future[Computed]:
         """Queue a Run."""
-        return self.submit(train, run, execution, beside=self.workers - 1)
+        return self.submit(train, run, execution, beside=len(self._threads) - 1)
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """(key, finished epochs) of what trains, since the last call."""
         while self._told:
             yield self._told.popleft()
 
+    def refuse(self, future: Future[Any], why: str) -> bool:
+        """What a worker gave is not believed: its process is replaced, and after three it trains no more."""
+        if isinstance(future.exception(), WorkerLostError):
+            return False  # it was asked again already
+        if (thread := self._by.get(future)) is not None:
+            thread.refuse()
+            number = self._threads.index(thread) + 1
+            ending = "" if thread.refused < MOST_REFUSED else f", {MOST_REFUSED} of it: it trains no more"
+            self._lines.append(f"worker {number}: an answer was refused{ending}: {why}")
+        return True
+
     def news(self) -> Iterable[str]:
-        """Nothing: a process that dies is replaced."""
-        return ()
+        """Whose answers were refused. Raises BrokenExecutor where nobody is trusted any more."""
+        lines, self._lines = self._lines, []
+        if not self.workers:
+            last = "".join(lines[-1:])
+            raise BrokenExecutor(
+                f"--bsr-workers: expected answers that can be believed, got {MOST_REFUSED} refused of every "
+                f"worker ({last}); what was measured is in the journal: mend it, then go on with --bsr-resume"
+            )
+        return lines
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the base's signature
         """End when all is done; with `cancel_futures` at once, processes killed in the middle of a call."""
@@ -141,19 +180,36 @@ class _WorkerThread(threading.Thread):
     """Hands one task after the other to one process, and to another where that dies."""
 
     def __init__(
-        self, tasks: queue.SimpleQueue[_Task | None], told: deque[tuple[str, int]], starter: _ProcessStarter
+        self,
+        tasks: queue.SimpleQueue[_Task | None],
+        told: deque[tuple[str, int]],
+        by: WeakKeyDictionary[Future[Any], _WorkerThread],
+        starter: _ProcessStarter,
     ) -> None:
         super().__init__(daemon=True)
+        self.refused = 0
+        """How many answers were."""
         self._tasks = tasks
         self._told = told
+        self._by = by
         self._starter = starter
         self._worker: _Worker | None = None
+        self._suspect = False
+
+    def refuse(self) -> None:
+        """An answer was not believed; told by the session's own thread."""
+        self.refused += 1
+        self._suspect = True
 
     def run(self) -> None:
         """Until there are no more tasks."""
         if hasattr(signal, "pthread_sigmask"):  # what is started here inherits it: Ctrl-C is the session's
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (task := self._tasks.get()) is not None:
+            if self.refused >= MOST_REFUSED:
+                self._tasks.put(task)  # for those that are trusted
+                break
+            self._by[task.future] = self
             if task.future.set_running_or_notify_cancel():
                 try:
                     task.future.set_result(self._answer(task))
@@ -163,9 +219,9 @@ class _WorkerThread(threading.Thread):
 
     def _answer(self, task: _Task) -> Any:
         for attempt in range(1, ATTEMPTS + 1):
-            if self._worker is None or not self._worker.process.is_alive():
+            if self._worker is None or self._suspect or not self._worker.process.is_alive():
                 self._let_go()
-                self._worker = self._starter.start()
+                self._worker, self._suspect = self._starter.start(), False
             process = self._worker.process
             try:
                 answer = self._worker.ask(task.call, self._told.append)
@@ -197,12 +253,34 @@ class _Worker(NamedTuple):
         """The call's value. Raises CallFailedError, and EOFError or OSError if the process dies meanwhile."""
         self.connection.send(call)
         while True:
-            kind, *content = self.connection.recv()
-            if kind == "value":
-                return content[0]
-            if kind == "raised":
-                raise CallFailedError(content[0])
-            tell((content[0], content[1]))
+            match self._heard():
+                case ("value", value):
+                    return value
+                case ("raised", str(said)):
+                    raise CallFailedError(printable(said, LONGEST_LINE))
+                case ("epoch", str(key), int(epoch)):
+                    tell((key, epoch))
+                case _:
+                    self._end_of("something else")
+
+    def _heard(self) -> Any:
+        """The next message. As `ask`."""
+        try:
+            content = self.connection.recv_bytes(LARGEST_MESSAGE)
+        except OSError as error:
+            if "bad message length" in str(error):  # longer than that
+                self._end_of(f"a message of more than {LARGEST_MESSAGE:,} bytes")
+            raise
+        try:
+            return pickle.loads(content)  # noqa: S301 - of a process of this session's own code
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no answer
+            return self._end_of(f"what cannot be read: {one_line(error)}")
+
+    def _end_of(self, got: str) -> NoReturn:
+        """A process that is out of step is ended. Raises CallFailedError."""
+        self.process.kill()
+        self.process.join(timeout=1)
+        raise CallFailedError(f"expected an answer of a worker, got {got}")
 
 
 _SESSION: list[Connection] = []
@@ -218,10 +296,10 @@ def _work(connection: Connection) -> None:
         while True:
             call = connection.recv()
             try:
-                answer = ("value", call())
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on, whatever it is
-                answer = ("raised", one_line(error))
-            connection.send(answer)
+                answer = ForkingPickler.dumps(("value", call()))
+            except BaseException as error:  # noqa: BLE001 - handed on, whatever it is
+                answer = ForkingPickler.dumps(("raised", one_line(error)))
+            connection.send_bytes(answer)
 
 
 def _end_with_the_session() -> None:

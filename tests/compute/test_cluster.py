@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 import bsr
+from bsr.compute.answers import believed
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.connection import connect
 from bsr.compute.cluster.roster import lacking_resource
@@ -43,20 +44,21 @@ def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster
     there = [cluster.compute(run, cluster.execution) for run in runs]
     for run, future in zip(runs, there, strict=True):
         here = compute(run, CPU).result
-        assert future.result().result.test_mse == here.test_mse
-        assert future.result().result.order_digest == here.order_digest
+        result = believed(future.result(), run).result
+        assert result.test_mse == here.test_mse
+        assert result.order_digest == here.order_digest
 
 
 @pytest.mark.slow
 def test_each_result_names_the_machine_that_trained_it(cluster: Cluster) -> None:
-    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    computed = believed(cluster.compute(RUNS[1], cluster.execution).result(), RUNS[1])
     assert computed.result.environment == computed.environment["id"]
     assert computed.environment["threads"] == 1
 
 
 @pytest.mark.slow
 def test_a_result_says_how_many_workers_share_its_machine(cluster: Cluster) -> None:
-    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    computed = believed(cluster.compute(RUNS[1], cluster.execution).result(), RUNS[1])
     assert computed.result.beside == cluster.workers - 1
 
 
@@ -66,7 +68,8 @@ def test_killing_a_worker_in_the_middle_of_a_run_loses_nothing(cluster: Cluster)
     futures = [cluster.compute(run, cluster.execution) for run in long]
     wait(futures, timeout=1.5)
     os.kill(_a_worker(cluster), signal.SIGKILL)
-    results = [future.result(timeout=120).result for future in futures]
+    answers = [future.result(timeout=120) for future in futures]
+    results = [believed(answer, run).result for answer, run in zip(answers, long, strict=True)]
     assert [result.status for result in results] == ["ok"] * len(long)
     assert [result.run for result in results] == long
 
@@ -147,13 +150,16 @@ def _leave(_code: int) -> None:
 def test_a_worker_that_can_train_no_more_ends_so_that_its_run_goes_to_another(
     monkeypatch: pytest.MonkeyPatch, status: Status, leaves: bool
 ) -> None:
-    spent = Computed(Result(run=_tiny(), status=status), {}, "cuda:0 is lost to this process")
+    spent = Computed(
+        Result(run=_tiny(), status=status, environment="0"), {"id": "0"}, "cuda:0 is lost to this process"
+    )
     monkeypatch.setattr("bsr.compute.cluster.worker.compute", lambda *_arguments: spent)
     monkeypatch.setattr("bsr.compute.cluster.worker._neighbours", lambda: 0)
     monkeypatch.setattr("os._exit", _leave)
     expected: tuple[str, str, dict[str, str]] = (bsr.__version__, load_images("MNIST").digest, {})
     with pytest.raises(LeftError) if leaves else nullcontext():
-        assert compute_on_worker(_tiny(), CPU, expected).result.status == status
+        answer = compute_on_worker(_tiny(), CPU, expected)
+        assert believed(answer, _tiny()).result.status == status
     monkeypatch.setattr("bsr.compute.cluster.worker.spent_reason", lambda _execution: spent.spent)
     with pytest.raises(LeftError):  # and begins no other
         compute_on_worker(_tiny(), CPU, expected)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import bsr.compute.cluster.roster
+from bsr.compute.answers import believed
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.worker import Identity, identify
-from bsr.compute.in_process import Computed, compute
+from bsr.compute.in_process import compute
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result
@@ -71,7 +72,7 @@ def lose(local: Any, count: int = 1) -> None:
 
 def train(cluster: Cluster, runs: list[Run], at: dict[int, Callable[[], None]]) -> list[Result]:
     """As a session does it; what happens once so many Results are there is in `at`."""
-    waiting, pending, results = list(runs), dict[Future[Computed], Run](), list[Result]()
+    waiting, pending, results = list(runs), dict[Future[Any], Run](), list[Result]()
     deadline = time.monotonic() + PATIENCE
     while len(results) < len(runs):
         assert time.monotonic() < deadline
@@ -84,7 +85,7 @@ def train(cluster: Cluster, runs: list[Run], at: dict[int, Callable[[], None]]) 
             if future.cancelled():
                 waiting.insert(0, run)
                 continue
-            results.append(future.result().result)
+            results.append(believed(future.result(), run).result)
             at.pop(len(results), lambda: None)()
         assert not list(cluster.news())
     return results

@@ -45,6 +45,12 @@ def check(session: SessionRecord) -> None:
     _check_one_grid(session)
 
 
+def check_result(result: Result) -> None:
+    """Refuse a Result that a recording may not hold, whatever else is in it. Raises FaultError."""
+    for where, expected, got in (*_length_complaints(result), *_value_complaints(result)):
+        raise FaultError(f"{where}: expected {expected}, got {str(got)[:80]}")
+
+
 def _each(name: str, records: Sequence[Any], complaints: Callable[[Any], Iterator[Complaint]]) -> None:
     for index, record in enumerate(records):
         for where, expected, got in complaints(record):
@@ -217,6 +223,11 @@ def _check_few(what: str, values: set[Any], most: int) -> None:
         )
 
 
+def same_baseline(expected: float, got: float) -> bool:
+    """Whether two are one number, to the rounding of different machines."""
+    return abs(got - expected) <= 1e-3 * expected
+
+
 def _check_same_baseline(cases: Sequence[Case]) -> None:
     """The best constant predictor of a task is one number, to the rounding of different machines."""
     first: dict[tuple[str, str], float] = {}
@@ -225,7 +236,7 @@ def _check_same_baseline(cases: Sequence[Case]) -> None:
         if got is None:
             continue
         expected = first.setdefault((run.task, run.evaluate_on), got)
-        if abs(got - expected) > 1e-3 * expected:
+        if not same_baseline(expected, got):
             raise FaultError(
                 f"$.bsr.cases[{index}].result.baseline_mse: expected {expected:g}, as in the first case of "
                 f"its task, got {got:g}; record it again"
