@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
+from plugin_support import PATIENCE
 from trainings import CPU
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -176,6 +178,76 @@ def test_something_else_that_listens_is_refused_in_time(monkeypatch: pytest.Monk
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="got something else that listens there; start one with: dask"):
             connect(address, wait=1)
+
+
+@contextmanager
+def saying(first: bytes) -> Iterator[str]:
+    """The address of something that says so much to whoever connects, then nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        done = threading.Event()
+
+        def serve() -> None:
+            with suppress(OSError):
+                caller, _ = listener.accept()
+                with caller:
+                    caller.sendall(first)
+                    done.wait(PATIENCE)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        done.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"-ERR unknown command\r\n",
+        (3 * 2**60).to_bytes(8, "little"),
+        (3 * 2**30).to_bytes(8, "little"),
+        b"\xff" * 64,
+        (8).to_bytes(8, "little") + (1).to_bytes(8, "little"),
+        (16).to_bytes(8, "little") + (2**62).to_bytes(8, "little") + b"x" * 8,
+        (16).to_bytes(8, "little") + (1).to_bytes(8, "little") + (0).to_bytes(8, "little"),
+    ],
+    ids=["http", "ssh", "redis", "3 EiB", "3 GiB", "noise", "no frame", "4 EiB of frames", "an empty frame"],
+)
+def test_whatever_something_else_says_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 0.3)
+    with saying(first) as address, pytest.raises(ClusterError) as refused:
+        connect(address, wait=1)
+    assert str(refused.value).startswith(f"expected a Dask scheduler at {address!r}, got ")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ucx://127.0.0.1:9",
+        "http://127.0.0.1:9",
+        "nonsense",
+        "tcp://",
+        "tcp://127.0.0.1:99999",
+        "tcp://[::1",
+        "tcp://127.0.0.1:9/x",
+        "tcp://\ud800:1",
+        "tcp://a\n\x1b[2J:1",
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 0.3)
+    with pytest.raises(ClusterError) as refused:
+        connect(address, wait=1)
+    assert str(refused.value).startswith(f"expected a Dask scheduler at {address!r}, got ")
+    assert str(refused.value).isprintable()
 
 
 def test_a_worker_that_offers_no_gpu_is_refused_before_a_run_waits_for_ever() -> None:

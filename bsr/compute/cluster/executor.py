@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -29,8 +30,9 @@ IN_FLIGHT_PER_WORKER: Final = 2
 """One that trains, and one ahead, so that a worker never waits for the session."""
 
 
-ANSWER_SECONDS: Final = 60.0
-"""How long an answer that is there may take to arrive."""
+ANSWER_SECONDS: Final = 5.0
+"""How long an answer that is there may take to arrive before it is seen whether it still is."""
+ANSWER_ATTEMPTS: Final = 12
 
 
 class _Sent(NamedTuple):
@@ -41,6 +43,18 @@ class _Sent(NamedTuple):
     workers: frozenset[str]
     of: str
     """Key of its Run; empty for another call."""
+
+
+def _answer_of(task: Any) -> Any:
+    """What a Dask future gives, if its worker was not lost meanwhile. Raises whatever the task raised."""
+    from distributed import TimeoutError as Late  # noqa: PLC0415 - the optional extra
+
+    for _ in range(ANSWER_ATTEMPTS - 1):
+        with suppress(Late):
+            return task.result(timeout=ANSWER_SECONDS)
+        if task.status != "finished":
+            break
+    return task.result(timeout=ANSWER_SECONDS)
 
 
 class Cluster(Executor):
@@ -138,7 +152,7 @@ class Cluster(Executor):
             if size > LARGEST_MESSAGE:
                 error = CallFailedError(f"expected an answer of {LARGEST_MESSAGE:,} bytes, got {size:,}")
             else:
-                answer = task.result(timeout=ANSWER_SECONDS)
+                answer = _answer_of(task)
         except BaseException as raised:  # noqa: BLE001 - what it raised, or what unpickling it raises here
             error = raised
         if task.status not in {"finished", "error"}:
