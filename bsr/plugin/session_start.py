@@ -113,6 +113,8 @@ def _session(
     except (JournalError, pytest.UsageError):
         where.leave()
         raise
+    if where.workers or header.cluster:  # against which the answers of other processes are held
+        session.identity |= where.identities()
     session.executor = where.executor(session.epoch)
     session.hear(session.executor)
     if options.resume:

@@ -187,7 +187,9 @@ class Cluster(Executor):
 
         def givers(key: str, dask_scheduler: Any) -> list[str]:  # in here, as in open_door
             task = dask_scheduler.tasks.get(key)
-            return [] if task is None else sorted({w.address for w in task.who_has or ()} | {*task.erred_on})
+            if task is None:
+                return []
+            return sorted({worker.address for worker in task.who_has or ()} | {*(task.erred_on or ())})
 
         try:
             found: list[str] = self._client.run_on_scheduler(givers, sent.task.key)
