@@ -9,9 +9,6 @@ Run when one process dies, and cannot say which of them was to blame.)
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
 import queue
 import signal
 import threading
@@ -19,21 +16,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+from bsr.compute.process import ProcessStarter, Worker, WorkerLostError, train
 from bsr.run import MOST_EPOCHS
-from bsr.strict_json import LONGEST_LINE, one_line
-from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
-    from multiprocessing.context import SpawnProcess
-
     from bsr.compute.in_process import Computed
     from bsr.run import Execution, Run
 
@@ -41,17 +32,6 @@ ATTEMPTS: Final = 2
 """How often a call is handed to a process before the death of another one is taken for its own doing."""
 MOST_REFUSED: Final = 3
 """Answers of one worker, after which it is trusted no more."""
-LARGEST_MESSAGE: Final = 2**25
-"""Bytes that a process says at once: more than the longest training's result."""
-_SPAWN = multiprocessing.get_context("spawn")  # a fork of a process that has run OpenMP threads can hang
-
-
-class WorkerLostError(Exception):
-    """The processes that this call was handed to died."""
-
-
-class CallFailedError(Refused):
-    """The call raised, or what it gave is no answer; the message says what."""
 
 
 class _Task(NamedTuple):
@@ -67,7 +47,7 @@ class Workers(Executor):
         self._told: deque[tuple[str, int]] = deque(maxlen=MOST_EPOCHS)
         self._by = WeakKeyDictionary[Future[Any], _WorkerThread]()
         self._lines: list[str] = []
-        self._starter = _ProcessStarter()
+        self._starter = ProcessStarter()
         resource_tracker.ensure_running()  # here and not in a thread, where it would unblock signals
         self._threads = [
             _WorkerThread(self._tasks, self._told, self._by, self._starter) for _ in range(count)
@@ -139,43 +119,6 @@ class Workers(Executor):
                 thread.join()
 
 
-class _ProcessStarter:
-    """Where processes are started, until it is closed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self._lock = threading.Lock()
-        self._processes: set[SpawnProcess] = set()
-
-    def start(self) -> _Worker:
-        """A new process. Raises WorkerLostError once closed."""
-        here, there = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=_work, args=(there,), daemon=True)
-        with self._lock:  # so that closing either sees this process or keeps it from starting
-            if self.closed:
-                raise WorkerLostError("the session ended")
-            process.start()
-            self._processes.add(process)
-        there.close()
-        return _Worker(process, here)
-
-    def stop(self, worker: _Worker) -> None:
-        """End a process, which may be dead already."""
-        worker.connection.close()  # on which an idle process ends of itself
-        worker.process.join(timeout=1)
-        worker.process.kill()
-        worker.process.join(timeout=1)
-        with self._lock:
-            self._processes.discard(worker.process)
-
-    def close(self) -> None:
-        """Kill all, and start no more."""
-        with self._lock:
-            self.closed = True
-            for process in self._processes:
-                process.kill()
-
-
 class _WorkerThread(threading.Thread):
     """Hands one task after the other to one process, and to another where that dies."""
 
@@ -184,7 +127,7 @@ class _WorkerThread(threading.Thread):
         tasks: queue.SimpleQueue[_Task | None],
         told: deque[tuple[str, int]],
         by: WeakKeyDictionary[Future[Any], _WorkerThread],
-        starter: _ProcessStarter,
+        starter: ProcessStarter,
     ) -> None:
         super().__init__(daemon=True)
         self.refused = 0
@@ -193,7 +136,7 @@ class _WorkerThread(threading.Thread):
         self._told = told
         self._by = by
         self._starter = starter
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._suspect = False
 
     def refuse(self) -> None:
@@ -241,86 +184,3 @@ class _WorkerThread(threading.Thread):
         if self._worker is not None:
             self._starter.stop(self._worker)
             self._worker = None
-
-
-class _Worker(NamedTuple):
-    """A process and the way to talk to it."""
-
-    process: SpawnProcess
-    connection: Connection
-
-    def ask(self, call: Callable[[], Any], tell: Callable[[tuple[str, int]], None]) -> Any:
-        """The call's value. Raises CallFailedError, and EOFError or OSError if the process dies meanwhile."""
-        self.connection.send(call)
-        while True:
-            match self._heard():
-                case ("value", value):
-                    return value
-                case ("raised", str(said)):
-                    raise CallFailedError(printable(said, LONGEST_LINE))
-                case ("epoch", str(key), int(epoch)):
-                    tell((key, epoch))
-                case _:
-                    self._end_of("something else")
-
-    def _heard(self) -> Any:
-        """The next message. As `ask`."""
-        try:
-            content = self.connection.recv_bytes(LARGEST_MESSAGE)
-        except OSError as error:
-            if "bad message length" in str(error):  # longer than that
-                self._end_of(f"a message of more than {LARGEST_MESSAGE:,} bytes")
-            raise
-        try:
-            return pickle.loads(content)  # noqa: S301 - of a process of this session's own code
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is no answer
-            return self._end_of(f"what cannot be read: {one_line(error)}")
-
-    def _end_of(self, got: str) -> NoReturn:
-        """A process that is out of step is ended. Raises CallFailedError."""
-        self.process.kill()
-        self.process.join(timeout=1)
-        raise CallFailedError(f"expected an answer of a worker, got {got}")
-
-
-_SESSION: list[Connection] = []
-"""In a worker: where to tell of epochs."""
-
-
-def _work(connection: Connection) -> None:
-    """A worker's life: calls, one after the other, until there is no session to send more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_session, daemon=True).start()
-    _SESSION.append(connection)
-    with suppress(EOFError):
-        while True:
-            call = connection.recv()
-            try:
-                answer = ForkingPickler.dumps(("value", call()))
-            except BaseException as error:  # noqa: BLE001 - handed on, whatever it is
-                answer = ForkingPickler.dumps(("raised", one_line(error)))
-            connection.send_bytes(answer)
-
-
-def _end_with_the_session() -> None:
-    """Also in the middle of a Run, and however the session ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def train(run: Run, execution: Execution, beside: int) -> Computed:
-    """In a worker: compute a Run with `beside` others on the machine, telling the session of epochs."""
-    import torch  # noqa: PLC0415 - in the worker alone, so that the session starts them fast
-
-    from bsr.compute.in_process import compute  # noqa: PLC0415
-
-    torch.set_num_threads(execution.threads or 1)  # also while it loads, beside the others
-
-    def on_epoch(epoch: int) -> None:
-        _SESSION[0].send(("epoch", run.key, epoch))
-
-    on_epoch(0)
-    computed = compute(run, execution, on_epoch)
-    return computed._replace(result=replace(computed.result, beside=beside))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import synthetic
 from bsr.compute.answers import MOST_BYTES, AnswerError, believed, encoded
 from bsr.compute.in_process import Computed
-from bsr.compute.workers import CallFailedError, WorkerLostError
+from bsr.compute.process import CallFailedError, WorkerLostError
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.plugin.options import Options

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.compute import workers
-from bsr.compute.workers import CallFailedError, WorkerLostError, Workers
+from bsr.compute import process
+from bsr.compute.process import CallFailedError, WorkerLostError
+from bsr.compute.workers import Workers
 from plugin_support import PATIENCE, REPOSITORY, SMOKE, Suite, reported, suite, timeless
 
 __all__ = ["suite"]
@@ -48,7 +49,7 @@ def announce_and_wait(marker: str, seconds: float) -> int:
 
 def tell_of_many_epochs(count: int) -> str:
     for epoch in range(count):
-        workers._SESSION[0].send(("epoch", "key", epoch))
+        process._SESSION[0].send(("epoch", "key", epoch))
     return "told"
 
 
@@ -105,15 +106,15 @@ def give(kind: str) -> object:
 
 def say(message: object) -> None:
     """To the session, besides what it asked for."""
-    workers._SESSION[0].send(message)
+    process._SESSION[0].send(message)
 
 
 def say_much(count: int) -> None:
-    workers._SESSION[0].send_bytes(b"x" * count)
+    process._SESSION[0].send_bytes(b"x" * count)
 
 
 def say_noise() -> None:
-    workers._SESSION[0].send_bytes(b"noise")
+    process._SESSION[0].send_bytes(b"noise")
 
 
 @pytest.fixture(scope="module")

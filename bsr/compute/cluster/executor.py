@@ -20,7 +20,7 @@ import bsr
 from bsr.compute.cluster.connection import ClusterError, connect, open_door
 from bsr.compute.cluster.roster import Roster
 from bsr.compute.cluster.worker import compute_on_worker
-from bsr.compute.workers import LARGEST_MESSAGE, CallFailedError
+from bsr.compute.process import LARGEST_MESSAGE, CallFailedError
 from bsr.run import Execution, Run
 
 WAIT_SECONDS: Final = 300.0

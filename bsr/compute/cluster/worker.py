@@ -21,7 +21,7 @@ from bsr.compute.in_process import (
     identities,
     spent_reason,
 )
-from bsr.compute.workers import CallFailedError
+from bsr.compute.process import CallFailedError
 from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
