@@ -130,7 +130,8 @@ class Suite:
         cases: list[dict[str, Any]] = self.json(name)["bsr"]["cases"]
         for case in cases:
             run = case["result"]["run"]
-            run["label"] = f"{run['task']}-bs{run['batch_size']}-seed{run['seed']}"
+            network = "" if run["model"] == "study" else f"-{run['model']}"
+            run["label"] = f"{run['task']}-bs{run['batch_size']}-seed{run['seed']}{network}"
         return cases
 
     def journalled(self, name: str = "run.json") -> dict[str, str]:
@@ -239,7 +240,8 @@ def _interrupted(
     journal = suite.journalled()
     assert reported(ended.output) <= set(journal), ended.output
     if number != signal.SIGKILL and "run.json" in suite.left_behind():
-        assert suite.statuses() == {case: journal.get(case, "not_run") for case in uninterrupted().statuses()}
+        whole = uninterrupted(*(argument for argument in arguments if argument != "--bsr-resume"))
+        assert suite.statuses() == {case: journal.get(case, "not_run") for case in whole.statuses()}
     return ended
 
 

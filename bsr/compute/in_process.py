@@ -4,7 +4,8 @@ Each is a `concurrent.futures.Executor` that also says how a session uses it: `c
 a Run (a future that is cancelled asks for it to be queued again), `capacity` is how many to keep queued (so
 that no worker idles, and memory does not grow with the study), `workers` how many processes train now, 0
 where it is this one, `epochs` tells of progress since it was last asked, and `news` what a person should
-know; it raises BrokenExecutor where no more Results will come.
+know; it raises BrokenExecutor where no more Results will come. What a future gives is for
+bsr.compute.answers; `refuse(future, why)` says that it was not believed, and returns whether to ask again.
 """
 
 from __future__ import annotations
@@ -155,3 +156,7 @@ class InProcess(Executor):
     def news(self) -> Iterable[str]:
         """Nothing."""
         return ()
+
+    def refuse(self, _future: Future[Any], _why: str) -> bool:
+        """There is no other process to ask."""
+        return False

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import sys
 import tempfile
 import zlib
@@ -22,9 +23,11 @@ from typing import Any, Final
 import platformdirs
 from filelock import FileLock
 
-from bsr.records.durable import replace_file
+from bsr.records.durable import remove_unfinished, replace_file
 from bsr.text import Refused
 
+DOWNLOADED: Final = ".download."
+"""How the name of a folder begins into which a data set is downloaded."""
 RAW_FILES: Final = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -137,6 +140,7 @@ def alone_in(place: DatasetFolder) -> Iterator[None]:
 def supply(place: DatasetFolder, reader: Any) -> None:
     """Put the raw files there; `reader` is torchvision's class. Raises DataError, OSError (see alone_in)."""
     bundled = place.own and place.dataset == BUNDLED
+    _remove_unfinished(place)
     if place.own:
         for path in (*place.legacy, *(place.raw / name for name in RAW_FILES)):
             path.unlink(missing_ok=True)
@@ -147,6 +151,14 @@ def supply(place: DatasetFolder, reader: Any) -> None:
             replace_file(place.raw / name, unpacked(archive, place.dataset, reader, remedy))
     if place.missing and place.dataset != BUNDLED:
         _download(place, reader)
+
+
+def _remove_unfinished(place: DatasetFolder) -> None:
+    """What a kill in the middle of supplying left there; whoever supplies is alone."""
+    for name in RAW_FILES:
+        remove_unfinished(place.raw / name)
+    for left in place.root.glob(f"{DOWNLOADED}{place.dataset}.*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def unpacked(archive: Any, dataset: str, reader: Any, remedy: str) -> bytes:
@@ -188,7 +200,7 @@ def _download(place: DatasetFolder, reader: Any) -> None:
     missing = ", ".join(place.missing)
     try:
         with (
-            tempfile.TemporaryDirectory(dir=place.root) as fresh,
+            tempfile.TemporaryDirectory(dir=place.root, prefix=f"{DOWNLOADED}{place.dataset}.") as fresh,
             contextlib.redirect_stdout(sys.stderr),
         ):
             reader(fresh, download=True)

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from bsr.data.images import cache_folder
 from bsr.engines.source import HEADERS, digest
-from bsr.text import Refused
+from bsr.text import Refused, printable
 
 COMPILERS: Final = ("c++", "g++", "clang++") if os.name == "posix" else ()
 """Looked for in this order; on Windows only $CXX counts: what is on the path there is seldom meant."""
@@ -36,6 +36,8 @@ NATIVE_FLAGS: Final = {"x86_64": _X86, "amd64": _X86, "arm64": _ARM, "aarch64": 
 """By `platform.machine()`: the flags for the machine at hand."""
 COMPILE_SECONDS: Final = 180.0
 """A compiler takes two to ten; one that takes longer than this hangs."""
+LONGEST_SAID: Final = 300
+"""Letters of what a compiler says that are shown."""
 REMEDY: Final = "set CXX to another compiler"
 
 
@@ -128,7 +130,9 @@ def _key(source: str, command: tuple[str, ...], target: tuple[str, ...]) -> str:
 
 def _compile(source: str, command: tuple[str, ...], target: tuple[str, ...], path: Path) -> None:
     """The library appears under its name only when whole, and its digest after it."""
-    with TemporaryDirectory(dir=path.parent) as folder:
+    for left in path.parent.glob(f".{path.stem}.*"):  # of one that was killed: who compiles this is alone
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         made, written = Path(folder) / path.name, Path(folder) / "network.cpp"
         written.write_text(source, encoding="ascii")
         _run(command, (*FLAGS, *target, f"-I{HEADERS}", "-o", str(made), str(written)))
@@ -176,7 +180,7 @@ def _run(command: tuple[str, ...], arguments: tuple[str, ...]) -> str:
         ) from error
     if process.returncode:
         lines = errors.strip().splitlines() or [f"exit status {process.returncode}"]
-        said = next((line for line in lines if "error" in line), lines[0]).strip()
+        said = printable(next((line for line in lines if "error" in line), lines[0]).strip(), LONGEST_SAID)
         full = "No space left on device" in errors
         remedy = "make room there and in the folder for temporary files" if full else REMEDY
         raise KernelError(f"{shlex.join(command)} cannot compile the kernel: {said}; {remedy}")

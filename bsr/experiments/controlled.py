@@ -247,8 +247,9 @@ def _usual_rate(grid: Grid, task: str) -> float:
 
 
 def _tuned(grid: Grid, arm: Arm) -> float:
-    """Raises RatesError where it was not tuned."""
-    found = rates.find(_table(grid), arm)
+    """Of its own budget, else of the whole one that a smoke session cuts short. Raises RatesError."""
+    table, cut = _table(grid), arm._replace(steps=min(arm.steps, grid.most_steps))
+    found = rates.find(table, cut) or rates.find(table, arm)
     if found is None:
         raise RatesError(
             f"expected a tuned rate for {arm}, got none; tune it with --bsr-preset tune, and give the "

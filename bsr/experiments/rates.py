@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from bsr.run import LEARNING_RATES, MOST_IMAGES, MOST_STEPS, Run
-from bsr.text import Refused
+from bsr.result import LARGEST
+from bsr.run import LEARNING_RATES, LONGEST_NAME, MOST_IMAGES, MOST_STEPS, SCHEDULES, Run
+from bsr.text import Refused, printable
 
 TUNED_LEARNING_RATE: Final = {"mean": 0.0015, "median": 0.1, "std": 0.001, "var": 0.0015}
 """The study's learning rate per task, tuned once at batch size 32 (Lamon et al. 2021, table 1)."""
@@ -27,6 +29,11 @@ COLUMNS: Final = (
 """Of such a table, as the report of a tuning session writes it; it may have more."""
 LARGEST_TABLE: Final = 2**20
 """Bytes: thousands of rates."""
+MOST_SEEDS: Final = 10_000
+"""Of one cell: that a session plans, or a rate was tuned with."""
+WHOLE: Final = re.compile(r"[0-9]{1,19}")
+NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?")
+"""As tables spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
 
 Schedule = Literal["constant", "linear"]
 
@@ -80,6 +87,25 @@ class TunedRate:
     at_edge: bool
     """Whether nothing beyond it was tried, so that a better one may lie there."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, one line, for what no tuning can find."""
+        for fits, got in (
+            (0 < len(self.task) <= LONGEST_NAME, f"the task {self.task[:40]!r}"),
+            (self.schedule in SCHEDULES, f"the schedule {self.schedule[:40]!r}"),
+            (
+                LEARNING_RATES[0] <= self.learning_rate <= LEARNING_RATES[1],
+                f"the learning rate {self.learning_rate:g}",
+            ),
+            (
+                0 < self.batch_size <= MOST_IMAGES and 0 < self.steps <= MOST_STEPS,
+                f"batch size {self.batch_size}, {self.steps} updates",
+            ),
+            (0 <= self.validation_mse <= LARGEST, f"the validation MSE {self.validation_mse:g}"),
+            (0 < self.seeds <= MOST_SEEDS, f"{self.seeds} seeds"),
+        ):
+            if not fits:
+                raise ValueError(f"expected a tuned rate, got {got}")
+
     @property
     def arm(self) -> Arm:
         """What it was tuned for."""
@@ -99,44 +125,78 @@ def find(rates: Iterable[TunedRate], arm: Arm) -> TunedRate | None:
 
 def read(path: Path) -> tuple[TunedRate, ...]:
     """The table at `path`: CSV with COLUMNS, lines that begin with # left out. Raises RatesError."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read(LARGEST_TABLE)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RatesError(f"{path}: expected a readable table of rates, got {error}") from error
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-    if missing:
-        raise RatesError(
-            f"{path}: expected the tuned-rates.csv of a tuning session's report, got no column {missing[0]}"
-        )
-    try:
-        found = tuple(_rate(row) for row in rows)
-    except (ValueError, TypeError, csv.Error) as error:
-        raise RatesError(f"{path}, row {rows.line_num}: expected a tuned rate, got {error}") from error
+    name = printable(str(path))
+    rows = _rows(name, _text(name, path))
+    _, header = next(rows, (0, []))
+    for column in COLUMNS:
+        if (times := header.count(column)) != 1:
+            raise RatesError(
+                f"{name}: expected the tuned-rates.csv of a tuning session's report, got "
+                + (f"{times} columns {column}" if times else f"no column {column}")
+            )
+    found = []
+    for number, row in rows:
+        try:
+            found.append(_rate(header, row))
+        except ValueError as error:
+            raise RatesError(f"{name}, line {number}: {error}; mend or remove that line") from error
     for arm, count in Counter(rate.arm for rate in found).items():
         if count > 1:
-            raise RatesError(f"{path}: expected one rate for {arm}, got {count}; leave all but one out")
-    return found
+            raise RatesError(
+                f"{name}: expected one rate for {printable(str(arm))}, got {count}; leave all but one out"
+            )
+    return tuple(found)
 
 
-def _rate(row: dict[str, str]) -> TunedRate:
-    """One row. Raises ValueError, TypeError."""
-    schedule, rate = row["schedule"], float(row["learning_rate"])
-    size, steps = int(row["batch_size"]), int(row["updates"])
-    if schedule not in {"constant", "linear"}:
-        raise ValueError(f"the schedule {schedule[:40]!r}")
-    if not (LEARNING_RATES[0] <= rate <= LEARNING_RATES[1]):
-        raise ValueError(f"the learning rate {rate:g}")
-    if not (0 < size <= MOST_IMAGES and 0 < steps <= MOST_STEPS):
-        raise ValueError(f"batch size {size}, {steps} updates")
+def _text(name: str, path: Path) -> str:
+    """Of a regular file of at most LARGEST_TABLE bytes, without the mark that spreadsheets begin one with."""
+    try:
+        if path.exists() and not path.is_file():
+            raise RatesError(f"{name}: expected a table of rates, got no regular file; name one")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TABLE + 1)
+        if len(content) > LARGEST_TABLE:
+            raise RatesError(
+                f"{name}: expected a table of rates of at most {LARGEST_TABLE // 2**20} MiB, got more; "
+                "leave out what is none"
+            )
+        return content.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise RatesError(f"{name}: expected a readable table of rates, got {error}; name one") from error
+
+
+def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows by number of their line; each has one to itself."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                yield number, next(csv.reader([line], strict=True))
+            except csv.Error as error:
+                raise RatesError(
+                    f"{name}, line {number}: expected a row of a CSV table, got {error}; mend or remove it"
+                ) from error
+
+
+def _rate(header: list[str], cells: list[str]) -> TunedRate:
+    """One row. Raises ValueError."""
+    if len(cells) != len(header):
+        raise ValueError(f"expected a tuned rate of {len(header)} cells, got {len(cells)}")
+    row = {name: cell.strip(" ") for name, cell in zip(header, cells, strict=True)}
     return TunedRate(
         task=row["task"],
-        batch_size=size,
-        steps=steps,
-        schedule="linear" if schedule == "linear" else "constant",
-        learning_rate=rate,
-        validation_mse=float(row["validation_mse"]),
-        seeds=int(row["seeds"]),
-        at_edge=bool(row["at_the_edge"].strip()),
+        batch_size=int(_spelt(WHOLE, row, "batch_size")),
+        steps=int(_spelt(WHOLE, row, "updates")),
+        schedule=row["schedule"],  # type: ignore[arg-type] # it is checked there
+        learning_rate=float(_spelt(NUMBER, row, "learning_rate")),
+        validation_mse=float(_spelt(NUMBER, row, "validation_mse")),
+        seeds=int(_spelt(WHOLE, row, "seeds")),
+        at_edge=bool(row["at_the_edge"]),
     )
+
+
+def _spelt(number: re.Pattern[str], row: dict[str, str], column: str) -> str:
+    """A cell that spells a number. Raises ValueError."""
+    if not number.fullmatch(row[column]):
+        words = column.replace("_", " ")
+        raise ValueError(f"expected a tuned rate, got the {words} {printable(row[column], 40)}")
+    return row[column]

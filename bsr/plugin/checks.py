@@ -13,17 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 from filelock import FileLock, Timeout
 
 from bsr.machine.capacity import problem_of_workers, workers_that_fit
 from bsr.records import durable, replacing
+from bsr.records.reading.check import FaultError, check
+from bsr.records.reading.journal_file import session_of
+from bsr.records.schema import SessionRecord, plain_record
 from bsr.run import Execution, Run
 from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
     from bsr.data.images import Images
     from bsr.plugin.options import Options
+    from bsr.records.journal import Header, History
 
 
 def only_looks(config: pytest.Config) -> bool:
@@ -104,6 +109,17 @@ def rehearsed(path: Path) -> None:
         raise pytest.UsageError(
             f"--benchmark-json={path}: expected a path that can be written and renamed onto, got "
             f"{error}{nowhere}; choose another name or folder"
+        ) from error
+
+
+def readable(header: Header, history: History) -> None:
+    """What a session that begins so will record is read back by the reader's own check."""
+    try:
+        if header.planned:
+            check(msgspec.convert(plain_record(session_of(header, history)), SessionRecord))
+    except (msgspec.ValidationError, FaultError) as error:
+        raise pytest.UsageError(
+            f"bsr: expected a session whose recording can be read back, got {printable(str(error))}"
         ) from error
 
 

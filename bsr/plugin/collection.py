@@ -79,6 +79,24 @@ def without_cases(config: pytest.Config, items: list[pytest.Item]) -> Iterator[s
             )
 
 
+def without_runs(config: pytest.Config) -> Iterator[str]:
+    """Values that an option names and of which no experiment that was asked for has a Run, a line each."""
+    options = state(config).options
+    trained = {name: runs.values() for name, runs in options.plan.items() if runs}
+    runs = [run for planned in trained.values() for run in planned]
+    for option, axis, field in (
+        ("tasks", options.grid.tasks, "task"),
+        ("batch-sizes", options.grid.batch_sizes, "batch_size"),
+    ):
+        there = dict.fromkeys(str(getattr(run, field)) for run in runs)
+        lost = [value for value in map(str, axis) if value not in there]
+        if runs and lost and f"bsr_{option.replace('-', '_')}" in options.given:
+            yield (
+                f"--bsr-{option}: expected runs of {', '.join(lost)}, got none, since {', '.join(trained)} "
+                f"{'have' if len(trained) > 1 else 'has'} those of {', '.join(there)} alone"
+            )
+
+
 def _values(run: Run, axes: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(getattr(run, axis) for axis in axes)
 

@@ -33,7 +33,6 @@ from bsr.run import (
 from bsr.text import shortened
 
 T = TypeVar("T", int, float)
-MOST_SEEDS: Final = 10_000
 REFINABLE: Final = (REFINED, "tune")
 """The experiments that --bsr-refine takes further."""
 LONGEST_TIMEOUT: Final = 10_000_000
@@ -278,8 +277,8 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "models": _named(config, "models", "network"),
         "learning_rates": _learning_rates(config, tasks or grid.tasks),
         "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
-        "runs": _number(config, "runs", int, at_least=1, at_most=MOST_SEEDS),
-        "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=MOST_SEEDS),
+        "runs": _number(config, "runs", int, at_least=1, at_most=rates.MOST_SEEDS),
+        "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=rates.MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),

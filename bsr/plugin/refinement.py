@@ -10,7 +10,8 @@ from bsr.experiments.rates import Arm
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
-from bsr.text import Refused
+from bsr.run import LEARNING_RATES
+from bsr.text import Refused, printable
 
 
 class RefinementError(Refused):
@@ -42,12 +43,20 @@ def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
     """
     arms: dict[Arm, list[Result]] = defaultdict(list)
     for result in _results(path, "tune"):
-        arms[Arm.of(result.run)].append(result)
+        run = result.run
+        if not run.steps or run.evaluate_on != "validation":
+            raise RefinementError(
+                f"{path}: expected a tuning, runs of so many updates judged on validation images, got "
+                f"{printable(run.label)} of {run.epochs} epochs, judged on {run.evaluate_on} images; "
+                "record one with --bsr-preset tune"
+            )
+        arms[Arm.of(run)].append(result)
     found: list[tuple[Arm, float]] = []
     for arm, results in arms.items():
         rates = by_rate(results)
         if contenders(rates) and at_edge(best := best_rate(rates), rates):
-            found.append((arm, best * 2 if best == max(rates) else best / 2))
+            beyond = best * 2 if best == max(rates) else best / 2
+            found += [(arm, beyond)] if LEARNING_RATES[0] <= beyond <= LEARNING_RATES[1] else []
     if not found:
         got = "best rates inside the ones that were tried" if arms else "none"
         raise RefinementError(

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bsr.experiments.original import REFINED, second_look
 from bsr.plugin.signals import SIGNALS
 from bsr.records import journal
-from bsr.records.agreement import held_against
+from bsr.records.agreement import unlike
+from bsr.records.reading.check import same_baseline
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
+from bsr.text import Refused
 
 if TYPE_CHECKING:
-    from bsr.compute.in_process import Computed
     from bsr.plugin.options import Options
 
 LOOK_SECONDS: Final = 0.2
 """How long to wait for a Result before looking for progress."""
+ATTEMPTS: Final = 2
+"""How often a Run is asked for before answers that are refused are taken for its own doing."""
 
 
 class Watcher(Protocol):
@@ -47,6 +51,10 @@ class ProcessSpentError(Exception):
     """The session's own process can train no more; the message says why, and the remedy."""
 
 
+class UnlikeError(Refused):
+    """A result of other images, labels or code than the session's; the message says expected, got."""
+
+
 class RunExecutor(Protocol):
     """What a session needs of an executor; see bsr.compute.in_process."""
 
@@ -58,14 +66,20 @@ class RunExecutor(Protocol):
     def workers(self) -> int:
         """How many processes train now; 0 where it is this one."""
 
-    def compute(self, run: Run, execution: Execution) -> Future[Computed]:
-        """Train a Run, or queue it."""
+    def compute(self, run: Run, execution: Execution) -> Future[Any]:
+        """Train a Run, or queue it; what the future gives is for bsr.compute.answers."""
 
     def epochs(self) -> Iterable[tuple[str, int]]:
         """(key, finished epochs) since the last call."""
 
     def news(self) -> Iterable[str]:
         """Lines for a person, since the last call. Raises BrokenExecutor where no more Results will come."""
+
+    def refuse(self, future: Future[Any], why: str) -> bool:
+        """What a future gave is not believed; returns whether its Run is worth asking for again.
+
+        Asked only where other processes train.
+        """
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
         """End."""
@@ -97,7 +111,11 @@ class Session:
         self.watcher: Watcher | None = None
         self._computed: set[str] = set()
         self._begun: set[str] = set()
-        self._pending: dict[Future[Computed], Run] = {}
+        self._pending: dict[Future[Any], Run] = {}
+        self._refused: Counter[str] = Counter()
+        """By key: how many answers were not believed."""
+        self._baselines: dict[tuple[str, str], float] = {}
+        """MSE of the best constant, by task and split, of the results so far."""
         self._spent = ""
         self._workers = 0
         self._began = time.perf_counter()
@@ -108,7 +126,7 @@ class Session:
         history.take(self.header)
         self.history = history
         for result in results.values():
-            self.identity |= result.identity
+            self._know(result)
         self.resumed = frozenset(results)
         self._computed |= self.resumed
 
@@ -149,12 +167,13 @@ class Session:
     def _look(self, executor: RunExecutor) -> None:
         """Wait a little for what is pending, and take it; hear what else there is."""
         if self._pending:
-            self._take(wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done)
+            self._take(wait(self._pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done, executor)
         else:
             time.sleep(LOOK_SECONDS)
         for key, epoch in executor.epochs():
-            if key not in self._computed:
-                self.epoch(self.runs[key], epoch)
+            run = self.runs.get(key)
+            if run is not None and key not in self._computed and 0 <= epoch <= run.evaluations:
+                self.epoch(run, epoch)
         self.hear(executor)
 
     def hear(self, executor: RunExecutor) -> None:
@@ -210,42 +229,70 @@ class Session:
         keys = list(self.runs)
         yield from (self.runs[key] for key in keys[keys.index(run.key) :])
 
-    def _take(self, done: Iterable[Future[Computed]]) -> None:
-        """Record what these futures hold; a Run that was given back is no longer pending."""
+    def _take(self, done: Iterable[Future[Any]], executor: RunExecutor) -> None:
+        """Record what these futures hold.
+
+        A Run that was given back, or whose answer was refused, is pending no longer: it is asked for again.
+        """
         for future in done:
             if future.cancelled():
                 del self._pending[future]
                 continue
             with SIGNALS.held():
-                result = self._outcome(future, self._pending[future])
-                self.record(result)
-                self._computed.add(result.run.key)
+                result = self._outcome(future, self._pending[future], executor)
+                if result is not None:
+                    self.record(result)
+                    self._computed.add(result.run.key)
                 del self._pending[future]
 
-    def _outcome(self, future: Future[Computed], run: Run) -> Result:
-        try:
-            result, environment, spent = future.result()
-        except Exception as error:  # noqa: BLE001 - the worker is gone, not the session
-            execution = self.header.execution
-            return Result(
-                run=run,
-                status="failed",
-                message=one_line(error),
-                engine=execution.engine,
-                device=execution.device,
-            )
-        self._spent = self._spent or spent
-        if environment["id"] not in self.history.environments:
-            self.log(journal.Environment(environment=environment))
-        return self._alike(result)
+    def _outcome(self, future: Future[Any], run: Run, executor: RunExecutor) -> Result | None:
+        """What became of a Run; None where it is to be asked for again."""
+        from bsr.compute.answers import believed  # noqa: PLC0415 - loads torch, as whoever trains has by now
 
-    def _alike(self, result: Result) -> Result:
-        """The Result, failed where it is of other data, labels or another network than before."""
-        if found := held_against(self.identity, result.identity):
-            said = f"{found.name}: expected {found.one}, as before, got {found.other}"
-            message = f"{said}; the code or the data changed meanwhile"
-            return replace(result, status="failed", message=message)
-        return result
+        if (error := future.exception()) is not None:  # of whatever kind: it was raised elsewhere
+            why = str(error) if isinstance(error, Refused) else one_line(error)
+            return self._refuse(future, run, why, executor)
+        try:
+            computed = believed(future.result(), run)
+            self._check_alike(computed.result)
+        except Refused as refusal:
+            return self._refuse(future, run, str(refusal), executor)
+        self._spent = self._spent or computed.spent
+        if computed.environment["id"] not in self.history.environments:
+            self.log(journal.Environment(environment=computed.environment))
+        self._know(computed.result)
+        return computed.result
+
+    def _know(self, result: Result) -> None:
+        """Whatever comes after is held against it."""
+        self.identity |= result.identity
+        if result.baseline_mse is not None:
+            self._baselines.setdefault((result.run.task, result.run.evaluate_on), result.baseline_mse)
+
+    def _refuse(self, future: Future[Any], run: Run, why: str, executor: RunExecutor) -> Result | None:
+        """An answer counts for nothing; after as many as ATTEMPTS the Run has failed of it."""
+        self._refused[run.key] += 1
+        elsewhere = self.header.workers or self.header.cluster
+        if elsewhere and executor.refuse(future, why) and self._refused[run.key] < ATTEMPTS:
+            return None
+        execution = self.header.execution
+        return Result(run=run, status="failed", message=why, engine=execution.engine, device=execution.device)
+
+    def _check_alike(self, result: Result) -> None:
+        """It is of the header's data set, and of the labels and networks of the results before it.
+
+        The one place where a result of this session is held against the rest. Raises UnlikeError.
+        """
+        for name, one, other in unlike(self.identity, result.identity):
+            raise UnlikeError(
+                f"{name}: expected {one}, as before, got {other}; the code or the data changed meanwhile, or "
+                "differ between processes"
+            )
+        run, baseline = result.run, result.baseline_mse
+        if baseline is not None and not same_baseline(
+            first := self._baselines.get((run.task, run.evaluate_on), baseline), baseline
+        ):
+            raise UnlikeError(f"baseline MSE of {run.task}: expected {first:g}, as before, got {baseline:g}")
 
     def stop(self) -> None:
         """Keep what is done, let the executor go, and account for what it was training."""
@@ -253,7 +300,7 @@ class Session:
             return
         executor, self.executor = self.executor, None
         try:
-            self._take([future for future in self._pending if future.done()])
+            self._take([future for future in self._pending if future.done()], executor)
         finally:
             executor.shutdown(cancel_futures=True)
         for key in self._begun - self._computed - self.results.keys():

@@ -16,7 +16,7 @@ import pytest
 
 from bsr.experiments import controlled
 from bsr.plugin import backend, checks, json_output, resume
-from bsr.plugin.collection import experiment_of, planned, without_cases
+from bsr.plugin.collection import experiment_of, planned, without_cases, without_runs
 from bsr.plugin.options import Options, without_meaning
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
@@ -55,9 +55,10 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def say_what_has_no_case(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A line for each experiment that was asked for and has none."""
+    """A line for each experiment that was asked for and has none, and for tasks and batch sizes likewise."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    for line in without_cases(config, items) if reporter is not None else ():
+    lines = chain(without_cases(config, items), without_runs(config) if items else ())
+    for line in lines if reporter is not None else ():
         reporter.write_line(f"bsr: {line}", yellow=True)
 
 
@@ -106,15 +107,19 @@ def _session(
     try:
         if options.resume:
             resume.check_identities(path, history, runs, where.identities)
+        kept = resume.finished(history, runs, header.execution) if options.resume else {}
+        checks.readable(header, replace(history, results=kept) if options.resume else History())
         session = Session(options, header, resume.open_journal(path, history, header, options))
-    except JournalError:
+    except (JournalError, pytest.UsageError):
         where.leave()
         raise
     session.notes += filter(None, [where.note])
+    if where.workers or header.cluster:  # against which the answers of other processes are held
+        session.identity |= where.identities()
     session.executor = where.executor(session.epoch)
     session.hear(session.executor)
     if options.resume:
-        session.resume(resume.finished(history, runs, header.execution), history)
+        session.resume(kept, history)
     return session
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 import pytest
 
 import bsr
+from bsr.compute.answers import believed
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.connection import connect
 from bsr.compute.cluster.roster import lacking_resource
@@ -29,6 +31,7 @@ from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result, Status
 from bsr.run import Execution, Run
+from plugin_support import PATIENCE
 from trainings import CPU
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -49,20 +52,21 @@ def test_a_cluster_gives_the_same_errors_to_the_last_bit_as_this_process(cluster
     there = [cluster.compute(run, cluster.execution) for run in runs]
     for run, future in zip(runs, there, strict=True):
         here = compute(run, CPU).result
-        assert future.result().result.test_mse == here.test_mse
-        assert future.result().result.order_digest == here.order_digest
+        result = believed(future.result(), run).result
+        assert result.test_mse == here.test_mse
+        assert result.order_digest == here.order_digest
 
 
 @pytest.mark.slow
 def test_each_result_names_the_machine_that_trained_it(cluster: Cluster) -> None:
-    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    computed = believed(cluster.compute(RUNS[1], cluster.execution).result(), RUNS[1])
     assert computed.result.environment == computed.environment["id"]
     assert computed.environment["threads"] == 1
 
 
 @pytest.mark.slow
 def test_a_result_says_how_many_workers_share_its_machine(cluster: Cluster) -> None:
-    computed = cluster.compute(RUNS[1], cluster.execution).result()
+    computed = believed(cluster.compute(RUNS[1], cluster.execution).result(), RUNS[1])
     assert computed.result.beside == cluster.workers - 1
 
 
@@ -72,7 +76,8 @@ def test_killing_a_worker_in_the_middle_of_a_run_loses_nothing(cluster: Cluster)
     futures = [cluster.compute(run, cluster.execution) for run in long]
     wait(futures, timeout=1.5)
     os.kill(_a_worker(cluster), signal.SIGKILL)
-    results = [future.result(timeout=120).result for future in futures]
+    answers = [future.result(timeout=120) for future in futures]
+    results = [believed(answer, run).result for answer, run in zip(answers, long, strict=True)]
     assert [result.status for result in results] == ["ok"] * len(long)
     assert [result.run for result in results] == long
 
@@ -153,13 +158,16 @@ def _leave(_code: int) -> None:
 def test_a_worker_that_can_train_no_more_ends_so_that_its_run_goes_to_another(
     monkeypatch: pytest.MonkeyPatch, status: Status, leaves: bool
 ) -> None:
-    spent = Computed(Result(run=_tiny(), status=status), {}, "cuda:0 is lost to this process")
+    spent = Computed(
+        Result(run=_tiny(), status=status, environment="0"), {"id": "0"}, "cuda:0 is lost to this process"
+    )
     monkeypatch.setattr("bsr.compute.cluster.worker.compute", lambda *_arguments: spent)
     monkeypatch.setattr("bsr.compute.cluster.worker._neighbours", lambda: 0)
     monkeypatch.setattr("os._exit", _leave)
     expected: tuple[str, str, dict[str, str]] = (bsr.__version__, load_images("MNIST").digest, {})
     with pytest.raises(LeftError) if leaves else nullcontext():
-        assert compute_on_worker(_tiny(), CPU, expected).result.status == status
+        answer = compute_on_worker(_tiny(), CPU, expected)
+        assert believed(answer, _tiny()).result.status == status
     monkeypatch.setattr("bsr.compute.cluster.worker.spent_reason", lambda _execution: spent.spent)
     with pytest.raises(LeftError):  # and begins no other
         compute_on_worker(_tiny(), CPU, expected)
@@ -176,6 +184,76 @@ def test_something_else_that_listens_is_refused_in_time(monkeypatch: pytest.Monk
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ClusterError, match="got something else that listens there; start one with: dask"):
             connect(address, wait=1)
+
+
+@contextmanager
+def saying(first: bytes) -> Iterator[str]:
+    """The address of something that says so much to whoever connects, then nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        done = threading.Event()
+
+        def serve() -> None:
+            with suppress(OSError):
+                caller, _ = listener.accept()
+                with caller:
+                    caller.sendall(first)
+                    done.wait(PATIENCE)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        done.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"-ERR unknown command\r\n",
+        (3 * 2**60).to_bytes(8, "little"),
+        (3 * 2**30).to_bytes(8, "little"),
+        b"\xff" * 64,
+        (8).to_bytes(8, "little") + (1).to_bytes(8, "little"),
+        (16).to_bytes(8, "little") + (2**62).to_bytes(8, "little") + b"x" * 8,
+        (16).to_bytes(8, "little") + (1).to_bytes(8, "little") + (0).to_bytes(8, "little"),
+    ],
+    ids=["http", "ssh", "redis", "3 EiB", "3 GiB", "noise", "no frame", "4 EiB of frames", "an empty frame"],
+)
+def test_whatever_something_else_says_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 0.3)
+    with saying(first) as address, pytest.raises(ClusterError) as refused:
+        connect(address, wait=1)
+    assert str(refused.value).startswith(f"expected a Dask scheduler at {address!r}, got ")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ucx://127.0.0.1:9",
+        "http://127.0.0.1:9",
+        "nonsense",
+        "tcp://",
+        "tcp://127.0.0.1:99999",
+        "tcp://[::1",
+        "tcp://127.0.0.1:9/x",
+        "tcp://\ud800:1",
+        "tcp://a\n\x1b[2J:1",
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr("bsr.compute.cluster.connection.CONNECT_SECONDS", 0.3)
+    with pytest.raises(ClusterError) as refused:
+        connect(address, wait=1)
+    assert str(refused.value).startswith(f"expected a Dask scheduler at {address!r}, got ")
+    assert str(refused.value).isprintable()
 
 
 def test_a_worker_that_offers_no_gpu_is_refused_before_a_run_waits_for_ever() -> None:

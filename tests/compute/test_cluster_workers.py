@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+import bsr.compute.cluster.executor
 import bsr.compute.cluster.roster
+from bsr.compute.answers import AnswerError, believed, encoded
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.worker import WorkerIdentity, identify
-from bsr.compute.in_process import Computed, compute
+from bsr.compute.in_process import compute
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result
 from bsr.run import Execution, Run
+from bsr.strict_json import one_line
 from plugin_support import SMOKE, Suite, suite, timeless
 from trainings import CPU
 
@@ -71,7 +76,7 @@ def lose(local: Any, count: int = 1) -> None:
 
 def train(cluster: Cluster, runs: list[Run], at: dict[int, Callable[[], None]]) -> list[Result]:
     """As a session does it; what happens once so many Results are there is in `at`."""
-    waiting, pending, results = list(runs), dict[Future[Computed], Run](), list[Result]()
+    waiting, pending, results = list(runs), dict[Future[Any], Run](), list[Result]()
     deadline = time.monotonic() + PATIENCE
     while len(results) < len(runs):
         assert time.monotonic() < deadline
@@ -84,7 +89,7 @@ def train(cluster: Cluster, runs: list[Run], at: dict[int, Callable[[], None]]) 
             if future.cancelled():
                 waiting.insert(0, run)
                 continue
-            results.append(future.result().result)
+            results.append(believed(future.result(), run).result)
             at.pop(len(results), lambda: None)()
         assert not list(cluster.news())
     return results
@@ -223,3 +228,99 @@ def test_a_session_follows_the_workers_and_records_every_run_once(suite: Suite, 
     )
     assert there == here
     assert set(suite.journalled("there.json").values()) == {"ok"}
+
+
+class Trap:
+    """Raises where it arrives."""
+
+    def __reduce__(self) -> Any:
+        return (eval, ("1 / 0",))
+
+
+class UnreadableError(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def lie(kind: str) -> Any:
+    """What a worker that is not what it was may do in place of an answer."""
+    match kind:
+        case "none":
+            return None
+        case "trap":
+            return Trap()
+        case "lock":
+            return threading.Lock()
+        case "raise":
+            raise UnreadableError("one", "two")
+        case "exit":
+            raise SystemExit("left")
+        case "much":
+            return bytes(2**25 + 1)
+        case _:
+            return encoded(compute(replace(RUNS[0], seed=77), CPU))
+
+
+LIES = ("none", "trap", "lock", "raise", "much", "another Run")
+
+
+LIARS: dict[str, Any] = {}
+"""How they lie, how many, and the names of those that were asked first."""
+
+
+def answer_or_lie(run: Run, execution: Execution, _expected: object) -> Any:
+    """In place of compute_on_worker, in threads of this process."""
+    name = distributed.get_worker().name
+    if len(LIARS["names"]) < LIARS["count"]:
+        LIARS["names"].add(name)
+    return lie(LIARS["kind"]) if name in LIARS["names"] else encoded(compute(run, execution))
+
+
+def let_lie(monkeypatch: pytest.MonkeyPatch, kind: str, count: int) -> None:
+    monkeypatch.setitem(LIARS, "kind", kind)
+    monkeypatch.setitem(LIARS, "count", count)
+    monkeypatch.setitem(LIARS, "names", set())
+    monkeypatch.setattr(bsr.compute.cluster.executor, "compute_on_worker", answer_or_lie)
+
+
+def go_through(cluster: Cluster, runs: list[Run]) -> tuple[list[Result], list[str]]:
+    """As a session does it, one Run after the other: the results, and what was said."""
+    lines: list[str] = []
+    results: list[Result] = []
+    for run in runs:
+        while len(results) <= runs.index(run):
+            future = cluster.compute(run, cluster.execution)
+            wait([future], timeout=PATIENCE)
+            lines += cluster.news()
+            if (error := future.exception()) is None:
+                with suppress(AnswerError):
+                    results.append(believed(future.result(), run).result)
+                    continue
+            cluster.refuse(future, one_line(error) if error else "no answer")
+    return results, lines
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_a_worker_that_lies_is_asked_thrice_and_every_run_is_trained_by_the_other(
+    connected: Cluster, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    let_lie(monkeypatch, kind, count=1)
+    lines: list[str] = []
+    for _ in range(3):
+        connected._refused_by.clear()  # else it might not be asked again
+        results, said = go_through(connected, RUNS[:3])
+        assert [result.run for result in results] == RUNS[:3]
+        lines += said
+    assert connected.workers == 1
+    until(lambda: lines.__iadd__(connected.news()) and "3 answers were refused" in lines[-1])
+    assert sum("an answer was refused: " in line for line in lines) == 3
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("kind", LIES)
+def test_where_every_worker_lies_the_session_ends_at_once_and_says_how_to_go_on(
+    connected: Cluster, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    let_lie(monkeypatch, kind, count=2)
+    with pytest.raises(BrokenExecutor, match=r"answers can be believed, got none .*with --bsr-resume"):
+        go_through(connected, RUNS)

@@ -9,15 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
-from bsr.compute import workers
-from bsr.compute.workers import CallFailedError, WorkerLostError, Workers
+from bsr.compute import process
+from bsr.compute.process import CallFailedError, WorkerLostError
+from bsr.compute.workers import Workers
 from plugin_support import PATIENCE, REPOSITORY, SMOKE, Suite, reported, suite, timeless
 
 __all__ = ["suite"]
@@ -48,7 +49,7 @@ def announce_and_wait(marker: str, seconds: float) -> int:
 
 def tell_of_many_epochs(count: int) -> str:
     for epoch in range(count):
-        workers._SESSION[0].send(("epoch", "key", epoch))
+        process._SESSION[0].send(("epoch", "key", epoch))
     return "told"
 
 
@@ -74,6 +75,46 @@ def leave() -> None:
 
 def refuse() -> None:
     raise ValueError("no")
+
+
+class Stubborn(Exception):  # noqa: N818 - it is not the error
+    """Cannot be pickled, nor can what would be made of it be read."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("stays here")
+
+
+class Trap:
+    """Raises where it arrives."""
+
+    def __reduce__(self) -> Any:
+        return (eval, ("1 / 0",))
+
+
+def raise_stubborn() -> None:
+    raise Stubborn("said before")
+
+
+def leave_at_once() -> None:
+    raise GeneratorExit("said before")
+
+
+def give(kind: str) -> object:
+    gifts: dict[str, Any] = {"stubborn": Stubborn, "trap": Trap, "lock": threading.Lock, "self": lambda: give}
+    return gifts[kind]()
+
+
+def say(message: object) -> None:
+    """To the session, besides what it asked for."""
+    process._SESSION[0].send(message)
+
+
+def say_much(count: int) -> None:
+    process._SESSION[0].send_bytes(b"x" * count)
+
+
+def say_noise() -> None:
+    process._SESSION[0].send_bytes(b"noise")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +152,79 @@ def test_a_call_that_raises_says_what_and_its_process_goes_on(pool: Workers) -> 
     with pytest.raises(CallFailedError, match="SystemExit: a library left"):
         answer(pool.submit(leave))
     assert answer(pool.submit(my_number))
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "said"),
+    [
+        (raise_stubborn, (), "Stubborn: said before"),
+        (leave_at_once, (), "GeneratorExit: said before"),
+        (give, ("stubborn",), "TypeError: stays here"),
+        (give, ("lock",), "cannot pickle"),
+        (give, ("trap",), "an answer of a worker, got what cannot be read: ZeroDivisionError"),
+        (say, (("value",),), "an answer of a worker, got something else"),
+        (say, (("raised", 5),), "an answer of a worker, got something else"),
+        (say, (("epoch", "key", "many"),), "an answer of a worker, got something else"),
+        (say, (None,), "an answer of a worker, got something else"),
+        (say_noise, (), "an answer of a worker, got what cannot be read"),
+        (say_much, (2**25 + 1,), "an answer of a worker, got a message of more than 33,554,432 bytes"),
+    ],
+)
+def test_an_answer_that_is_none_is_named_and_the_next_call_is_answered(
+    pool: Workers, call: Callable[..., Any], arguments: tuple[Any, ...], said: str
+) -> None:
+    with pytest.raises(CallFailedError) as failed:
+        answer(pool.submit(call, *arguments))
+    assert said in str(failed.value)
+    assert str(failed.value).isprintable()
+    assert {answer(pool.submit(my_number)) != os.getpid() for _ in range(4)} == {True}
+
+
+def test_a_second_answer_to_one_call_is_never_taken_for_the_next_one_s() -> None:
+    pool = Workers(1)
+    first = pool.submit(say, ("value", "early"))
+    assert answer(first) == "early"
+    pool.refuse(first, "it is none")
+    assert answer(pool.submit(my_number)) != os.getpid()  # and not the None that `say` returned
+    pool.shutdown()
+
+
+def test_a_worker_whose_answer_was_refused_gets_another_process_and_after_three_no_more() -> None:
+    pool = Workers(2)
+    given: dict[object, int] = {}
+    lines: list[str] = []
+    with pytest.raises(BrokenExecutor, match=r"3 refused of every worker \(.*: no good\).* --bsr-resume"):
+        while True:
+            future = pool.submit(my_number)
+            process = answer(future)
+            given[process] = given.get(process, 0) + 1
+            assert pool.refuse(future, "no good")
+            lines += pool.news()
+            assert pool.workers == 2 - sum("trains no more" in line for line in lines)
+    assert sorted(given.values()) == [1] * 6
+    waiting = pool.submit(my_number)
+    assert pool.workers == pool.capacity == 0
+    pool.shutdown(cancel_futures=True)
+    assert waiting.cancelled()
+
+
+def test_a_worker_that_is_trusted_no_more_leaves_its_work_to_the_others() -> None:
+    pool = Workers(2)
+    slow = [pool.submit(time.sleep, 0.2) for _ in range(2)]
+    wait(slow)
+    for _ in range(3):
+        pool.refuse(slow[0], "no good")
+    assert pool.workers == 1
+    assert len({answer(pool.submit(my_number)) for _ in range(6)}) == 1
+    pool.shutdown()
+
+
+def test_a_call_that_kills_its_processes_is_not_held_against_a_worker(pool: Workers) -> None:
+    deadly = pool.submit(die)
+    with pytest.raises(WorkerLostError):
+        answer(deadly)
+    assert not pool.refuse(deadly, "it died")
+    assert pool.workers == 2
 
 
 def test_a_call_whose_process_dies_is_given_to_another(pool: Workers, tmp_path: Path) -> None:

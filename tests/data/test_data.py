@@ -617,3 +617,19 @@ def test_a_torchvision_that_cannot_be_imported_is_one_line(monkeypatch: pytest.M
     line = refusal("MNIST")
     assert line.startswith(f"torchvision: expected one that works beside torch {torch.__version__}, got")
     assert line.endswith("install both from the same index")
+
+
+def test_what_a_killed_process_left_in_the_cache_goes_with_the_next_supply(
+    own_cache: Path, genuine: Path
+) -> None:
+    place(genuine, own_cache)
+    flip_a_byte(own_cache / RAW_FILES[2])
+    left = [own_cache / f".{name}.abc.unfinished" for name in RAW_FILES[1:3]]
+    for path in left:
+        path.write_bytes(b"half")
+    downloaded = own_cache.parents[1] / ".download.MNIST.abc"
+    downloaded.mkdir()
+    (downloaded / "part").write_bytes(b"half")
+    assert load_images("MNIST").digest == DIGEST
+    assert {path.name for path in own_cache.iterdir()} == set(RAW_FILES)
+    assert not downloaded.exists()

@@ -155,6 +155,30 @@ def test_an_error_is_the_compilers_first_in_one_line(cache: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_compiler_that_says_very_much_is_shown_in_a_short_line(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = "#!/bin/sh\nhead -c 9000000 /dev/zero | tr '\\0' 'x' >&2; printf '\\033[2J error' >&2; exit 1\n"
+    use(monkeypatch, tmp_path, loud)
+    with pytest.raises(KernelError, match=r"cannot compile the kernel: x+…; set CXX") as caught:
+        build.library(SMALL)
+    assert len(str(caught.value)) < 600 + len(str(tmp_path))
+    assert str(caught.value).isprintable()
+
+
+def test_what_a_killed_compilation_left_goes_with_the_next(cache: Path) -> None:
+    load_again()
+    (kernel,) = cache.glob("*.so")
+    kernel.unlink()
+    left = cache / f".{kernel.stem}.abc"
+    left.mkdir()
+    (left / kernel.name).write_bytes(b"half")
+    build._library.cache_clear()
+    load_again()
+    assert kernel.exists()
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("named", [None, "no-such-compiler -O9"])
 def test_without_a_compiler_one_line_says_so(
     named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

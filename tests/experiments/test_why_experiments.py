@@ -17,6 +17,7 @@ from bsr.experiments.controlled import BUDGETS, TEN_EPOCHS_AT
 from bsr.plugin.refinement import RefinementError, beyond_edges
 from bsr.records.reading import Recording
 from bsr.run import Run
+from bsr.writing import write
 from reports.cells import Cells
 from reports.chapters.tuning import CHAPTER
 
@@ -266,3 +267,48 @@ def test_a_table_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, 
     with pytest.raises(rates.RatesError, match=said) as refused:
         rates.read(path)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_smoke_tuning_s_table_is_taken_in_smoke() -> None:
+    """Its budgets are cut short, so its arms are of fewer updates than those that ship."""
+    smoke = PRESETS["smoke"].grid
+    assert plan(("equal-epochs",), replace(smoke, batch_sizes=(256,)))  # at the rates that ship
+    arms = {rates.Arm.of(run) for run in plan(("tune",), replace(smoke, batch_sizes=(256,)))["tune"].values()}
+    assert {arm.steps for arm in arms} == {smoke.most_steps}
+    table = tuple(
+        replace(synthetic.RATES[0], **arm._asdict(), learning_rate=0.0123 + index / 1e4)
+        for index, arm in enumerate(sorted(arms))
+    )
+    runs = plan(("equal-epochs",), replace(smoke, batch_sizes=(256,), rates=table))["equal-epochs"].values()
+    assert runs
+    for run in runs:
+        assert run.learning_rate == next(r.learning_rate for r in table if r.arm == rates.Arm.of(run))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"steps": 0, "epochs": 2}, {"evaluate_on": "test"}],
+)
+def test_runs_that_are_no_tuning_are_none_whatever_they_are_called(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    run = Run(
+        task="mean", batch_size=16, seed=1, learning_rate=0.001, epochs=0, steps=8, evaluate_on="validation"
+    )
+    tried = [replace(run, learning_rate=rate, seed=seed) for rate in (0.001, 0.002) for seed in (1, 2)]
+    for case, is_none in ((tried, False), ([replace(each, **other) for each in tried], True)):
+        path = write(tmp_path / f"{is_none}.json", map(synthetic.result, case), experiment="tune")
+        if is_none:
+            with pytest.raises(RefinementError, match="expected a tuning, runs of so many updates judged on"):
+                beyond_edges(path)
+        else:
+            assert [arm.steps for arm, _ in beyond_edges(path)] == [8]
+
+
+def test_what_lies_beyond_any_rate_is_not_planned(tmp_path: Path) -> None:
+    run = Run(
+        task="mean", batch_size=16, seed=1, learning_rate=1e9, epochs=0, steps=8, evaluate_on="validation"
+    )
+    path = write(tmp_path / "most.json", [synthetic.result(run)], experiment="tune")
+    with pytest.raises(RefinementError, match="nothing to extend"):
+        beyond_edges(path)

@@ -249,3 +249,53 @@ def test_the_session_says_once_why_auto_takes_eager(suite: Suite) -> None:
     said = suite.run(*SESSION, *AUTO, "--bsr-epochs=1", "-k", "bs64").output
     line = "bsr: engine eager, since native knows no buffers, here running_mean of dropout (BatchNorm1d)"
     assert said.count(line) == 1, said
+
+
+DRIFTING = (
+    MODULE
+    + """
+
+def drift():
+    \"\"\"Other pixels in every process.\"\"\"
+    import os
+    train, test = blocks()
+    return (train + os.getpid() % 100).to(torch.uint8), test
+
+
+def mood(images):
+    \"\"\"Other labels in every process.\"\"\"
+    import os
+    return contrast(images) + os.getpid() % 1000
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("--bsr-dataset=own_study:drift", f"--bsr-tasks={TASK}"), "dataset digest: expected"),
+        ((f"--bsr-dataset={DATA}", "--bsr-tasks=own_study:mood"), "labels of own_study:mood"),
+    ],
+)
+def test_what_depends_on_the_process_is_never_mixed_and_the_session_on_workers_ends_soon(
+    suite: Suite, own: Path, asked: tuple[str, ...], said: str
+) -> None:
+    (own / "own_study.py").write_text(DRIFTING)
+    ended = suite.run(
+        *SMOKE,
+        *asked,
+        f"--bsr-models={NETWORK}",
+        "--bsr-learning-rates=0.002",
+        "--bsr-runs=20",
+        "--bsr-workers=2",
+        "--benchmark-json=run.json",
+        "-o",
+        f"pythonpath={own}",
+    )
+    assert ended.code == 2, ended.output
+    assert "Traceback" not in ended.output
+    assert said in ended.output
+    assert "go on with --bsr-resume" in ended.output
+    assert set(suite.statuses().values()) <= {"failed", "interrupted", "not_run"}
+    bsr.read(suite.folder / "run.json")

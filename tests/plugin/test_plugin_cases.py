@@ -90,6 +90,22 @@ def test_an_experiment_of_which_no_run_is_left_is_named_with_what_left_none(suit
     ) in ended.output.splitlines()
 
 
+def test_what_an_option_names_and_no_experiment_trains_is_named(suite: Suite) -> None:
+    ended = suite.run(
+        "--bsr-preset=smoke",
+        "--bsr-experiments=study-rate,equal-epochs",
+        "--bsr-tasks=mean,median",
+        "--bsr-batch-sizes=100,256",
+        "--collect-only",
+    )
+    both = "got none, since study-rate, equal-epochs have those of"
+    for line in (
+        f"bsr: --bsr-tasks: expected runs of median, {both} mean alone",
+        f"bsr: --bsr-batch-sizes: expected runs of 100, {both} 256 alone",
+    ):
+        assert line in ended.output.splitlines()
+
+
 def test_an_experiment_without_a_module_is_named(suite: Suite, tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text("def test_mine(): ...\n")
     ended = suite.run("test_own.py", "--bsr-experiments=loss")

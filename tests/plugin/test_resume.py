@@ -60,7 +60,13 @@ class Canned:
         self.asked.append(run)
         future: Future[Any] = Future()
         result = Result(
-            run=run, status="ok", test_mse=(3.0, 2.0, 1.0), training_seconds=(1.0, float(run.seed))
+            run=run,
+            status="ok",
+            test_mse=(3.0, 2.0, 1.0),
+            test_mae=(3.0, 2.0, 1.0),
+            training_loss=(2.0, 1.0),
+            training_seconds=(1.0, float(run.seed)),
+            baseline_mse=4.0,
         )
         future.set_result(Computed(replace(result, environment="0123"), MACHINE))
         return future
@@ -70,6 +76,9 @@ class Canned:
 
     def news(self) -> Iterable[str]:
         return ()
+
+    def refuse(self, future: Future[Any], why: str) -> bool:
+        return False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         pass

@@ -58,6 +58,71 @@ def test_a_session_on_two_workers_that_is_ended_at_any_moment_is_resumed_to_the_
     assert_resumed_to_the_whole(suite, workers)
 
 
+OWN_KILLS = 20
+"""Random moments for sessions of a user's own code, likewise for those of it on two workers."""
+OWN_CODE = '''
+"""A task, a network and a data set of a user's own; a helper and a constant beside them."""
+import torch
+from torch import nn
+
+DARKEST = 8.0
+
+
+def pixels(images):
+    return images.flatten(1).double()
+
+
+def contrast(images):
+    flat = pixels(images)
+    return (flat.amax(1) - flat.mean(1) + DARKEST).float()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, kernel_size=5, stride=3)
+        self.dropout = nn.Dropout(0.25)
+        self.linear = nn.Linear(600, 1)
+
+    def forward(self, images):
+        hidden = self.conv(images).relu()
+        return self.linear(self.dropout(hidden.view(len(hidden), -1))).squeeze(1)
+
+
+def blocks():
+    draw = torch.Generator().manual_seed(5)
+    parts = (torch.randint(0, 256, (count, 2, 2), dtype=torch.uint8, generator=draw) for count in (640, 80))
+    return tuple(part.repeat_interleave(16, 1).repeat_interleave(16, 2) for part in parts)
+'''
+OWN = (
+    "--bsr-tasks=soaked_study:contrast",
+    "--bsr-models=soaked_study:Net",
+    "--bsr-dataset=soaked_study:blocks",
+    "--bsr-learning-rates=0.002",
+    "--bsr-batch-sizes=32,64",
+    "--bsr-runs=4",
+)
+
+
+@pytest.fixture(scope="module")
+def own_code(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The arguments of a session of eight cases of a user's own; the module lies in a folder of its own."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "soaked_study.py").write_text(OWN_CODE)
+    return ("-o", f"pythonpath={folder}", *OWN)
+
+
+@pytest.mark.parametrize("workers", [(), ("--bsr-workers=2",)], ids=["in one process", "on two workers"])
+@pytest.mark.parametrize("seed", range(OWN_KILLS))
+def test_a_session_of_own_code_that_is_ended_at_any_moment_is_resumed_to_the_same_whole(
+    suite: Suite, own_code: tuple[str, ...], workers: tuple[str, ...], seed: int
+) -> None:
+    chance = random.Random(2000 + seed)
+    asked = (*own_code, *workers)
+    interrupt(suite, chance.choice(ENDINGS), *asked, lines=chance.randrange(9), delay=chance.random() * 0.3)
+    assert_resumed_to_the_whole(suite, *asked)
+
+
 @pytest.mark.parametrize("share", [index / 20 for index in range(1, 21)])
 def test_a_journal_cut_anywhere_is_resumed_to_the_same_whole(suite: Suite, share: float) -> None:
     """From the middle of its header to all but its last byte."""

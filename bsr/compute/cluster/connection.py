@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from bsr.machine.capacity import usable_cores
-from bsr.strict_json import one_line
-from bsr.text import Refused
+from bsr.strict_json import LONGEST_LINE, one_line
+from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -44,13 +44,21 @@ def connect(address: str, wait: float) -> tuple[Client, LocalCluster | None]:
         return Client(started, timeout=wait, set_as_default=False), started
     except _UncertifiedError as error:
         raise ClusterError(str(error)) from error
-    except (OSError, ValueError, RuntimeError, TimeoutError) as error:
-        got = str(error) or "something else that listens there"
-        if error.__cause__ is not None and str(error.__cause__) not in got:
-            got += f" ({one_line(error.__cause__)})"
+    except Exception as error:
+        shown = printable(repr(address), 200)
         raise ClusterError(
-            f"expected a Dask scheduler at {address!r}, got {got}; {_remedy(address)}"
+            f"expected a Dask scheduler at {shown}, got {_got(error)}; {_remedy(address)}"
         ) from error
+
+
+def _got(error: Exception) -> str:
+    """What was found in a scheduler's place, which may say anything, whereupon Dask raises anything."""
+    known = isinstance(error, (OSError, ValueError, RuntimeError, TimeoutError))
+    got = printable(" ".join(str(error).split()), LONGEST_LINE) if known else one_line(error)
+    got = got or "something else that listens there"
+    if error.__cause__ is not None and str(error.__cause__) not in got:
+        got += f" ({one_line(error.__cause__)})"
+    return got
 
 
 def _remedy(address: str) -> str:

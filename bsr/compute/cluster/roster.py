@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import bsr
 from bsr.compute.cluster.worker import WorkerIdentity, identify, problem_of
+from bsr.compute.workers import MOST_REFUSED
 from bsr.run import Execution, Run
 from bsr.strict_json import one_line
 
@@ -36,6 +38,19 @@ class Roster:
         self._checking: dict[str, tuple[Future[WorkerIdentity], float]] = {}
         self._wanted: Future[Any] | None = None
         self._hoped = time.monotonic()
+        self._answers_refused: Counter[str] = Counter()
+
+    def refuse(self, address: str, why: str) -> None:
+        """An answer of a worker was not believed; after MOST_REFUSED it is trusted no more."""
+        self._answers_refused[address] += 1
+        if self._answers_refused[address] >= MOST_REFUSED and self.trusted.pop(address, None) is not None:
+            self.refused[address] = f"worker {address}: {MOST_REFUSED} answers were refused, the last: {why}"
+
+    @property
+    def all_struck_out(self) -> bool:
+        """Whether nobody is left, and not because the workers went."""
+        struck_out = any(count >= MOST_REFUSED for count in self._answers_refused.values())
+        return struck_out and not self.trusted and not self.checking
 
     @property
     def checking(self) -> bool:

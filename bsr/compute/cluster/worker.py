@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import bsr
 from bsr import engines
+from bsr.compute.answers import encoded
 from bsr.compute.in_process import (
     Computed,
     UntrainableError,
@@ -19,10 +20,12 @@ from bsr.compute.in_process import (
     identities,
     spent_reason,
 )
+from bsr.compute.process import CallFailedError
 from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
 from bsr.records.agreement import unlike
 from bsr.run import Execution, Run
+from bsr.strict_json import one_line
 from bsr.text import Refused
 
 
@@ -89,27 +92,38 @@ class AbandonedError(Exception):
 _ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process's, whatever Dask's nthreads
 
 
-def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> Computed:
+def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> bytes:
     """`compute` on a worker that is checked again, stopped after an epoch once nobody waits for it.
 
-    `expected` are the session's version, data digest, labels and networks. Raises UnlikeWorkerError.
+    `expected` are the session's version, data digest, labels and networks. Returns what
+    bsr.compute.answers believes. Raises UnlikeWorkerError, and CallFailedError for whatever else is raised
+    here: an exception of any other kind may not be understood where it arrives.
     """
-    with _ONE_AT_A_TIME:
-        _leave_if(spent_reason(execution))
-        mine = identify(execution, run.dataset, (run,))
-        version, digest, trained = expected
-        if mine.problem or (mine.version, mine.digest) != (version, digest):
-            found = mine.problem or f"version {mine.version}, data {mine.digest}"
-            raise UnlikeWorkerError(f"expected bsr {version} and data {digest}, got {found}")
-        for name, one, other in unlike(trained, dict(mine.trained)):
-            raise UnlikeWorkerError(
-                f"on {socket.gethostname()}: expected {name} {one}, got {other}; give it the same code"
-            )
-        neighbours = _neighbours()
-        computed = compute(run, execution, lambda _epoch: _stop_if_abandoned())
-        if computed.result.status == "failed":
-            _leave_if(computed.spent)
-        beside = max(neighbours, _neighbours())
+    try:
+        with _ONE_AT_A_TIME:
+            return encoded(_computed(run, execution, expected))
+    except UnlikeWorkerError:
+        raise
+    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - handed on, whatever it is
+        raise CallFailedError(one_line(error)) from None
+
+
+def _computed(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> Computed:
+    _leave_if(spent_reason(execution))
+    mine = identify(execution, run.dataset, (run,))
+    version, digest, trained = expected
+    if mine.problem or (mine.version, mine.digest) != (version, digest):
+        found = mine.problem or f"version {mine.version}, data {mine.digest}"
+        raise UnlikeWorkerError(f"expected bsr {version} and data {digest}, got {found}")
+    for name, one, other in unlike(trained, dict(mine.trained)):
+        raise UnlikeWorkerError(
+            f"on {socket.gethostname()}: expected {name} {one}, got {other}; give it the same code"
+        )
+    neighbours = _neighbours()
+    computed = compute(run, execution, lambda _epoch: _stop_if_abandoned())
+    if computed.result.status == "failed":
+        _leave_if(computed.spent)
+    beside = max(neighbours, _neighbours())
     return Computed(replace(computed.result, beside=beside), computed.environment)
 
 

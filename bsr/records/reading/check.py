@@ -12,12 +12,10 @@ from typing import Any
 
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
-from bsr.experiments.rates import TunedRate
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, GpuRecord, GpuState, Result
-from bsr.run import LEARNING_RATES
 from bsr.text import Refused
 
 
@@ -41,9 +39,14 @@ def check(session: SessionRecord) -> None:
         )
     _each("cases", session.cases, _case_complaints)
     _each("labels", session.labels, _label_complaints)
-    _each("rates", session.rates, _rate_complaints)
     _check_unique(session.cases)
     _check_one_grid(session)
+
+
+def check_result(result: Result) -> None:
+    """Refuse a Result that a recording may not hold, whatever else is in it. Raises FaultError."""
+    for where, expected, got in (*_length_complaints(result), *_value_complaints(result)):
+        raise FaultError(f"{where}: expected {expected}, got {str(got)[:80]}")
 
 
 def _each(name: str, records: Sequence[Any], complaints: Callable[[Any], Iterator[Complaint]]) -> None:
@@ -134,13 +137,6 @@ def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:
             yield name, f"at least {smaller:g}", f"{larger:g}"
 
 
-def _rate_complaints(rate: TunedRate) -> Iterator[Complaint]:
-    if not 0 < rate.learning_rate <= LEARNING_RATES[1]:
-        yield "learning_rate", f"above 0, at most {LEARNING_RATES[1]:g}", rate.learning_rate
-    if not 0 <= rate.validation_mse <= LARGEST:
-        yield "validation_mse", f"0 to {LARGEST:g}", rate.validation_mse
-
-
 def _check_unique(cases: Sequence[Case]) -> None:
     first: dict[str, int] = {}
     for index, case in enumerate(cases):
@@ -193,6 +189,11 @@ def _check_few(what: str, values: set[Any], most: int) -> None:
         )
 
 
+def same_baseline(expected: float, got: float) -> bool:
+    """Whether two are one number, to the rounding of different machines."""
+    return abs(got - expected) <= 1e-3 * expected
+
+
 def _check_same_baseline(cases: Sequence[Case]) -> None:
     """The best constant predictor of a task is one number, to the rounding of different machines."""
     first: dict[tuple[str, str], float] = {}
@@ -201,7 +202,7 @@ def _check_same_baseline(cases: Sequence[Case]) -> None:
         if got is None:
             continue
         expected = first.setdefault((run.task, run.evaluate_on), got)
-        if abs(got - expected) > 1e-3 * expected:
+        if not same_baseline(expected, got):
             raise FaultError(
                 f"$.bsr.cases[{index}].result.baseline_mse: expected {expected:g}, as in the first case of "
                 f"its task, got {got:g}; record it again"
