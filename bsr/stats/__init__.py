@@ -24,6 +24,7 @@ seeded: the same values give the same statistic.
     updates       doublings(*tasks of curves)             per doubling, at equal epochs and equal updates
     decomposition decompose(*tasks of gaps)             the rate, the updates, the batch size itself
     critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
+    soonest       ratios(tasks, reference), chosen(arms)   updates to a target, the arm chosen on other runs
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 

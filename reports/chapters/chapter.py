@@ -26,6 +26,7 @@ class FigureContent:
 
 
 SECTIONS: Final = (
+    "Which batch size",
     "Why",
     "The answer at equal epochs",
     "The batch size",

@@ -10,13 +10,16 @@ import pytest
 
 from bsr.experiments import PRESETS, plan, rates
 from bsr.records.reading import Recording
+from reports.analysis import choosing
 from reports.analysis import decomposition as why
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
+from reports.chapters.choosing import times
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
 from reports.merge import merged, read
+from reports.text import listed
 
 ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
@@ -46,9 +49,23 @@ def test_the_preset_why_takes_them() -> None:
     assert shipped == plan(PRESETS["why"].experiments, replace(grid, rates=rates.shipped()))
 
 
-def test_readme_and_docs_say_what_the_recordings_say() -> None:
+@pytest.fixture(scope="module")
+def data() -> Cells:
+    """The recordings of the answer, as one."""
     runs = ROOT / "benchmarks" / "results"
-    data = recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
+    return recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
+
+
+def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:
+    found = {one.timed: one for one in choosing.answers(data)}
+    for loop in ("native, one core", "eager"):
+        said = listed(
+            f"{size} {times(ratio)}" for size, ratio in found[f"{loop}, alone"].ratios.items() if size > 16
+        )
+        assert said in prose("docs/choosing.md"), said
+
+
+def test_readme_and_docs_say_what_the_recordings_say(data: Cells) -> None:
     found = why.primary(data)
     assert found is not None
     factors = {name: why.factor(found.parts[name]) for name in ("updates", "rate", "batch size")}
