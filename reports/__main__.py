@@ -7,6 +7,7 @@ MERGED.json` makes one file of them.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,18 @@ def _parser() -> argparse.ArgumentParser:
         help="with --merged: of a run that several files trained to the same end, the first file's times",
     )
     parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
+    parser.add_argument(
+        "--target",
+        type=_share,
+        metavar="N%",
+        help="the error to reach, as a share of the best constant's (default: the strictest that all reach)",
+    )
+    parser.add_argument(
+        "--on",
+        type=Path,
+        metavar="RUN.json",
+        help="seconds per update from that recording's harness",
+    )
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
         "--include-disturbed",
@@ -87,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _share(text: str) -> float:
+    number = float(text.removesuffix("%")) / 100 if re.fullmatch(r"[0-9.]{1,12}%", text) else 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a share above 0% and below 100%, got {text[:20]!r}")
+    return number
+
+
 def _folder(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("expected a folder, got an empty name; leave the option out")
@@ -98,7 +118,8 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     # what draws takes over a second to load: help and a slip of the finger need none of it
     from rich.console import Console  # noqa: PLC0415
 
-    from bsr.records.reading import read_all  # noqa: PLC0415
+    from bsr.records.reading import read, read_all  # noqa: PLC0415
+    from reports.cells import Cells  # noqa: PLC0415
     from reports.compare import gate  # noqa: PLC0415
     from reports.compare.terminal import show  # noqa: PLC0415
     from reports.page.build import build  # noqa: PLC0415
@@ -120,7 +141,10 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
         print(f"note: {printable(note)}", file=sys.stderr)
     first = recordings[0].path
     folder = options.output or first.with_name(f"{first.stem}-report")
-    page = build(recordings[0], folder, comparison, include_disturbed=options.include_disturbed)
+    data = Cells(
+        recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
+    )
+    page = build(data, folder, comparison)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
 

@@ -51,6 +51,10 @@ class Cells:
     """Whether runs whose GPU was throttled or shared enter statements on speed."""
     network: str = ""
     """The one whose results are given; empty: the study's, where there is one, else the first."""
+    target: float | None = None
+    """Share of the best constant's MSE that someone wants to reach; None: the strictest that all reach."""
+    on: Recording | None = None
+    """Of another machine, whose seconds per update are put on this one's updates."""
 
     @cached_property
     def networks(self) -> tuple[str, ...]:

@@ -275,14 +275,16 @@ def why_session(
     preset: str = "why",
     tasks: tuple[str, ...] = ("mean", "std", "var"),
     experiments: tuple[str, ...] = (),
+    **axes: Any,
 ) -> SessionRecord:
     """A session of the controlled experiments in which 1024 has so many times the error of 16, by cause.
 
     `updates` is what 64 times as many of them gain; `rate` what an untuned one costs at 1024; `batch_size`
-    what is left at equal updates and tuned rates. `spread` is the seeds' standard deviation of the log error.
+    what is left at equal updates and tuned rates. `spread` is the seeds' standard deviation of the log error;
+    `axes` are others of the grid.
     """
     chosen = PRESETS[preset]
-    grid = replace(chosen.grid, rates=RATES, tasks=tasks)
+    grid = replace(chosen.grid, rates=RATES, tasks=tasks, **axes)
     tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in RATES}
 
     def planted(run: Run) -> dict[str, Any]:

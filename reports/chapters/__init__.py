@@ -11,6 +11,7 @@ from reports.chapters import (
     anchor,
     answer,
     beside_published,
+    choosing,
     collapse,
     convergence,
     error,
@@ -39,6 +40,7 @@ from reports.text.verdicts import Finding, Findings
 
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
+    choosing.CHAPTER,
     why.CHAPTER,
     steps_to_target.CHAPTER,
     tuning.CHAPTER,

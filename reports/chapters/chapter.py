@@ -39,6 +39,7 @@ class FigureContent:
 
 
 SECTIONS: Final = (
+    "Which batch size",
     "Why",
     "The answer at equal epochs",
     "The batch size",

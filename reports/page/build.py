@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from bsr.records import durable
-from bsr.records.reading import Recording
 from bsr.records.replacing import check_replaceable
 from bsr.text import Refused
 from reports.cells import Cells
@@ -76,18 +75,11 @@ class Output:
             )
 
 
-def build(
-    recording: Recording,
-    folder: Path,
-    comparison: Comparison | None = None,
-    *,
-    include_disturbed: bool = False,
-) -> Path:
+def build(data: Cells, folder: Path, comparison: Comparison | None = None) -> Path:
     """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
 
-    `comparison` stands before what the recording says alone; `include_disturbed` is that of Cells.
+    `comparison` stands before what the recording says alone.
     """
-    data = Cells(recording, include_disturbed)
     output = Output(folder)
     output.check_ours("index.html", page.TITLE)
     drawn, missing = [], []

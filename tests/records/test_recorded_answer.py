@@ -11,12 +11,15 @@ import pytest
 from bsr.experiments import PRESETS, plan, rates
 from bsr.records.reading import read
 from bsr.records.reading.several import one_of
+from reports.analysis import choosing
 from reports.analysis import decomposition as gap
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
+from reports.chapters.choosing import times
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
+from reports.text import listed
 
 ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
@@ -45,9 +48,22 @@ def test_the_preset_why_takes_them() -> None:
     assert shipped == plan(PRESETS["why"].experiments, replace(grid, rates=rates.shipped()))
 
 
-def test_the_page_says_what_readme_and_docs_do() -> None:
+@pytest.fixture(scope="module")
+def data() -> Cells:
+    """The recordings of the answer, as one."""
     runs = ROOT / "benchmarks" / "results"
-    data = recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
+    return recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
+
+
+def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:
+    found = {one.timed: one for one in choosing.answers(data)}
+    for loop in ("native, one core", "eager"):
+        ratios = found[f"{loop}, alone"].ratios
+        said = listed(f"{size} {times(ratio)}" for size, ratio in ratios.items() if size > 16)
+        assert said in prose("docs/choosing.md"), said
+
+
+def test_the_page_says_what_readme_and_docs_do(data: Cells) -> None:
     readme, why = prose("README.md"), prose("docs/why.md")
     assert [factor for factor in FACTORS.findall(gap.answer(data)) if factor not in readme] == []
     (rules,), (memory,), (meets,) = rate_rules(data), adam_memory(data), anchor(data)

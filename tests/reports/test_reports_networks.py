@@ -91,7 +91,7 @@ def test_a_smoke_session_says_nothing_of_equal_epochs() -> None:
 
 
 def test_the_page_draws_one_figure_and_one_table_of_it(tmp_path: Path) -> None:
-    page = build(Recording(path=tmp_path / "run.json", session=recorded()), tmp_path / "page")
+    page = build(Cells(Recording(path=tmp_path / "run.json", session=recorded())), tmp_path / "page")
     assert (tmp_path / "page" / "figures" / "networks.png").exists()
     table = (tmp_path / "page" / "tables" / "networks.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))

@@ -1,0 +1,189 @@
+"""Which batch size reaches a given error soonest, on this machine and on another?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr.stats.soonest import Ratio
+from reports.analysis import choosing
+from reports.analysis.choosing import POOLED, Point, Soonest, choices, points
+from reports.cells import Cells, span
+from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing import style
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.text import listed, number
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, Verdict
+
+CLAIM: Final = "A smaller batch reaches the same error sooner."
+MEASURES: Final = {
+    "seconds": ("Seconds to the error", "s of training (log)"),
+    "updates": ("Updates to the error", "updates (log)"),
+    "images": ("Images to the error", "images trained on (log)"),
+}
+"""Field of Point -> the panel's title and its measure."""
+HOW: Final = (
+    "Updates until the median of three evaluations in a row is there, times seconds per update. The rate, "
+    "schedule and budget of a batch size are those whose tuning runs, on validation images and other seeds, "
+    "got there most often and soonest."
+)
+
+
+def finding(data: Cells) -> list[Finding]:
+    """Which is soonest, which cannot be told from it, what the largest costs."""
+    found = choosing.answers(data)
+    if not found:
+        return []
+    lines = tuple(f"{one.timed}: {_ratios(one)}" for one in found)
+    return [Finding("choosing", CLAIM, _verdict(found[0]), _sentence(data, found[0]), lines, "time-to-error")]
+
+
+def _verdict(found: Soonest) -> Verdict:
+    """Shown where the smallest is soonest and every other is told from it."""
+    if found.size != min(found.seconds):
+        return "not shown"
+    return "cannot tell" if found.tied else "shown"
+
+
+def _sentence(data: Cells, found: Soonest) -> str:
+    return " ".join(_said(data, found))
+
+
+def _said(data: Cells, found: Soonest) -> Iterator[str]:
+    largest, smallest = max(found.seconds), min(found.seconds)
+    yield (
+        f"Batch size {found.size} reaches {_share(found.target)} of the best constant's error soonest: after "
+        f"{number(found.seconds[found.size], 2)} s of training ({found.timed}), each batch size at the rate "
+        "and schedule tuned for it."
+    )
+    if found.tied:
+        yield f"Batch size {listed(found.tied)} cannot be told from it."
+    if found.size != largest:
+        yield f"{largest} takes {times(found.ratios[largest])}."
+    if found.at_an_end:
+        end = "smallest" if found.size == smallest else "largest"
+        yield f"{found.size} is the {end} that was compared: one beyond it may be sooner still."
+    tasks = choosing.tasks(data)
+    weak = [
+        size for size in found.costs if any(choices(data, t, found.target)[size].weakly_tuned for t in tasks)
+    ]
+    if weak:
+        yield f"Fewer than {choosing.FEWEST_TUNING_SEEDS} seeds tuned {listed(weak)}."
+
+
+def _share(target: float) -> str:
+    return f"{100 * target:.3g}%"
+
+
+def times(ratio: Ratio) -> str:
+    """`29 times as long (18 to 35)`."""
+    if math.isinf(ratio.factor):
+        return "longer than it was trained"
+    reach = ratio.interval
+    return f"{number(ratio.factor, 2)} times as long" + (
+        f" ({number(reach.low, 2)} to {number(reach.high, 2)})" if reach else ""
+    )
+
+
+def _ratios(found: Soonest) -> str:
+    said = (f"{size} {times(ratio)}" for size, ratio in found.ratios.items() if size != found.size)
+    return f"{found.size} in {number(found.seconds[found.size], 2)} s; {'; '.join(said)}"
+
+
+def time_to_error(data: Cells) -> FigureContent | None:
+    """Seconds, updates and images to the target against batch size."""
+    found = next(iter(choosing.answers(data)), None)
+    if found is None:
+        return None
+    curves = points(data, found)
+    rows = [choices(data, task, found.target) for task in choosing.tasks(data)]
+    seeds = span((len(row[size].updates) for row in rows for size in found.costs), "seed")
+    return FigureContent(
+        [
+            Panel(title, partial(_draw, curves=curves, measure=name), unit)
+            for name, (title, unit) in MEASURES.items()
+        ],
+        f"To {_share(found.target)} of the best constant's error; {found.timed}. {HOW} Medians over seeds; "
+        f"{POOLED}: the geometric mean of the tasks.",
+        f"Seconds, updates and images until the error is reached, against batch size. {_ratios(found)}.",
+        n=seeds,
+    )
+
+
+def _draw(axes: Axes, curves: Mapping[str, Mapping[int, Point]], measure: str) -> None:
+    values = {
+        name: {size: value for size, point in row.items() if math.isfinite(value := getattr(point, measure))}
+        for name, row in curves.items()
+    }
+    scale = style.log_axis(axes.yaxis, [value for row in values.values() for value in row.values()])
+    for name, row in values.items():
+        pooled = name == POOLED
+        colour, marker = (style.INK, "o") if pooled else style.task_kind(name, list(curves))
+        axes.plot(
+            list(row),
+            scale.place(row.values()),
+            color=colour,
+            marker=marker,
+            label=style.name(name),
+            linewidth=2.4 if pooled else 1.2,
+        )
+    style.batch_axis(axes, sorted({size for row in values.values() for size in row}))
+    legend(axes)
+
+
+def _seconds_table(data: Cells) -> Table:
+    rows = [
+        {
+            "timed": found.timed,
+            "target": found.target,
+            "batch size": size,
+            "training s": seconds if math.isfinite(seconds) else None,
+            "times the soonest": found.ratios[size].factor if math.isfinite(seconds) else None,
+            **interval_cells(found.ratios[size].interval),
+            "draws lost": round(found.ratios[size].lost, 3) or None,
+        }
+        for found in choosing.answers(data)
+        for size, seconds in found.seconds.items()
+    ]
+    note = (
+        f"{HOW} Intervals are over seeds, those that tune too; draws lost: the share of resamplings whose "
+        "tuning seeds chose an arm that never gets there, which are left out."
+    )
+    return Table.of("time-to-error", "Time to the same error", rows, note)
+
+
+def _updates_table(data: Cells) -> Table:
+    rows = [
+        {
+            "task": task,
+            "target": target,
+            "batch size": size,
+            "updates": one.median if (there := math.isfinite(one.median)) else None,
+            "images": one.median * size if there else None,
+            "state": None if there else "not trained that far",
+            "seeds": len(one.updates),
+            "missed": one.missed,
+            "tuning seeds": one.tuning_seeds,
+            "budget": one.training.arm.steps,
+            "schedule": one.training.arm.schedule,
+            "learning rate": one.training.learning_rate,
+        }
+        for task in choosing.tasks(data)
+        for target in choosing.TARGETS
+        for size, one in choices(data, task, target).items()
+    ]
+    return Table.of("updates-to-target", "Updates to a target", rows, HOW, folded=True)
+
+
+CHAPTER: Final = Chapter(
+    section="Which batch size",
+    figures=(Figure("Time to the same error", time_to_error),),
+    findings=finding,
+    tables=lambda data: [_seconds_table(data), _updates_table(data)],
+)

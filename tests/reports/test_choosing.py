@@ -1,0 +1,117 @@
+"""Which batch size is soonest at a given error: planted updates times planted seconds, in words and drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthetic
+from bsr.records.reading import Recording
+from bsr.records.schema import HarnessTiming, SessionRecord
+from reports.__main__ import main
+from reports.analysis import choosing
+from reports.cells import Cells
+from reports.chapters import figures, findings, tables
+
+EXPERIMENTS = ("tune", "study-rate", "equal-epochs", "equal-updates")
+
+
+@pytest.fixture(scope="module")
+def session() -> SessionRecord:
+    return synthetic.why_session(
+        updates=30.0, batch_size=0.8, tasks=("mean", "std"), experiments=EXPERIMENTS, runs=4
+    )
+
+
+def recording(session: SessionRecord, name: str = "why.json") -> Recording:
+    return Recording(path=Path(name), session=session)
+
+
+def timed(seconds: dict[int, float], loop: str = "eager") -> tuple[HarnessTiming, ...]:
+    """Seconds per update at each batch size, as a harness measures them on an epoch of 6,400 images."""
+    return tuple(
+        HarnessTiming(
+            loop=loop, batch_size=size, threads=1, seconds=(each * 6_400 / size,), train_images=6_400
+        )
+        for size, each in seconds.items()
+    )
+
+
+def test_seconds_are_updates_times_the_seconds_of_one(session: SessionRecord) -> None:
+    data = Cells(recording(replace(session, harness=timed({16: 0.001, 64: 0.0001, 256: 0.01, 1024: 1.0}))))
+    found = choosing.answers(data)[0]
+    curves = choosing.points(data, found)
+    assert (found.timed, found.target, found.size) == ("eager, alone", choosing.strictest(data), 64)
+    for row in curves.values():
+        assert row[1024].seconds == pytest.approx(row[1024].updates * 1.0)
+        assert row[1024].images == row[1024].updates * 1024
+    pooled = math.sqrt(curves["mean"][16].updates * curves["std"][16].updates)
+    assert curves["all tasks"][16].updates == pytest.approx(pooled)
+
+
+def test_the_sentence_names_the_soonest_its_cost_and_the_end_of_what_was_tried(
+    session: SessionRecord,
+) -> None:
+    data = Cells(recording(replace(session, harness=timed({16: 0.001, 64: 0.004, 256: 0.016, 1024: 0.064}))))
+    (said,) = [one for one in findings(data).learning if one.name == "choosing"]
+    assert said.verdict == "shown"
+    assert said.sentence.startswith("Batch size 16 reaches ")
+    assert "16 is the smallest that was compared: one beyond it may be sooner still." in said.sentence
+    assert "Fewer than 3 seeds tuned 1024." in said.sentence
+    assert "best" not in said.sentence.replace("best constant", "")
+
+
+def test_what_was_not_trained_far_enough_is_never_called_slower(session: SessionRecord) -> None:
+    data = Cells(recording(session))
+    (rows,) = [one for one in tables(data) if one.name == "updates-to-target"]
+    rows_of = [dict(zip(rows.header, row, strict=True)) for row in rows.rows]
+    unreached = [row for row in rows_of if row["updates"] is None]
+    assert unreached
+    assert {row["state"] for row in unreached} == {"not trained that far"}
+    assert choosing.compared(data) == (16, 64, 256, 1024)  # 1 and 4 had no equal epochs
+
+
+def test_the_arm_is_chosen_on_validation_runs_alone(session: SessionRecord) -> None:
+    def spoiled(case: Any) -> Any:
+        run = case.result.run
+        slow = run.evaluate_on == "test" and run.schedule == "linear"
+        return replace(case, result=replace(case.result, test_mse=(1e9,) * 99)) if slow else case
+
+    before = choosing.choices(Cells(recording(session)), "mean", 0.03)
+    worse = replace(session, cases=tuple(map(spoiled, session.cases)))
+    after = choosing.choices(Cells(recording(worse)), "mean", 0.03)
+    assert {size: one.training for size, one in before.items()} == {
+        size: one.training for size, one in after.items()
+    }
+
+
+def test_the_seconds_of_another_machine_need_no_runs(session: SessionRecord) -> None:
+    bare = replace(session, cases=(), harness=timed({16: 1.0, 64: 1.0, 256: 1.0, 1024: 1.0}, "graph"))
+    data = Cells(recording(session), on=recording(bare, "h100.json"))
+    (found,) = choosing.answers(data)
+    assert found.timed == "graph, alone on h100.json"
+    assert found.size == 1024  # where an update costs the same at every size, the largest is soonest
+
+
+def test_another_target_may_be_asked_for(session: SessionRecord) -> None:
+    assert choosing.answers(Cells(recording(session), target=0.1))[0].target == 0.1
+
+
+def test_the_figure_draws_seconds_updates_and_images(session: SessionRecord) -> None:
+    (figure,) = [one for one in figures() if one.name == "time-to-error"]
+    content = figure.draw(Cells(recording(session)))
+    assert content is not None
+    titles = [panel.title for panel in content.panels]
+    assert titles == ["Seconds to the error", "Updates to the error", "Images to the error"]
+    assert figure.draw(Cells(recording(replace(session, cases=())))) is None
+
+
+@pytest.mark.parametrize("target", ["0%", "100%", "1", "nan%", "1e9%"])
+def test_a_target_that_is_no_share_is_one_line(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run.json", "--target", target])
+    assert "expected a share above 0% and below 100%" in capsys.readouterr().err.splitlines()[-1]
