@@ -15,8 +15,10 @@ from bsr.run import Run
 
 LARGEST: Final = 1e100
 """Of any measured number, so that ratios and sums stay finite."""
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 
 Status = Literal[
@@ -56,28 +58,28 @@ MOST_THROTTLED: Final = 0.01
 class GpuState:
     """One moment."""
 
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    max_sm_clock_mhz: int | None = None
-    max_memory_clock_mhz: int | None = None
+    sm_clock_mhz: Whole | None = None
+    memory_clock_mhz: Whole | None = None
+    max_sm_clock_mhz: Whole | None = None
+    max_memory_clock_mhz: Whole | None = None
     throttle_reasons: tuple[str, ...] | None = None
     """Every reason why clocks are below the highest, harmless ones too: see THROTTLES."""
-    power_throttled_seconds: float | None = None
+    power_throttled_seconds: Number | None = None
     """Below the application clocks for want of power, a counter that the driver keeps."""
-    thermal_throttled_seconds: float | None = None
+    thermal_throttled_seconds: Number | None = None
     """Likewise for heat."""
-    temperature_celsius: int | None = None
-    power_watts: float | None = None
-    power_limit_watts: float | None = None
-    energy_joules: float | None = None
+    temperature_celsius: Whole | None = None
+    power_watts: Number | None = None
+    power_limit_watts: Number | None = None
+    energy_joules: Number | None = None
     """Since the driver was loaded."""
     ecc: bool | None = None
-    ecc_errors: int | None = None
+    ecc_errors: Whole | None = None
     """Uncorrected, since the driver was loaded."""
     mig: bool | None = None
     """Whether the GPU is cut into instances, of which a Run has one."""
     persistence: bool | None = None
-    other_processes: int | None = None
+    other_processes: Whole | None = None
     """That compute on the GPU, or the instance, beside the Run's own and the session that started it."""
 
 

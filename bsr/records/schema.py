@@ -14,13 +14,12 @@ import msgspec
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
-from bsr.result import LARGEST, Amount, Count, Positive, Result
+from bsr.result import Amount, Count, Number, Positive, Result
 from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
 from bsr.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
 """In a whole record: more than the largest plan's."""
-Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Images = Annotated[int, msgspec.Meta(ge=1, le=MOST_IMAGES)]
 
 

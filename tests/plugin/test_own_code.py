@@ -111,6 +111,7 @@ def test_all_of_it_from_python(own: Path) -> None:
     assert result.final_mse is not None
     assert result.final_mse < 0.5 * (result.test_mse[0] or 0.0)
     assert set(result.identity) == {
+        "dataset digest",
         f"labels of {TASK} (320 and 80 test images of {DATA})",
         f"network {NETWORK}",
     }

@@ -7,7 +7,6 @@ digest, and within an experiment runs differ only by task, batch size, seed and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
 from typing import Any
 
 from bsr.experiments import EXPERIMENTS
@@ -15,7 +14,7 @@ from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
-from bsr.result import LARGEST, GpuRecord, GpuState, Result
+from bsr.result import LARGEST, Result
 from bsr.text import Refused
 
 
@@ -109,16 +108,6 @@ def _value_complaints(result: Result) -> Iterator[Complaint]:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     if (value := result.baseline_mse) and not 1 / LARGEST <= value <= LARGEST:
         yield "result.baseline_mse", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
-    yield from _gpu_complaints(result.gpu)
-
-
-def _gpu_complaints(gpu: GpuRecord | None) -> Iterator[Complaint]:
-    for moment in ("before", "after"):
-        state = getattr(gpu, moment, None)
-        for field in fields(GpuState) if state is not None else ():
-            value = getattr(state, field.name)
-            if isinstance(value, int | float) and not abs(value) <= LARGEST:
-                yield f"result.gpu.{moment}.{field.name}", f"at most {LARGEST:g} either way", value
 
 
 def _label_complaints(labels: LabelDistribution) -> Iterator[Complaint]:
