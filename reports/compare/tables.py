@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from bsr import stats
@@ -12,10 +12,11 @@ from reports.compare.pairs import Pair
 from reports.compare.series import commit_of
 from reports.compare.words import flattening, verdict
 from reports.text import counted, printable
-from reports.text.table import Row, Table
+from reports.text.table import Table, interval_cells
 
 NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
 """Of every table that there may be."""
+Row = Mapping[str, object]
 
 
 def tables(comparison: Comparison) -> list[Table]:
@@ -28,17 +29,13 @@ def verdicts(comparison: Comparison) -> Table:
     """Whether the final MSE is the same: pooled, per task, and pooled per further experiment."""
     rows = [row for pair in comparison.pairs for row in _verdicts(pair)]
     rows += [_verdict(pair, "all that learn", pair.learnable) for pair in comparison.others if pair.learnable]
-    header = (
-        "series", "against", "experiment", "tasks", "final MSE", "ratio", "95% from", "95% to", "90% from",
-        "90% to", "cells", "paired", "runs per cell", "would tell",
-    )  # fmt: skip
     note = (
         "Final MSE of a series over that of the one it stands against, geometric mean over cells. Same: the "
         f"90% interval lies within {comparison.pairs[0].margin:.0%} either way. Different: the 95% interval "
         "excludes 1. Would tell: runs per cell that would show sameness in four of five comparisons of "
         "series that do not differ."
     )
-    return Table("comparison-verdicts", "Is the error the same?", header, rows, note)
+    return Table.of("comparison-verdicts", "Is the error the same?", rows, note)
 
 
 def _verdicts(pair: Pair) -> Iterator[Row]:
@@ -51,42 +48,42 @@ def _verdicts(pair: Pair) -> Iterator[Row]:
 
 def _verdict(pair: Pair, tasks: str, chosen: Sequence[Run]) -> Row:
     pooled = pair.errors(chosen)
-    return (
-        *_labels(pair), pair.experiment, tasks, verdict(pooled), pooled.ratio, *_ends(pooled.interval),
-        *_ends(pooled.equivalence), pooled.cells, pooled.paired_cells, pooled.replicates, pooled.needed,
-    )  # fmt: skip
+    return {
+        **_labels(pair),
+        "experiment": pair.experiment,
+        "tasks": tasks,
+        "final MSE": verdict(pooled),
+        "ratio": pooled.ratio,
+        **interval_cells(pooled.interval),
+        **interval_cells(pooled.equivalence, "90%"),
+        "cells": pooled.cells,
+        "paired": pooled.paired_cells,
+        "runs per cell": pooled.replicates,
+        "would tell": pooled.needed,
+    }
 
 
-def _labels(pair: Pair) -> tuple[str, str]:
-    return pair.second.label, pair.first.label
-
-
-def _ends(interval: stats.Interval | None) -> tuple[float | None, float | None]:
-    return (interval.low, interval.high) if interval else (None, None)
+def _labels(pair: Pair) -> dict[str, str]:
+    return {"series": pair.second.label, "against": pair.first.label}
 
 
 def cells(comparison: Comparison) -> Table:
     """Speed and error per task and batch size, and over all tasks."""
-    return _cells_table([row for pair in comparison.pairs for row in cell_rows(pair)])
+    return _cells_table(row for pair in comparison.pairs for row in cell_rows(pair))
 
 
 def over_all_tasks(pair: Pair) -> Table:
     """The rows of `cells` that are over all tasks that a pair has, one per batch size."""
-    rows = list(cell_rows(pair))
-    return _cells_table([row for row in rows if row[2] == "all" or len(pair.tasks) == 1])
+    return _cells_table(row for row in cell_rows(pair) if row["task"] == "all" or len(pair.tasks) == 1)
 
 
-def _cells_table(rows: Sequence[Row]) -> Table:
-    header = (
-        "series", "against", "task", "batch size", "s per epoch", "against s", "times as fast",
-        "speed from", "speed to", "MSE", "against MSE", "ratio of MSE", "ratio from", "ratio to", "runs",
-    )  # fmt: skip
+def _cells_table(rows: Iterable[Row]) -> Table:
     note = (
         "Training seconds: median over epochs, geometric mean over runs; times as fast with its 95% "
         "bootstrap interval over runs and the epochs within each. Final MSE: geometric means over runs and "
         "their ratio with its 95% interval; over all tasks, the ratio of those that have something to learn."
     )
-    return Table("comparison-cells", "Speed and error per task and batch size", header, rows, note)
+    return Table.of("comparison-cells", "Speed and error per task and batch size", rows, note)
 
 
 def cell_rows(pair: Pair) -> Iterator[Row]:
@@ -95,54 +92,61 @@ def cell_rows(pair: Pair) -> Iterator[Row]:
         chosen = pair.at(size)
         if len({cell.task for cell in chosen}) > 1:
             learnable = [cell for cell in chosen if cell in pair.learnable]
-            yield (*_labels(pair), "all", size, *_speed(pair, chosen), None, None, *_error(pair, learnable))
+            yield _cell_row(pair, "all", chosen, learnable, means=False)
         for task in pair.tasks:
             own = [cell for cell in chosen if cell.task == task]
             if own:
-                means = (stats.geometric_mean(side) if side else None for side in reversed(pair.finals(own)))
-                ratio = _error(pair, own if task not in pair.degenerate else [])
-                yield (*_labels(pair), task, size, *_speed(pair, own), *means, *ratio)
+                yield _cell_row(pair, task, own, own if task not in pair.degenerate else [], means=True)
 
 
-def _speed(pair: Pair, chosen: Sequence[Run]) -> Row:
-    """Seconds of either side, speed-up, interval."""
-    seconds = (stats.geometric_mean(side) if side else None for side in reversed(pair.seconds(chosen)))
-    up = pair.speed_up(chosen)
-    return (*seconds, up and up.factor, *_ends(up.interval if up else None))
-
-
-def _error(pair: Pair, chosen: Sequence[Run]) -> Row:
-    """Ratio, interval, runs on the smaller side."""
-    pooled = pair.errors(chosen)
-    runs = min(map(len, pair.finals(chosen)), default=0)
-    return (pooled.ratio, *_ends(pooled.interval), runs)
+def _cell_row(pair: Pair, task: str, chosen: Sequence[Run], learnable: Sequence[Run], *, means: bool) -> Row:
+    """Seconds, times as fast, errors where they are of one task, their ratio, runs on the smaller side."""
+    up, error = pair.speed_up(chosen), pair.errors(learnable)
+    ours, theirs = (stats.geometric_mean(side) if side else None for side in reversed(pair.seconds(chosen)))
+    mse, against = (
+        stats.geometric_mean(side) if side and means else None for side in reversed(pair.finals(chosen))
+    )
+    return {
+        **_labels(pair),
+        "task": task,
+        "batch size": chosen[0].batch_size,
+        "s per epoch": ours,
+        "against s": theirs,
+        "times as fast": up and up.factor,
+        **interval_cells(up.interval if up else None, "speed"),
+        "MSE": mse,
+        "against MSE": against,
+        "ratio of MSE": error.ratio,
+        **interval_cells(error.interval, "ratio"),
+        "runs": min(map(len, pair.finals(learnable)), default=0),
+    }
 
 
 def series(comparison: Comparison) -> Table:
     """What each series is, and where its throughput flattens."""
-    rows: list[Row] = []
-    for one in comparison.series:
-        speeds = one.throughput(comparison.experiment)
-        rows.append(
-            (
-                one.label, one.data.recording.path.name, one.data.machine_name(one.timing.environment),
-                one.timing.engine, one.timing.threads, one.timing.mode, len(one.cases),
-                max(speeds.values(), default=None), flattening(one, comparison.experiment),
-                commit_of(one.data.recording.commit),
-            )
-        )  # fmt: skip
-    header = (
-        "series", "file", "device", "engine", "threads", "timed", "runs", "best images per s", "throughput",
-        "commit",
-    )  # fmt: skip
-    return Table("comparison-series", "The series", header, rows)
+    rows = [
+        {
+            "series": one.label,
+            "file": one.data.recording.path.name,
+            "device": one.data.machine_name(one.timing.environment),
+            "engine": one.timing.engine,
+            "threads": one.timing.threads,
+            "timed": one.timing.mode,
+            "runs": len(one.cases),
+            "best images per s": max(one.throughput(comparison.experiment).values(), default=None),
+            "throughput": flattening(one, comparison.experiment),
+            "commit": commit_of(one.data.recording.commit),
+        }
+        for one in comparison.series
+    ]
+    return Table.of("comparison-series", "The series", rows)
 
 
 def machines(comparison: Comparison) -> Table:
     """What the machines' fingerprints say differently."""
     about = [one.environment for one in comparison.series]
     names = dict.fromkeys(name for fingerprint in about for name in fingerprint if name != "id")
-    rows: list[Row] = [
+    rows = [
         (printable(name, 60).replace("_", " "), *values)
         for name in names
         for values in [tuple(_plain(fingerprint.get(name)) for fingerprint in about)]

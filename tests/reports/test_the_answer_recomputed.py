@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, special, stats
 
 from bsr.run import Run
 
@@ -237,6 +237,66 @@ def test_rules_of_thumb() -> None:
         if size == 1024:
             assert said(by_seed((own[task], scaled[0.0][task]) for task in TASKS)) in why
             assert said(by_seed((scaled[0.0][task], scaled[0.5][task]) for task in TASKS)) in why
+
+
+def reached(result: dict[str, Any], target: float) -> float | None:
+    """The middle of the first three evaluations whose median is there."""
+    values = [math.inf if mse is None else mse / result["baseline_mse"] for mse in result["test_mse"][1:]]
+    when = moments(result["run"]["steps"], result["run"]["batch_size"])[1:]
+    found = (when[at + 1] for at in range(len(values) - 2) if sorted(values[at : at + 3])[1] <= target)
+    return next(found, None)
+
+
+def fastest(task: str, target: float) -> dict[int, tuple[list[float], int, int]]:
+    """Batch size -> updates to the target, misses and updates trained, of the training that is fastest."""
+    trainings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for result in recorded("cpu-why.journal.jsonl"):
+        run = result["run"]
+        arm = (task, run["batch_size"], run["steps"], run["schedule"])
+        rates = {STUDY[task]} | ({tuned(*arm)} if arm in tuned_arms() else set())
+        if run["task"] == task and run["learning_rate"] in rates and run["beta2"] == 0.999:
+            trainings.setdefault((*arm, run["learning_rate"]), []).append(result)
+    best: dict[int, tuple[tuple[float, int, int], tuple[list[float], int, int]]] = {}
+    for (_, size, cap, *_rest), results in trainings.items():
+        steps = [reached(result, target) for result in results]
+        got = [step for step in steps if step is not None]
+        missed = steps.count(None)
+        rank = (float(np.median([*got, *[math.inf] * missed])), -len(got), -cap)
+        if size not in best or rank < best[size][0]:
+            best[size] = (rank, (got, missed, cap))
+    return {size: cell for size, (_, cell) in sorted(best.items())}
+
+
+@cache
+def tuned_arms() -> set[tuple[Any, ...]]:
+    runs = [result["run"] for result in recorded("cpu-tune*.journal.jsonl")]
+    return {(run["task"], run["batch_size"], run["steps"], run["schedule"]) for run in runs}
+
+
+def critical(task: str, target: float) -> float:
+    """B of S = S_min (1 + B / batch size), log-normal, by likelihood with misses as longer than trained."""
+    cells = fastest(task, target)
+
+    def loss(at: NDArray[np.float64]) -> float:
+        total = 0.0
+        for size, (got, missed, cap) in cells.items():
+            centre, spread = at[0] + math.log1p(math.exp(at[1]) / size), math.exp(at[2])
+            apart = (np.log(got) - centre) / spread
+            total += float((apart**2 / 2).sum()) + len(got) * at[2]
+            total -= missed * float(special.log_ndtr((centre - math.log(cap)) / spread))
+        return total
+
+    fits = [optimize.minimize(loss, (6.0, start, -1.0), method="Nelder-Mead") for start in (0.0, 2.0, 4.0)]
+    return math.exp(min(fits, key=lambda fit: float(fit.fun)).x[1])
+
+
+def test_critical_batch_sizes() -> None:
+    why = prose("docs/why.md")
+    for target, sizes in {0.03: (8.0, 8.5, 2.0), 0.01: (16, 25, 21), 0.005: (16, None, 32)}.items():
+        for task, size in zip(TASKS, sizes, strict=True):
+            assert size is None or critical(task, target) == pytest.approx(size, rel=0.05), (task, target)
+    assert "size is 16 (11 to 23) for mean, 25 (15 to 40) for std, 21 (14 to 33) for var" in why
+    assert "to 3% it is 8.0, 8.5 and 2.0, to 0.5% 16, none and 32" in why
 
 
 def test_adams_memory() -> None:
