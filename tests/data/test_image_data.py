@@ -18,6 +18,7 @@ from bsr.data import image_data, items
 from bsr.data import images as data
 from bsr.data.image_data import checked
 from bsr.data.images import DataError, load_images, load_split
+from bsr.data.pieces import pieces
 from bsr.run import Run
 from bsr.tasks import TASKS, batch_of
 
@@ -193,6 +194,17 @@ def test_the_studys_tasks_are_over_all_channels() -> None:
 def test_a_channel_is_added_where_there_is_none() -> None:
     assert batch_of(pixels(2, 5, 6)).shape == (2, 1, 5, 6)
     assert batch_of(pixels(2, 3, 5, 6)).shape == (2, 3, 5, 6)
+
+
+def test_what_goes_through_at_once_is_bounded_by_bytes() -> None:
+    assert [len(some) for some in pieces(torch.empty(2_100, 28, 28, dtype=torch.uint8), 1_000)] == [
+        1_000,
+        1_000,
+        100,
+    ]
+    assert [len(some) for some in pieces(torch.empty(1_100, 28, 28), 500)] == [500, 500, 100]
+    large = pieces(torch.empty(1, 1, 1, 1).expand(10, 3, 512, 512), 500)
+    assert [len(some) for some in large] == [1] * 10
 
 
 # What is refused, in one line

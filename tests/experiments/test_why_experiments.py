@@ -163,12 +163,13 @@ def test_what_was_tuned_is_all_that_why_asks_for_whatever_is_trained(grid: Grid)
 
 @given(grid=grids)
 def test_nothing_that_tunes_looks_at_test_images_and_nothing_else_at_validation_images(grid: Grid) -> None:
+    held_out = 0 if grid.validation_images else grid.held_out
     for run in plan(("tune",), grid)["tune"].values():
-        assert run.evaluate_on == "validation"
-        held_out = 0 if grid.validation_images else run.test_images
+        assert (run.evaluate_on, run.test_images) == ("validation", grid.held_out)
         assert run.train_images + held_out <= grid.part_images
     for run in plan(("study-rate",), grid)["study-rate"].values():
         assert (run.evaluate_on, run.test_images) == ("test", grid.test_images)
+        assert run.train_images + held_out <= grid.part_images
 
 
 def test_a_window_of_rates_lies_round_the_one_that_was_given() -> None:

@@ -107,6 +107,32 @@ def test_two_workers_load_it_themselves_and_train_the_same(faces: Suite) -> None
     assert here == there
 
 
+LITTLE_MEMORY = """
+from bsr.machine import capacity
+
+capacity.WORKER_BYTES = 0
+capacity.usable_cores = lambda _root: 2
+capacity.usable_memory_bytes = lambda _root=None: 6_600_000  # the data set takes 3.9 MB of it
+"""
+
+
+@pytest.mark.slow
+def test_of_a_data_set_that_takes_most_of_the_memory_one_worker_is_started_and_it_is_said(
+    faces: Suite,
+) -> None:
+    (faces.folder / "own_faces.py").write_text(MODULE + LITTLE_MEMORY)
+    ended = faces.run(
+        *SESSION, "--bsr-engine=auto", "--bsr-tasks=redness", "--benchmark-json=run.json", fresh=True
+    )
+    assert ended.code == 0, ended.output
+    assert "bsr: 1 worker on 2 cores: each takes 3 MB, 6 MB are free" in ended.output
+    assert "1 thread(s), 1 workers" in ended.output
+    (error,) = faces.run(*SESSION, "--bsr-workers=2").errors
+    assert error.startswith(
+        "--bsr-workers: expected at most 1, got 2: each loads the data set, 3 MB, and 6 MB are"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
