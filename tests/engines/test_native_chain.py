@@ -59,27 +59,36 @@ def flat(found: dict[str, Tensor]) -> Tensor:
     return torch.cat([value.flatten() for value in found.values()]).double()
 
 
-def check_gradients(case: Case, sizes: tuple[int, ...], images: int = 400) -> None:
-    """Of batches of images clear of kinks, and of all images one by one, against float64.
+@pytest.fixture
+def hastily(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are compiled for any processor and little optimised, in half a second."""
+    monkeypatch.setenv("BSR_KERNEL_FLAGS", "-O1")
+
+
+def check_gradients(case: Case, sizes: tuple[int, ...], images: int = 400, *, strict: bool = True) -> None:
+    """Of batches of images clear of kinks, and of any images one by one, against float64.
 
     For the same slopes of the loss: where a prediction and its label agree in their first digits, what
-    float32 leaves of their difference says nothing about the way back.
+    float32 leaves of their difference says nothing about the way back. A chain that was drawn is not held so
+    strictly: every image may have a unit at a kink, and a Tanh that saturates costs PyTorch as much.
     """
     run = run_of(images)
     split, model = split_of(case, images), made(case)
     learner, exact = NativeLearner(model, run, split, CPU), copy.deepcopy(model).double()
     given, labels = as_given(split), split.train_labels
     predicted, clear = learner.predictions(), clear_of_kinks(model, given).nonzero().flatten()
-    assert len(clear) >= images // 8
-    for size in sizes:
+    assert len(clear) >= 50 or not strict
+    for size in sizes if len(clear) else ():
         order = clear[torch.randperm(len(clear), generator=torch.Generator().manual_seed(size))[:size]]
-        wanted = gradient(exact, given[order], slopes_of(predicted[order], labels[order]))
-        found = flat(learner.gradient(order)[0])
-        assert float((found - wanted).norm()) <= 2e-6 * float(wanted.norm()), size
+        slope = slopes_of(predicted[order], labels[order])
+        wanted, found = gradient(exact, given[order], slope), flat(learner.gradient(order)[0])
+        its = float((gradient(model, given[order], slope).double() - wanted).norm())
+        allowed = max(2e-6 * float(wanted.norm()), 0 if strict else 2 * its)
+        assert float((found - wanted).norm()) <= allowed, (size, its)
     right = exact.eval()(given.double()).detach()
     assert float((predicted - right).abs().max()) <= 1e-5 * float(right.abs().max())
     outliers = [0, 0]
-    for index in torch.arange(images).split(1)[:150]:
+    for index in torch.arange(images).split(1)[: images // 4]:
         slope = slopes_of(predicted[index], labels[index])
         one = gradient(exact, given[index], slope)
         of_both = flat(learner.gradient(index)[0]), gradient(model, given[index], slope).double()
@@ -160,7 +169,7 @@ def _drawn(draw: st.DrawFn) -> Case:
 @settings(max_examples=MOST_DRAWN, phases=(Phase.explicit, Phase.generate))  # a smaller one is compiled anew
 @given(case=drawn_chains())
 def test_any_chain_that_is_drawn_is_as_exact(case: Case) -> None:
-    check_gradients(case, (17,), images=160)
+    check_gradients(case, (17,), images=160, strict=False)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +397,8 @@ def test_parameters_that_are_not_trained_in_float32_are_refused(frozen: bool) ->
         generated.read(model, (1, 28, 28), torch.uint8)
 
 
-def test_what_depends_on_the_batch_s_size_is_found_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hastily")
+def test_what_depends_on_the_batch_s_size_is_found_before_it_trains() -> None:
     """No operator shows it: the network is read as if three images were a constant."""
     model = Chained(Computing(lambda x: x / len(x)), nn.Flatten(), nn.Linear(9, 1))
     case = Case(lambda: model, (1, 3, 3))
@@ -398,13 +408,14 @@ def test_what_depends_on_the_batch_s_size_is_found_before_it_trains(monkeypatch:
         learner_of(case, run_of(40))
 
 
-def test_a_network_that_was_read_wrongly_does_not_train(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("hastily")
+def test_a_network_that_was_read_wrongly_does_not_train() -> None:
     wrong = generated.read(made(CHAINS["tiny"]), (1, 3, 3), torch.uint8)
     relu = [replace(layer, activation=Activation("Relu")) for layer in wrong.chain[1:2]]
     chain = (wrong.chain[0], *relu, *wrong.chain[2:])
     text = source.text(chain, torch.uint8)
     split = split_of(CHAINS["tiny"], 40)
-    with pytest.raises(KernelError, match="otherwise than PyTorch for .* of 32 images; use the eager engine"):
+    with pytest.raises(KernelError, match="otherwise than PyTorch for . of 8 images; use the eager engine"):
         self_check.check(text, made(CHAINS["tiny"]), split.train_images, run_of(40))
 
 
@@ -435,6 +446,7 @@ def drops(seed: int, times: int = 1) -> list[Tensor]:
     return [learner.gradient(one)[0]["sum.weight"].flatten() for _ in range(times)]
 
 
+@pytest.mark.usefixtures("hastily")
 def test_dropout_keeps_what_it_should_and_no_two_images_the_same() -> None:
     kept = torch.stack(drops(seed=5, times=400))
     assert kept.unique().tolist() == pytest.approx([0, 1 / 0.7])
@@ -449,12 +461,14 @@ def test_dropout_keeps_what_it_should_and_no_two_images_the_same() -> None:
     assert float((correlations - torch.eye(40)).abs().max()) < 5 / math.sqrt(1000)
 
 
+@pytest.mark.usefixtures("hastily")
 def test_dropout_draws_from_the_run_s_seed() -> None:
     first, again, other = (torch.stack(drops(seed, times=3)) for seed in (7, 7, 2**40 + 7))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
+@pytest.mark.usefixtures("hastily")
 def test_nothing_is_dropped_when_it_is_evaluated() -> None:
     split = replace(split_of(Case(Passing, (1, 20, 50), torch.float32), 20))
     learner = NativeLearner(Passing(), run_of(20), split, CPU)
