@@ -173,7 +173,7 @@ class Pool:
         return future
 
     def epochs(self) -> Iterable[tuple[str, int]]:
-        return [("nobody's", 1), (RUN.key, 10**9), (RUN.key, -1)]
+        return [("nobody's", 1), (RUNS[1].key, 10**9), (RUNS[1].key, -1), (RUNS[1].key, 2)]
 
     def news(self) -> Iterable[str]:
         if not self.workers:
@@ -265,6 +265,29 @@ def test_whatever_a_worker_raises_is_named_and_costs_its_run_alone(
     assert "what a worker raised" in first.message
     assert {result.status for result in others} == {"ok"}
     assert pool.asked[:2] == [RUN, RUN]
+
+
+class Shown:
+    """A watcher that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.epochs: list[tuple[Run, int]] = []
+
+    def epoch(self, run: Run, epoch: int) -> None:
+        self.epochs.append((run, epoch))
+
+    def finished(self, result: Result) -> None:
+        pass
+
+    def workers(self, count: int) -> None:
+        pass
+
+
+def test_epochs_that_no_run_has_are_not_shown(tmp_path: Path) -> None:
+    begun = session(tmp_path, Pool(lambda run, _time: answer(result_of(run))))
+    begun.watcher = shown = Shown()
+    begun.result_of(RUN)
+    assert shown.epochs == [(RUNS[1], 2)]
 
 
 def test_a_run_of_which_processes_died_is_not_asked_for_again(tmp_path: Path) -> None:
