@@ -22,6 +22,7 @@ from typing import Any, Final
 from filelock import FileLock
 
 from bsr.records.durable import replace_file
+from bsr.strict_json import words
 from bsr.text import Refused
 
 RAW_FILES: Final = (
@@ -199,4 +200,4 @@ def _download(place: DatasetFolder, reader: Any) -> None:
 
 def reason(error: BaseException) -> str:
     """An exception in one short line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return " ".join(words(error).split())[:160] or type(error).__name__
