@@ -171,10 +171,12 @@ def _images(dataset: str, folder: str | None) -> Images:
 def _made(dataset: str) -> Images:
     """What a user's own function returns. Raises DataError."""
     try:
-        parts = [torch.as_tensor(part).cpu().contiguous() for part in look_up("data set", dataset, {})()]
+        parts = [_copied(part) for part in look_up("data set", dataset, {})()]
     except NamedError as error:
         raise DataError(str(error)) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and its like too
         raise DataError(
             f"data set {dataset!r}: expected a function without arguments that returns train and "
             f"test images, got {type(error).__name__}: {reason(error)}"
@@ -193,6 +195,12 @@ def _made(dataset: str) -> Images:
     for part in parts:
         digest.update(part.numpy().data)
     return Images(parts[0], parts[1], digest.hexdigest()[:16])
+
+
+def _copied(part: Any) -> Tensor:
+    """Of a tensor, or of an array that may be read-only, a tensor that nobody else changes."""
+    made = part.detach().clone() if issubclass(type(part), Tensor) else torch.tensor(part)
+    return made.cpu().contiguous()
 
 
 def _reader(place: DatasetFolder) -> Any:

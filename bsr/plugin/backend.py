@@ -52,7 +52,6 @@ def _this_machine(options: Options, runs: tuple[Run, ...]) -> Backend:
     train_images = max(map(_train_images, runs), default=1)
     test_images = max((run.test_images for run in runs), default=1)
     digest = checks.data(options.grid.dataset, execution.data, train_images, test_images)
-    checks.trainable(runs, execution.data)
 
     def executor(on_epoch: OnEpoch) -> RunExecutor:
         if workers:

@@ -7,20 +7,22 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock, Timeout
 
 from bsr.machine.capacity import workers_that_fit
+from bsr.named import is_import_path
+from bsr.plugin.own_code import PATIENT_SECONDS, called
 from bsr.records import durable
 from bsr.records.reading import is_benchmark_json
 from bsr.run import Execution, Run
-from bsr.text import printable
+from bsr.text import Refused, printable
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -155,10 +157,6 @@ def _owner(place: Path) -> str:
         return "it did not say which"
 
 
-PATIENT_SECONDS: Final = 5.0
-"""How long a session may be silent."""
-
-
 @contextmanager
 def telling(config: pytest.Config, what: str) -> Iterator[None]:
     """Say what is waited for, where that takes long."""
@@ -219,8 +217,16 @@ def wherever(execution: Execution) -> None:
 
 def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
     """Every task and network is there and works on these images."""
-    from bsr.compute.in_process import UntrainableError, check_trainable  # noqa: PLC0415
+    from bsr.compute.in_process import UntrainableError, altered, check_trainable  # noqa: PLC0415
+    from bsr.data.images import load_images  # noqa: PLC0415
 
+    if any(is_import_path(name) for run in runs for name in (run.task, run.model, run.dataset)):
+        with suppress(Refused):  # which is said there
+            for dataset in {run.dataset for run in runs}:
+                load_images(dataset, folder)
+                altered(dataset, folder)
+        called("", check_trainable, runs, folder)
+        return
     try:
         check_trainable(runs, folder)
     except UntrainableError as error:

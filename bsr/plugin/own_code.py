@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 
 from bsr.data.raw_files import MD5, DataError
-from bsr.experiments import Grid
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid
+from bsr.experiments.controlled import LEARNABLE
 from bsr.named import is_import_path, look_up
+from bsr.plugin.signals import SIGNALS
 from bsr.run import LEARNING_RATES
+
+KINDS: Final = {"dataset": "data set", "tasks": "task", "models": "network"}
+"""Option -> of what it gives names, that may be a user's own."""
+OF_WHY: Final = frozenset((*PRESETS["tune"].experiments, *PRESETS["why"].experiments))
+"""The experiments of equal updates and tuned rates, that keep some training images to validate on."""
+PATIENT_SECONDS: Final = 5.0
+"""How long a session may be silent."""
 
 
 def known(kind: str) -> Iterable[str]:
@@ -29,10 +40,73 @@ def check_import(kind: str, name: str) -> None:
         look_up(kind, name, {})
 
 
-def sized(grid: Grid, dataset: str | None) -> Grid:
-    """The grid with as many images as a user's own data set has, and no batch larger than that.
+def try_apart(named: Mapping[str, Iterable[str]]) -> None:
+    """Import a user's own, by option, and call a data set, in a process of its own before this one does.
 
     Raises pytest.UsageError.
+    """
+    for option, names in named.items():
+        if own := [name for name in names if is_import_path(name)]:
+            called(f"--bsr-{option}: ", _imported_and_loaded, KINDS[option], own)
+
+
+def _imported_and_loaded(kind: str, own: list[str], tell: Callable[[str], None]) -> None:
+    from bsr.data.images import load_images  # noqa: PLC0415 - loads torch
+
+    for name in own:
+        tell(f"{kind} {name!r}")
+        check_import(kind, name)
+        if kind == "data set":
+            load_images(name)
+
+
+def called(what: str, call: Callable[..., Any], *arguments: object) -> None:
+    """Call what calls a user's own, apart; a line says so where that takes long.
+
+    Raises pytest.UsageError, whose message begins with `what`.
+    """
+    from bsr.compute.apart import ApartError, apart  # noqa: PLC0415
+
+    line = _PatientLine()
+    SIGNALS.take_over()
+    try:
+        apart(call, *arguments, waiting=line.waiting)
+    except ApartError as error:
+        raise pytest.UsageError(f"{what}{error}") from error
+    finally:
+        SIGNALS.give_back()
+
+
+class _PatientLine:
+    """Says what is waited for: after some seconds, then each time that has doubled."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    def waiting(self, what: str, seconds: float) -> None:
+        """A line on stderr, which the terminal has before there is a reporter."""
+        if seconds >= self._next.get(what, PATIENT_SECONDS):
+            self._next[what] = 2 * seconds
+            said = f"bsr: still calling {what}, {seconds:.0f} s so far; Ctrl-C ends it"
+            print(said, file=sys.stderr, flush=True)
+
+
+def check_controlled(grid: Grid, experiments: Iterable[str]) -> None:
+    """Refuse a user's own task where the question of why is asked. Raises pytest.UsageError."""
+    asked = [name for name in experiments if name in OF_WHY and EXPERIMENTS[name].trains]
+    own = [name for name in grid.tasks if is_import_path(name)]
+    if asked and own:
+        raise pytest.UsageError(
+            f"--bsr-tasks: expected {', '.join(LEARNABLE)} with the experiment {asked[0]}, got "
+            f"{', '.join(own)}; --bsr-preset networks asks it of any task, at one rate per task"
+        )
+
+
+def sized(grid: Grid, dataset: str | None, experiments: Iterable[str] = ()) -> Grid:
+    """The grid with as many images as a user's own data set has, and no batch larger than that.
+
+    Of those that train, some are left to validate on where the question of why is asked. Raises
+    pytest.UsageError.
     """
     if dataset is None or not is_import_path(dataset):
         return grid
@@ -42,12 +116,19 @@ def sized(grid: Grid, dataset: str | None) -> Grid:
         images = load_images(dataset)
     except DataError as error:
         raise pytest.UsageError(f"--bsr-dataset: {error}") from error
-    train_images = min(grid.train_images, len(images.train))
+    test_images = min(grid.test_images, len(images.test))
+    kept_back = test_images if OF_WHY & set(experiments) else 0
+    train_images = min(grid.train_images, len(images.train) - kept_back)
+    if train_images < 1:
+        raise pytest.UsageError(
+            f"--bsr-dataset: expected more than {kept_back} training images of {dataset!r}, as many as are "
+            f"validated on, got {len(images.train)}; let it have more"
+        )
     sizes = tuple(size for size in grid.batch_sizes if size <= train_images)
     return replace(
         grid,
         train_images=train_images,
-        test_images=min(grid.test_images, len(images.test)),
+        test_images=test_images,
         batch_sizes=sizes or grid.batch_sizes[:1],
     )
 

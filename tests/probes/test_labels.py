@@ -25,7 +25,9 @@ def distribution_of(means: Any) -> LabelDistribution:
     """The distribution of the mean over images that are constant."""
     images = torch.from_numpy(means)[:, None, None].expand(-1, 2, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bsr.probes.labels.load_images", lambda _dataset, _folder: Images(images, images, "made"))
+        patch.setattr(
+            "bsr.probes.labels.load_images", lambda _dataset, _folder: Images(images, images, "made")
+        )
         return label_distribution("MNIST", None, "mean", "train")
 
 
