@@ -11,15 +11,19 @@ import hashlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bsr.named import look_up
+from bsr.named import NamedError, look_up
+from bsr.own.code import canonical, digests
+from bsr.own.network import PROBED, handed_out_before, probe, seeded, structure_digest
+from bsr.own.trial import problem_of, problem_of_predictions
 from bsr.run import STUDY_MODEL
+from bsr.strict_json import one_line, words
 from bsr.tasks import batch_of
 from bsr.text import Refused
 
@@ -105,61 +109,115 @@ class Identity(NamedTuple):
 
     parameter_shapes: str
     network_digest: str
+    code: tuple[tuple[str, str], ...] = ()
+    structure: str = ""
+    probe: tuple[float, ...] = ()
+
+
+def factory(name: str) -> Callable[[], Any]:
+    """What makes the networks of that name; its module, imported here, may draw random numbers too.
+
+    Raises NamedError for an unknown name.
+    """
+    return look_up("network", name, MODELS)
 
 
 def network(name: str) -> nn.Module:
     """A new network of that name, its weights drawn from the global generator.
 
-    Raises NamedError for an unknown name, ModelError where it is no network.
+    Raises NamedError for an unknown name, ModelError where it is no network, or one that was there before.
     """
-    made = look_up("network", name, MODELS)()
-    if not isinstance(made, nn.Module) or next(made.parameters(), None) is None:
+    made = factory(name)()
+    if not issubclass(type(made), nn.Module) or next(made.parameters(), None) is None:
         raise ModelError(
             f"network {name!r}: expected a class of torch.nn.Module with parameters, got "
             f"{type(made).__name__}; name another"
         )
-    return made
+    if what := handed_out_before(made):
+        raise ModelError(
+            f"network {name!r}: expected weights of its own at every call, got {what} of an earlier network; "
+            "make all of it anew, and clone what is shared"
+        )
+    return made  # type: ignore[no-any-return]
 
 
 def check_predictions(name: str, predictions: object, images: int) -> None:
     """Raises ModelError for anything but one number per image: [N, 1] would broadcast to another loss."""
-    if not isinstance(predictions, Tensor) or predictions.shape != (images,):
-        got = list(predictions.shape) if isinstance(predictions, Tensor) else type(predictions).__name__
-        raise ModelError(
-            f"network {name!r}: expected predictions [{images}] for {images} images, got {got}; "
-            "end it with .squeeze(1)"
-        )
+    if problem := problem_of_predictions(predictions, images):
+        raise ModelError(f"network {name!r}: {problem}")
 
 
-def check(name: str, images: Tensor) -> None:
-    """Try a network on some `images`, [N, H, W] or [N, C, H, W]. Raises NamedError, ModelError, one line."""
+def check(name: str, images: Tensor, batches: Iterable[int] = ()) -> None:
+    """Try a network on copies of some `images`, [N, H, W] or [N, C, H, W], raw pixels.
+
+    A user's own is tried as it will be used, trained at the sizes of `batches` too, of as many images at
+    most. Raises NamedError, ModelError, one line.
+    """
+    factory(name)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            predictions = network(name).eval()(batch_of(images).to(torch.float32, copy=True))
-    except (LookupError, ModelError):
+        with torch.random.fork_rng(devices=[]):
+            if name in MODELS:
+                predictions = network(name).eval()(batch_of(images).float())
+                problem = problem_of_predictions(predictions, len(images))
+            else:
+                problem = problem_of(lambda: network(name), batch_of(images), batches)
+    except (NamedError, ModelError):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
+        said = " ".join(words(error).split())[:200] if type(error) is ValueError else one_line(error)
         raise ModelError(
             f"network {name!r}: expected one for images of {'x'.join(map(str, images.shape[1:]))}, got {said}"
         ) from error
-    check_predictions(name, predictions, len(images))
+    if problem:
+        raise ModelError(f"network {name!r}: {problem}")
 
 
-def identity(name: str, made: nn.Module) -> Identity:
+def identity(name: str, made: nn.Module, images: Tensor | None = None) -> Identity:
     """Of a network made by that name: the shapes of its parameters, a digest of the source of its classes.
 
-    Comments, docstrings and layout do not count, nor what comes with torch or Python.
+    Comments, docstrings and layout do not count, nor what comes with torch or Python. Of a user's own also
+    its code and structure, and its probe where there are `images`, [N, H, W] or [N, C, H, W].
     """
     shapes = ", ".join("x".join(map(str, value.shape)) or "1" for value in made.parameters())
     digest = hashlib.sha256(shapes.encode()).hexdigest()[:12]
     if len(shapes) > LONGEST_SHAPES:
         numbers = [value.numel() for value in made.parameters()]
         shapes = f"{len(numbers)} tensors, {sum(numbers):,} numbers, {digest}"
-    kinds = {look_up("network", name, MODELS), *(k for part in made.modules() for k in type(part).__mro__)}
+    classes: set[type] = {kind for part in made.modules() for kind in type(part).__mro__}
+    kinds: set[Callable[..., object]] = {factory(name), *classes}
     others = {"torch", *sys.stdlib_module_names}
     sources = sorted(_code(kind) for kind in kinds if _package(kind) not in others)
-    return Identity(shapes, hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12])
+    found = Identity(shapes, hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12])
+    if name in MODELS:
+        return found
+    steady, probed = _fixed(name, images)  # which imports what is imported late
+    files = code_of((name, *(f"{kind.__module__}:" for kind in classes)))
+    return found._replace(code=files, structure=steady or structure_digest(made), probe=probed)
+
+
+def code_of(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(file, digest) of the code that import paths among these names reach; see bsr.own.code."""
+    return tuple(digests(name.partition(":")[0] for name in names if ":" in name).items())
+
+
+_FIXED: Final[dict[tuple[int, bytes], tuple[Any, str, tuple[float, ...]]]] = {}
+
+
+def _fixed(name: str, images: Tensor | None) -> tuple[str, tuple[float, ...]]:
+    """(structure, probe) by a fixed seed, once per process.
+
+    The structure is empty where no seed decides it: then each network that is trained says its own.
+    """
+    makes = factory(name)
+    few = images[:PROBED].contiguous() if images is not None else None
+    key = id(makes), b"" if few is None else few.numpy().tobytes() + repr(list(few.shape)).encode()
+    if key not in _FIXED:
+        one, other = (seeded(lambda: network(name), seed) for seed in (0, 1))
+        said = structure_digest(one)
+        steady = said == structure_digest(other)
+        computed = probe(one, batch_of(few).to(torch.float32, copy=True)) if few is not None else ()
+        _FIXED[key] = makes, "" if steady else said, computed  # held, so that its id stays its own
+    return _FIXED[key][1:]
 
 
 def _package(kind: Callable[..., object]) -> str:
@@ -176,17 +234,4 @@ def _code(kind: Callable[..., object]) -> str:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):
         return str(getattr(kind, "__qualname__", type(kind).__qualname__))
-    return repr(_canonical(tree))
-
-
-def _canonical(node: object) -> object:
-    """A syntax tree in plain values, without docstrings and what only some versions of Python have."""
-    if isinstance(node, list):
-        return [_canonical(each) for each in node]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
-    documented = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    if isinstance(node, documented) and ast.get_docstring(node) is not None:
-        fields["body"] = node.body[1:]
-    return type(node).__name__, {name: _canonical(value) for name, value in fields.items()}
+    return repr(canonical(tree))

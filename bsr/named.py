@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
-from importlib import import_module
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from bsr.own.code import imported
+from bsr.strict_json import one_line
 from bsr.text import Refused
 
 T = TypeVar("T")
@@ -43,15 +48,39 @@ def look_up(what: str, name: str, known: Mapping[str, T]) -> T | Any:
     check_name(what, name, known)
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(module), attribute)
-    except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        found = getattr(imported(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and its like too: the message names it
         raise NamedError(
-            f"{what} {name!r}: expected to import it on {socket.gethostname()}, got {said}; "
-            "put its folder on PYTHONPATH there, or install it"
+            f"{what} {name!r}: expected to import it on {socket.gethostname()}, got "
+            f"{one_line(error)[:200]}{_where(error)}; {_remedy(error, module, attribute)}"
         ) from error
     if not callable(found):
         raise NamedError(
             f"{what} {name!r}: expected a function or a class, got {type(found).__name__}; name another"
         )
     return found
+
+
+def _where(error: BaseException) -> str:
+    """The file and line of a user's that raised it, where there is one; of a slip of spelling, its own."""
+    if issubclass(type(error), (SyntaxError, ModuleNotFoundError)):
+        return ""
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    files = [(frame.f_code.co_filename, frame.f_lineno) for frame in last if "__file__" in frame.f_globals]
+    return next((f" ({Path(file).name}, line {line})" for file, line in files if file != __file__), "")
+
+
+def _remedy(error: BaseException, module: str, attribute: str) -> str:
+    """What helps: the folder is not on the path, or something else is amiss in it."""
+    missing = error.name if type(error) is ModuleNotFoundError else None
+    if type(missing) is str and f"{module}.".startswith(f"{missing}."):
+        return "put its folder on PYTHONPATH there, or install it"
+    if type(missing) is str:
+        return f"install {missing} there, or put its folder on PYTHONPATH"
+    loaded = sys.modules.get(module)
+    if type(error) is AttributeError and loaded is not None and attribute not in vars(loaded):
+        near = get_close_matches(attribute, [name for name in vars(loaded) if name[:1] != "_"], n=1)
+        return f"name something that the module has{f', such as {near[0]}' if near else ''}"
+    return "mend the module"

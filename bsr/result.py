@@ -6,6 +6,7 @@ tell; bsr.machine.nvml asks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -50,6 +51,10 @@ THROTTLES: Final = (
 
 No others do: an idle GPU, clocks that its owner set, the voltage that ends every boost.
 """
+PROBE_TOLERANCE: Final = 1e-3
+"""Two versions of torch, or two machines, differ by 1e-5 of a probe's numbers."""
+PROBED: Final = 8
+"""Predictions with which a probe begins."""
 MOST_THROTTLED: Final = 0.01
 """Share of its time that a Run may be throttled: what lower clocks do in so little, no time shows."""
 
@@ -181,7 +186,14 @@ class Result:
     parameter_shapes: str = ""
     """Of the network, in their order: `10x1x5x5, 10, ...`."""
     network_digest: str = ""
-    """Of the network's source, see bsr.model; as the two before it empty where none was recorded."""
+    """Of the source of the network's classes, see bsr.model; as the two before it empty where none was
+    recorded."""
+    code: tuple[tuple[str, str], ...] = ()
+    """(file, digest) of a user's own, (package, version) of what it imports; see bsr.own.code."""
+    structure: str = ""
+    """Of a user's own network: the version of torch, a digest of its parts; see bsr.own.network."""
+    probe: tuple[float, ...] = ()
+    """What a user's own network computes with weights that a formula gives; compared by `same_probe`."""
     dataset_digest: str = ""
     """SHA-256 over the pixels of the data set, 16 hexadecimal digits; empty in earlier recordings."""
     order_digest: str = ""
@@ -235,7 +247,8 @@ class Result:
     def identity(self) -> dict[str, str]:
         """Digests, by what they are of, that every result mixed with this one must share.
 
-        Of data set, labels and network; what was not recorded is left out.
+        Of data set, labels and network, and of a user's own code; what was not recorded is left out. Beside
+        them the probes must be the same, see `same_probe`.
         """
         run = self.run
         images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
@@ -244,8 +257,22 @@ class Result:
             "dataset digest": self.dataset_digest,
             f"labels of {run.task} ({images})": self.labels_digest,
             f"network {run.model}": network if self.network_digest else "",
+            **{f"code of {name}": digest for name, digest in self.code},
         }
+        torch, _, structure = self.structure.partition(" ")
+        said[f"structure of {run.model} in torch {torch}"] = structure
         return {name: value for name, value in said.items() if value}
+
+    @property
+    def probes(self) -> dict[str, tuple[float, ...]]:
+        """What its network computes, by network and data set; held against others by `same_probe`."""
+        return {f"probe of network {self.run.model} on {self.run.dataset}": self.probe} if self.probe else {}
+
+    @property
+    def says_less(self) -> bool:
+        """Whether it names a user's own and was recorded before the code of such was."""
+        own = any(":" in name for name in (self.run.task, self.run.model, self.run.dataset))
+        return own and bool(self.network_digest) and not self.code
 
     @property
     def timing(self) -> str:
@@ -260,3 +287,20 @@ class Result:
         """How its GPU was throttled or shared: its times say less of the device. Empty as far as is known."""
         seconds = sum(self.training_seconds) + sum(self.evaluation_seconds)
         return self.gpu.disturbed(seconds) if self.gpu is not None else ""
+
+
+def same_probe(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two networks compute the same, by what was kept of it; one that was not recorded says nothing.
+
+    A prediction may differ by PROBE_TOLERANCE of the largest one, a gradient's norm by that of itself.
+    """
+    if not (one and other):
+        return True
+    if len(one) != len(other):
+        return False
+    largest = max(map(abs, (*one[:PROBED], *other[:PROBED])))
+    norms = max(map(abs, (*one[PROBED:], *other[PROBED:])), default=0.0)
+    pairs = list(zip(one, other, strict=True))
+    return all(abs(a - b) <= PROBE_TOLERANCE * largest for a, b in pairs[:PROBED]) and all(
+        abs(a - b) <= PROBE_TOLERANCE * (max(a, b) + PROBE_TOLERANCE * norms) for a, b in pairs[PROBED:]
+    )

@@ -129,8 +129,8 @@ def test_a_value_that_cannot_even_be_shown_stops_nothing() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert plain(Broken()) == "(Broken that cannot be shown: RuntimeError)"
-    assert one_line(ValueError(Broken())) == "ValueError: (ValueError that cannot be shown: RuntimeError)"
+    assert plain(Broken()) == "Broken"
+    assert one_line(ValueError(Broken())) == "ValueError: Broken"
 
 
 def test_an_exception_is_one_line_of_bounded_length() -> None:

@@ -10,6 +10,7 @@ bsr.compute.answers; `refuse(future, why)` says that it was not believed, and re
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -22,9 +23,10 @@ from bsr.data.images import load_images, load_split
 from bsr.data.labels import labels
 from bsr.machine import device as machine
 from bsr.model import check as check_network
+from bsr.named import is_import_path
 from bsr.result import Result
 from bsr.run import Execution, Run
-from bsr.strict_json import LONGEST_LINE, one_line
+from bsr.strict_json import LONGEST_LINE, one_line, words
 from bsr.text import Refused, printable, shortened
 from bsr.training import loop as training
 from bsr.training.loop import initial_model
@@ -43,29 +45,92 @@ class UntrainableError(Refused):
     """A task, network or data set with which this machine can train nothing; the message is one line."""
 
 
-def check_trainable(runs: Iterable[Run], folder: str | None = None) -> None:
-    """Try every task and network of `runs` on a few images of their data set. Raises UntrainableError."""
-    for dataset, task, model in dict.fromkeys((run.dataset, run.task, run.model) for run in runs):
-        try:
+def check_trainable(
+    runs: Iterable[Run], folder: str | None = None, tell: Callable[[str], None] = lambda _what: None
+) -> None:
+    """Try every data set, task and network of `runs`. Raises UntrainableError.
+
+    Networks on a few images, a user's own at the smallest batch of these Runs too; a user's own task on all.
+    `tell` hears what is tried.
+    """
+    alike: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        alike.setdefault((run.dataset, run.task, run.model), []).append(run)
+    for (dataset, task, model), those in alike.items():
+        with _refused(f"data set {dataset!r}", tell):
             data = load_images(dataset, folder)
             images = data.train[:FEW]
+            altered(dataset, folder)
+        with _refused(f"task {task!r}", tell):
             if task not in data.targets:
                 labels(images, task)
-            check_network(model, images)
-        except Refused as error:
-            raise UntrainableError(str(error)) from error
-        except Exception as error:
-            said = str(error) if str(error).startswith("task ") else f"task {task!r}: {one_line(error)}"
-            raise UntrainableError(said) from error
+                if is_import_path(task):
+                    load_split(those[0], folder)
+        with _refused(f"network {model!r}", tell):
+            check_network(model, images, [min(map(_smallest_batch, those))])
+        if said := altered(dataset, folder):
+            raise UntrainableError(said)
+
+
+def _smallest_batch(run: Run) -> int:
+    rest = 0 if run.steps else run.train_images % run.batch_size
+    return rest or min(run.batch_size, run.train_images)
+
+
+@contextmanager
+def _refused(what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Whatever is raised within, SystemExit and its like too, becomes one line that says of what it is."""
+    tell(what)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        said = words(error) if issubclass(type(error), (Refused, TypeError, ValueError)) else ""
+        known = said.startswith(f"{what}:") or issubclass(type(error), Refused)
+        raise UntrainableError(said if known else f"{what}: {one_line(error)}; mend it") from error
+
+
+_PIXELS: Final[dict[tuple[str, str | None], str]] = {}
+"""Data set and folder -> digest of pixels and targets in memory, as they first lay there."""
+
+
+def altered(dataset: str, folder: str | None = None) -> str:
+    """How a data set's pixels in this process are no longer as they were; empty where they are."""
+    images = load_images(dataset, folder)
+    digest = hashlib.sha256()
+    parts = [part for part in (images.train, images.test, images.validation) if part is not None]
+    for values in (*parts, *(each for target in images.targets.values() for each in target.values())):
+        digest.update(values.numpy().data)
+    found = digest.hexdigest()[:16]
+    before = _PIXELS.setdefault((dataset, folder), found)
+    if found == before:
+        return ""
+    return (
+        f"data set {dataset!r}: expected its pixels as they were loaded, digest {before}, got {found}: they "
+        "were changed in place; change a copy"
+    )
 
 
 def identities(runs: Iterable[Run], folder: str | None = None) -> dict[str, str]:
     """What results of `runs` would say of their labels and networks if they were trained here and now."""
     found: dict[str, str] = {}
+    for result in untrained(runs, folder):
+        found |= result.identity
+    return found
+
+
+def untrained(runs: Iterable[Run], folder: str | None = None) -> Iterator[Result]:
+    """For each kind of Run a Result that says what it would be of here and now, its probe too."""
     for run in {replace(run.cell, batch_size=1, learning_rate=1.0): run for run in runs}.values():
         about = training.identity(run, load_split(run, folder), initial_model(run.seed, run.model)[0])
-        found |= Result(run=run, status="not_run", **about).identity
-    return found
+        yield Result(run=run, status="not_run", **about)
+
+
+def check_unaltered() -> None:
+    """Every data set's pixels in this process are as they were first seen. Raises UntrainableError."""
+    for said in filter(None, (altered(*known) for known in _PIXELS)):
+        raise UntrainableError(said)
 
 
 class Computed(NamedTuple):
@@ -86,11 +151,19 @@ def compute(
     """
     environment = machine.fingerprint(execution)
     warned: list[str] = []
+    spent = ""
     try:
         with noted_warnings(warned):
             split = load_split(run, execution.data)
+            own = any(map(is_import_path, (run.task, run.model, run.dataset)))
+            spent = altered(run.dataset, execution.data) if own else ""
             result = engines.train(run, split, execution, on_epoch)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the next Run goes on
+            spent = spent or (altered(run.dataset, execution.data) if own else "")
+            if spent:
+                result = replace(result, status="failed", message=spent)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, SystemExit too, the next Run goes on
         result = Result(
             run=run,
             status="failed",
@@ -98,10 +171,9 @@ def compute(
             engine=execution.engine,
             device=execution.device,
         )
-    spent = ""
     if result.status in {"failed", "out_of_memory"}:
         machine.release_memory()
-        spent = spent_reason(execution)
+        spent = spent or spent_reason(execution)
     notes = (*result.notes, *warned)
     return Computed(replace(result, notes=notes, environment=environment["id"]), environment, spent)
 
@@ -119,10 +191,13 @@ def noted_warnings(notes: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            said = (
-                f"{each.category.__name__}: {shortened(str(each.message), LONGEST_LINE)}" for each in caught
-            )
+            said = (f"{each.category.__name__}: {shortened(_message(each), LONGEST_LINE)}" for each in caught)
             notes += [printable(" ".join(line.split())) for line in dict.fromkeys(said)][:MOST_NOTES]
+
+
+def _message(warned: warnings.WarningMessage) -> str:
+    message = warned.message
+    return words(message) if issubclass(type(message), Warning) else str.__str__(message)  # type: ignore[arg-type]
 
 
 class InProcess(Executor):

@@ -125,9 +125,9 @@ def _made(dataset: str) -> Images:
         return image_data.checked(look_up("data set", dataset, {})(), what)
     except NamedError as error:
         raise DataError(str(error)) from error
-    except DataError:
+    except (DataError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit and its like too
         raise DataError(
             f"{what}: expected a function without arguments that returns train and test images, got "
             f"{type(error).__name__}: {reason(error)}; return, for example,{EXAMPLES}"

@@ -24,6 +24,7 @@ import platformdirs
 from filelock import FileLock
 
 from bsr.records.durable import remove_unfinished, replace_file
+from bsr.strict_json import words
 from bsr.text import Refused
 
 DOWNLOADED: Final = ".download."
@@ -217,4 +218,4 @@ def _download(place: DatasetFolder, reader: Any) -> None:
 
 def reason(error: BaseException) -> str:
     """An exception in one short line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return " ".join(words(error).split())[:160] or type(error).__name__

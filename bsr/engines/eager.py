@@ -178,7 +178,7 @@ class EagerLearner:
         return evaluation(torch.cat(predictions).cpu(), self.test_labels)
 
     def _predicted(self, images: Tensor) -> Tensor:
-        predictions = self.model(images.to(torch.float32, copy=True))
+        predictions = self.model(images.to(torch.float32, copy=True))  # float images would be shared
         check_predictions(self.run.model, predictions, len(images))
         return predictions.float()  # type: ignore[no-any-return]
 

@@ -17,7 +17,7 @@ import torch
 
 from bsr.machine import nvml
 from bsr.run import Execution
-from bsr.strict_json import one_line
+from bsr.strict_json import one_line, words
 from bsr.text import Refused
 
 AMPERE: Final = (8, 0)
@@ -158,7 +158,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if not isinstance(error, RuntimeError):
         return False
-    said = str(error).lower()
+    said = words(error).lower()
     if any(phrase.lower() in said for phrase in _ALLOCATOR_PHRASES):
         return True
     return error.__context__ is not None and is_out_of_memory(error.__context__)

@@ -58,7 +58,6 @@ def _this_machine(options: Options, runs: tuple[Run, ...], engine: str) -> Backe
 
     images = checks.data(options.grid.dataset, options.execution.data, runs)
     execution, workers, why = checks.execution(options, runs, images.loading_bytes, engine)
-    checks.trainable(runs, execution.data)
 
     def executor(on_epoch: OnEpoch) -> RunExecutor:
         if workers:

@@ -7,17 +7,19 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from filelock import FileLock, Timeout
 
 from bsr.machine.capacity import problem_of_workers, workers_that_fit
+from bsr.named import is_import_path
+from bsr.plugin.own_code import PATIENT_SECONDS, called
 from bsr.records import durable, replacing
 from bsr.records.reading.check import FaultError, check
 from bsr.records.reading.journal_file import session_of
@@ -172,10 +174,6 @@ def _owner(place: Path) -> str:
         return "it did not say which"
 
 
-PATIENT_SECONDS: Final = 5.0
-"""How long a session may be silent."""
-
-
 @contextmanager
 def telling(config: pytest.Config, what: str) -> Iterator[None]:
     """Say what is waited for, where that takes long."""
@@ -243,8 +241,16 @@ def wherever(execution: Execution) -> None:
 
 def trainable(runs: tuple[Run, ...], folder: str | None) -> None:
     """Every task and network is there and works on these images."""
-    from bsr.compute.in_process import UntrainableError, check_trainable  # noqa: PLC0415
+    from bsr.compute.in_process import UntrainableError, altered, check_trainable  # noqa: PLC0415
+    from bsr.data.images import load_images  # noqa: PLC0415
 
+    if any(is_import_path(name) for run in runs for name in (run.task, run.model, run.dataset)):
+        with suppress(Refused):  # which is said there
+            for dataset in {run.dataset for run in runs}:
+                load_images(dataset, folder)
+                altered(dataset, folder)
+        called("", check_trainable, runs, folder)
+        return
     try:
         check_trainable(runs, folder)
     except UntrainableError as error:

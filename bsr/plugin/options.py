@@ -13,11 +13,22 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid, PlanTooLargeError, Preset, plan, rates
+from bsr.experiments import (
+    DEFAULT_PRESET,
+    EXPERIMENTS,
+    PRESETS,
+    Grid,
+    PlanTooLargeError,
+    Preset,
+    controlled,
+    plan,
+    rates,
+)
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.original import REFINED
 from bsr.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
+from bsr.plugin.checks import only_looks
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges
 from bsr.run import (
     DEVICE,
@@ -171,6 +182,7 @@ def read(config: pytest.Config) -> Options:
     grid = _grid(config, preset.grid, experiments)
     _combinations(config, experiments)
     try:
+        controlled.rates_of(experiments, grid)
         planned = plan(experiments, grid)
     except (PlanTooLargeError, rates.RatesError) as error:
         raise pytest.UsageError(f"bsr: {error}") from error
@@ -265,6 +277,8 @@ def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
 
 
 def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Grid:
+    if not only_looks(config):
+        own_code.try_apart({name: _listed(config, name) or () for name in own_code.KINDS})
     dataset = _dataset(config)
     if _value(config, "data") and is_import_path(dataset or ""):
         raise refuse("data", _value(config, "data"), "it left out, since --bsr-dataset names a function")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from bsr.data.raw_files import DataError
 from bsr.experiments import Grid
 from bsr.named import is_import_path, look_up
+from bsr.plugin.signals import SIGNALS
 from bsr.run import LEARNING_RATES
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 ROTATED: Final = "Rotated"
 """The data set of bsr's own that has a target."""
+KINDS: Final = {"dataset": "data set", "tasks": "task", "models": "network"}
+"""Option -> of what it gives names, that may be a user's own."""
+PATIENT_SECONDS: Final = 5.0
+"""How long a session may be silent."""
 
 
 def known(kind: str) -> Iterable[str]:
@@ -35,6 +41,57 @@ def check_import(kind: str, name: str) -> None:
     """Raises NamedError where a user's own cannot be imported here."""
     if is_import_path(name):
         look_up(kind, name, {})
+
+
+def try_apart(named: Mapping[str, Iterable[str]]) -> None:
+    """Import a user's own, by option, and call a data set, in a process of its own before this one does.
+
+    Raises pytest.UsageError.
+    """
+    for option, names in named.items():
+        if own := [name for name in names if is_import_path(name)]:
+            called(f"--bsr-{option}: ", _imported_and_loaded, KINDS[option], own)
+
+
+def _imported_and_loaded(kind: str, own: list[str], tell: Callable[[str], None]) -> None:
+    from bsr.data.images import load_images  # noqa: PLC0415 - loads torch
+
+    for name in own:
+        tell(f"{kind} {name!r}")
+        check_import(kind, name)
+        if kind == "data set":
+            load_images(name)
+
+
+def called(what: str, call: Callable[..., Any], *arguments: object) -> None:
+    """Call what calls a user's own, apart; a line says so where that takes long.
+
+    Raises pytest.UsageError, whose message begins with `what`.
+    """
+    from bsr.compute.apart import ApartError, apart  # noqa: PLC0415
+
+    line = _PatientLine()
+    SIGNALS.take_over()
+    try:
+        apart(call, *arguments, waiting=line.waiting)
+    except ApartError as error:
+        raise pytest.UsageError(f"{what}{error}") from error
+    finally:
+        SIGNALS.give_back()
+
+
+class _PatientLine:
+    """Says what is waited for: after some seconds, then each time that has doubled."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    def waiting(self, what: str, seconds: float) -> None:
+        """A line on stderr, which the terminal has before there is a reporter."""
+        if seconds >= self._next.get(what, PATIENT_SECONDS):
+            self._next[what] = 2 * seconds
+            said = f"bsr: still calling {what}, {seconds:.0f} s so far; Ctrl-C ends it"
+            print(said, file=sys.stderr, flush=True)
 
 
 def targets(dataset: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def finish(config: pytest.Config) -> bool:
     SIGNALS.hold()
     if not known.finished:
         known.finished = True
-        for step in (_stop, _write_json, _close_journal, _rescue):
+        for step in (_stop, _verify_pixels, _write_json, _close_journal, _rescue):
             with _noted(known):
                 step(config, known)
     SIGNALS.give_back()
@@ -80,6 +81,14 @@ def _stop(_config: pytest.Config, known: State) -> None:
             known.session.stop()
         finally:
             known.lost = known.session.journal.gone
+
+
+def _verify_pixels(_config: pytest.Config, known: State) -> None:
+    """What own code was given is as it was: else what came last may be of other images."""
+    if known.session is not None and "bsr.compute.in_process" in sys.modules:
+        from bsr.compute.in_process import check_unaltered  # noqa: PLC0415 - torch, loaded if anything was
+
+        check_unaltered()
 
 
 def _write_json(config: pytest.Config, known: State) -> None:

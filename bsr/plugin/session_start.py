@@ -31,6 +31,11 @@ COMPILING: Final = (
     "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
 )
 
+LESS: Final = (
+    "the journal names less of your own code than is recorded today: what it has is held to its labels, and "
+    "to shapes and the source of its network's classes"
+)
+
 
 def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make the session ready to measure. Raises pytest.UsageError, one line, where it must not begin."""
@@ -81,6 +86,8 @@ def _session(
     """The Session with its journal open, its executor ready, and what is resumed taken over."""
     history = resume.history_at(path, resume=options.resume)  # what is refused at once needs no torch
     warned = state(config).notes
+    if options.dask is None:
+        checks.trainable(runs, options.execution.data)
     with _telling_what_is_waited_for(config, options) as waited:
         from bsr.compute.in_process import noted_warnings  # noqa: PLC0415 - loads torch
 
@@ -120,6 +127,8 @@ def _session(
     session.hear(session.executor)
     if options.resume:
         session.resume(kept, history)
+        if any(result.says_less for result in session.results.values()):
+            session.notes.append(LESS)
     return session
 
 

@@ -24,11 +24,11 @@ from torch.nn import functional
 from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.machine import nvml
-from bsr.model import RegressionCNN, network
+from bsr.model import RegressionCNN, code_of, factory, network
 from bsr.model import identity as network_identity
 from bsr.result import Result
 from bsr.run import STUDY_MODEL, Execution, Run
-from bsr.strict_json import one_line
+from bsr.strict_json import one_line, words
 from bsr.training.log import Evaluation, TrainingLog, evaluation
 
 __all__ = [
@@ -106,6 +106,7 @@ def initial_model(seed: int, name: str = STUDY_MODEL) -> tuple[nn.Module, torch.
 
     The caller's global random state is left as it was. Raises as bsr.model.network does.
     """
+    factory(name)  # imported before a seed is set
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         made = network(name)
@@ -135,7 +136,9 @@ def _drawing_from(generator: torch.Generator, run: Run, device: str) -> Iterator
 
 def identity(run: Run, split: Split, made: nn.Module) -> dict[str, Any]:
     """The fields of Result by which labels and network are told from others of that name."""
-    return {"labels_digest": split.labels_digest, **network_identity(run.model, made)._asdict()}
+    about = network_identity(run.model, made, split.train_images)._asdict()
+    code = dict(about["code"]) | dict(code_of((run.task, run.dataset)))
+    return {"labels_digest": split.labels_digest, **about, "code": tuple(sorted(code.items()))}
 
 
 def orders(run: Run, generator: torch.Generator) -> Iterator[Tensor]:
@@ -226,7 +229,7 @@ def train(
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not machine.is_out_of_memory(error):
             raise
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = (words(error).splitlines() or [type(error).__name__])[0]
         status, message = "out_of_memory", f"batch size {run.batch_size}: {said}"
     seen = gpu.end()
     return Result(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import bsr
 from bsr import engines
@@ -114,7 +115,10 @@ def test_all_of_it_from_python(own: Path) -> None:
         "dataset digest",
         f"labels of {TASK} (320 and 80 test images of {DATA})",
         f"network {NETWORK}",
+        "code of own_study.py",
+        f"structure of {NETWORK} in torch {str(torch.__version__).partition('+')[0]}",
     }
+    assert result.probe
 
 
 def test_a_session_trains_them_with_as_many_images_as_there_are_and_all_is_drawn(session: Suite) -> None:
@@ -163,7 +167,9 @@ def test_comments_docstrings_and_layout_are_no_other_network_and_a_number_is(own
     }.items():
         (own / f"{name}.py").write_text(MODULE.replace(old, new) if old else MODULE)
         made[name] = identity(f"{name}:Net", network(f"{name}:Net"))
-    assert made["own_study"] == made["own_formatted"] == made["own_documented"]
+    alike = [made[name] for name in ("own_study", "own_formatted", "own_documented")]
+    assert len({(one.parameter_shapes, one.network_digest, one.code[0][1]) for one in alike}) == 1
+    assert made["own_edited"].code[0][1] != alike[0].code[0][1]
     assert made["own_study"].parameter_shapes == made["own_edited"].parameter_shapes
     assert made["own_study"].network_digest != made["own_edited"].network_digest
 
