@@ -18,14 +18,14 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bsr.named import NamedError, look_up
 from bsr.own.code import canonical, digests
+from bsr.own.named import NamedError, look_up
 from bsr.own.network import PROBED, handed_out_before, probe, seeded, structure_digest
 from bsr.own.trial import problem_of, problem_of_predictions
 from bsr.run import STUDY_MODEL
-from bsr.strict_json import one_line, words
 from bsr.tasks import batch_of
 from bsr.text import Refused
+from bsr.text.strict_json import one_line, words
 
 IMAGE_SIZE: Final = 28
 PARAMETERS: Final = 21_381

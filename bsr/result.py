@@ -59,6 +59,10 @@ MOST_THROTTLED: Final = 0.01
 """Share of its time that a Run may be throttled: what lower clocks do in so little, no time shows."""
 
 
+Trait = str | tuple[float, ...]
+"""A digest, or the numbers of a probe."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
     """One moment."""
@@ -244,16 +248,16 @@ class Result:
         return self.run.images_until(len(self.training_seconds)) / self.total_training_seconds
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Digests, by what they are of, that every result mixed with this one must share.
+    def identity(self) -> dict[str, Trait]:
+        """By what it is of, all that every result mixed with this one must share.
 
-        Of data set, labels and network, and of a user's own code; what was not recorded is left out. Beside
-        them the probes must be the same, see `same_probe`.
+        Digests of data set, labels and network, and of a user's own code; and what its network computes, see
+        `same_probe`. What was not recorded is left out.
         """
         run = self.run
         images = f"{run.train_images:,} and {run.test_images:,} {run.evaluate_on} images of {run.dataset}"
         network = f"{self.parameter_shapes}, source {self.network_digest}"
-        said = {
+        said: dict[str, Trait] = {
             "dataset digest": self.dataset_digest,
             f"labels of {run.task} ({images})": self.labels_digest,
             f"network {run.model}": network if self.network_digest else "",
@@ -261,12 +265,8 @@ class Result:
         }
         torch, _, structure = self.structure.partition(" ")
         said[f"structure of {run.model} in torch {torch}"] = structure
+        said[f"predictions of network {run.model} on {run.dataset}"] = self.probe
         return {name: value for name, value in said.items() if value}
-
-    @property
-    def probes(self) -> dict[str, tuple[float, ...]]:
-        """What its network computes, by network and data set; held against others by `same_probe`."""
-        return {f"probe of network {self.run.model} on {self.run.dataset}": self.probe} if self.probe else {}
 
     @property
     def says_less(self) -> bool:

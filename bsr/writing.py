@@ -23,8 +23,8 @@ from bsr.records.replacing import check_target, kept_note, replace
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import FINISHED, Result
 from bsr.run import RUN_FIELDS, Execution
-from bsr.strict_json import plain
 from bsr.text import printable
+from bsr.text.strict_json import plain
 
 
 def write(path: str | os.PathLike[str], results: Iterable[Result], experiment: str = "batch-size") -> Path:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsr.strict_json import LONGEST_LINE, one_line, plain
+from bsr.text.strict_json import LONGEST_LINE, one_line, plain
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.binary(),

@@ -14,8 +14,8 @@ from bsr.compute.in_process import Computed
 from bsr.records.reading.check import FaultError, check_result
 from bsr.records.reading.json_file import nesting
 from bsr.run import Run
-from bsr.strict_json import plain
 from bsr.text import Refused, printable
+from bsr.text.strict_json import plain
 
 MOST_BYTES: Final = 2**18
 """Of an answer: of what its evaluations do not lengthen."""

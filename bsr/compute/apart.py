@@ -14,8 +14,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from bsr.strict_json import one_line, words
 from bsr.text import Refused, printable
+from bsr.text.strict_json import one_line, words
 
 LOOK_SECONDS: Final = 0.1
 Tell = Callable[[str], None]

@@ -23,11 +23,11 @@ from bsr.data.images import load_images, load_split
 from bsr.data.labels import labels
 from bsr.machine import device as machine
 from bsr.model import check as check_network
-from bsr.named import is_import_path
-from bsr.result import Result
+from bsr.own.named import is_import_path
+from bsr.result import Result, Trait
 from bsr.run import Execution, Run
-from bsr.strict_json import LONGEST_LINE, one_line, words
 from bsr.text import Refused, printable, shortened
+from bsr.text.strict_json import LONGEST_LINE, one_line, words
 from bsr.training import loop as training
 from bsr.training.loop import initial_model
 
@@ -112,9 +112,9 @@ def altered(dataset: str, folder: str | None = None) -> str:
     )
 
 
-def identities(runs: Iterable[Run], folder: str | None = None) -> dict[str, str]:
+def identities(runs: Iterable[Run], folder: str | None = None) -> dict[str, Trait]:
     """What results of `runs` would say of their labels and networks if they were trained here and now."""
-    found: dict[str, str] = {}
+    found: dict[str, Trait] = {}
     for result in untrained(runs, folder):
         found |= result.identity
     return found

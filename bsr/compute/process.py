@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from bsr.strict_json import LONGEST_LINE, one_line
 from bsr.text import Refused, printable
+from bsr.text.strict_json import LONGEST_LINE, one_line
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess

@@ -13,7 +13,7 @@ from bsr.data.image_data import EXAMPLES, ImageData, Images
 from bsr.data.labels import labels
 from bsr.data.raw_files import BUNDLED, MD5, RAW_FILES, DataError, DatasetFolder, cache_folder, reason
 from bsr.data.split import Split
-from bsr.named import IMPORT_PATH, NamedError, is_import_path, look_up
+from bsr.own.named import IMPORT_PATH, NamedError, is_import_path, look_up
 from bsr.run import Run
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from bsr.named import is_import_path, look_up
+from bsr.own.named import is_import_path, look_up
 from bsr.tasks import TASKS, check_images
 
 LABELS_AT_ONCE: Final = 1_000

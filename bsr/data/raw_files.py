@@ -24,8 +24,8 @@ import platformdirs
 from filelock import FileLock
 
 from bsr.records.durable import remove_unfinished, replace_file
-from bsr.strict_json import words
 from bsr.text import Refused
+from bsr.text.strict_json import words
 
 DOWNLOADED: Final = ".download."
 """How the name of a folder begins into which a data set is downloaded."""

@@ -24,8 +24,8 @@ from torch import Tensor
 from bsr.data.images import Split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
 from bsr.tasks import batch_of
+from bsr.text.strict_json import one_line
 from bsr.training.loop import LOSSES, Evaluation, TimeLimitReached, evaluation, make_optimiser
 from bsr.training.warm_up import undone
 

@@ -19,7 +19,7 @@ from bsr.engines.build import KernelError
 from bsr.engines.generated import Kernel, Network, image_of, read, read_by_name, study
 from bsr.engines.layers import NotAChainError
 from bsr.model import MODELS
-from bsr.named import look_up
+from bsr.own.named import look_up
 from bsr.run import Execution, Run
 from bsr.training.loop import Evaluation, TimeLimitReached, evaluation, initial_model
 

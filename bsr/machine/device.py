@@ -17,8 +17,8 @@ import torch
 
 from bsr.machine import nvml
 from bsr.run import Execution
-from bsr.strict_json import one_line, words
 from bsr.text import Refused
+from bsr.text.strict_json import one_line, words
 
 AMPERE: Final = (8, 0)
 """Compute capability of the first GPUs that have TF32."""

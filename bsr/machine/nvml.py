@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 
 from bsr.result import GpuRecord, GpuState
-from bsr.strict_json import one_line
+from bsr.text.strict_json import one_line
 
 REASONS: Final = {
     0x001: "gpu_idle",

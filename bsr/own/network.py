@@ -13,7 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.parameter import is_lazy
 
 from bsr.own.code import digest_of
-from bsr.strict_json import elements
+from bsr.text.strict_json import elements
 
 PROBED: Final = 8
 """Images of which the probe keeps the predictions."""

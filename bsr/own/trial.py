@@ -30,7 +30,7 @@ def problem_of_predictions(predictions: object, images: int) -> str:
 
 
 def problem_of(make: Callable[[], nn.Module], images: Tensor, batches: Iterable[int] = ()) -> str:
-    """Why the networks that `make` gives cannot be trained on copies of `images`, [N, C, H, W]; empty where they can.
+    """Why networks that `make` gives cannot be trained on copies of `images` [N, C, H, W]; empty if they can.
 
     Raises whatever they raise. Two are made from one seed: they must be alike and compute alike, evaluated as
     trained, at the sizes of `batches` beside that of all images.

@@ -12,6 +12,7 @@ import pytest
 from bsr.plugin import checks
 from bsr.plugin.options import Options
 from bsr.plugin.session import RunExecutor
+from bsr.result import Trait
 from bsr.run import Execution, Run
 
 OnEpoch = Callable[[Run, int], None]
@@ -27,7 +28,7 @@ class Backend(NamedTuple):
     dataset_digest: str
     environment: dict[str, Any]
     executor: Callable[[OnEpoch], RunExecutor]
-    identities: Callable[[], dict[str, str]]
+    identities: Callable[[], dict[str, Trait]]
     """See bsr.compute.in_process.identities."""
     note: str = ""
     """What a person should know of it: why there are so few workers."""

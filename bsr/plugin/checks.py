@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from bsr.machine.capacity import problem_of_workers, workers_that_fit
-from bsr.named import is_import_path
+from bsr.own.named import is_import_path
 from bsr.plugin.own_code import PATIENT_SECONDS, called
 from bsr.records import durable, replacing
 from bsr.records.reading.check import FaultError, check

@@ -15,7 +15,7 @@ from bsr import engines
 from bsr.data.images import load_split
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
+from bsr.text.strict_json import one_line
 from bsr.training import loop as training
 
 PROBE_STEPS: Final = 3

@@ -18,8 +18,8 @@ from bsr.records.journal import Benchmark, JournalError
 from bsr.records.schema import extra_info, group
 from bsr.result import FINISHED, Result
 from bsr.run import Run
-from bsr.strict_json import one_line, plain
 from bsr.text import printable
+from bsr.text.strict_json import one_line, plain
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

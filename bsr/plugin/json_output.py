@@ -10,8 +10,8 @@ import pytest
 from bsr.plugin.session import Session
 from bsr.plugin.state import State
 from bsr.records.schema import MOST_VALUES, plain_record
-from bsr.strict_json import LONGEST_LINE, plain
 from bsr.text import printable
+from bsr.text.strict_json import LONGEST_LINE, plain
 
 MOST_OF_ONE: Final = 200_000
 """Values in one benchmark's extra_info: a Run of some ten thousand epochs."""

@@ -26,7 +26,7 @@ from bsr.experiments import (
 )
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.original import REFINED
-from bsr.named import IMPORT_PATH, NamedError, is_import_path
+from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges

@@ -12,7 +12,7 @@ import pytest
 
 from bsr.data.raw_files import DataError
 from bsr.experiments import Grid
-from bsr.named import is_import_path, look_up
+from bsr.own.named import is_import_path, look_up
 from bsr.plugin.signals import SIGNALS
 from bsr.run import LEARNING_RATES
 

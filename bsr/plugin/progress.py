@@ -15,8 +15,8 @@ from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.result import FINISHED, Result
 from bsr.run import Run
-from bsr.strict_json import LONGEST_LINE
 from bsr.text import printable
+from bsr.text.strict_json import LONGEST_LINE
 
 LABEL_WIDTH: Final = 30
 

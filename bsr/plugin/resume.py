@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bsr.records.agreement import Unlike, unlike, unlike_sessions
 from bsr.records.journal import Header, History, Journal, JournalError, read
-from bsr.result import FINISHED, Result
+from bsr.result import FINISHED, Result, Trait
 from bsr.run import Execution, Run
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def _would_mix(path: Path, found: Iterable[Unlike], remedy: str) -> JournalError
 
 
 def check_identities(
-    path: Path, history: History, planned: Iterable[Run], now: Callable[[], dict[str, str]]
+    path: Path, history: History, planned: Iterable[Run], now: Callable[[], dict[str, Trait]]
 ) -> None:
     """Labels and networks are those with which the finished Runs were trained. Raises JournalError.
 
     `now` says what they are today; it is asked where anything was finished.
     """
     results = [history.results[run.key] for run in planned if run.key in history.results]
-    before = {name: value for result in results for name, value in result.identity.items()}
+    before: dict[str, Trait] = {name: value for result in results for name, value in result.identity.items()}
     today = now() if before else {}
     if found := unlike(before, today):
         raise _would_mix(path, found, "undo the change, or name another JSON")

@@ -16,10 +16,10 @@ from bsr.records import journal
 from bsr.records.agreement import unlike
 from bsr.records.reading.check import same_baseline
 from bsr.records.schema import Case, SessionRecord
-from bsr.result import Result, Status
+from bsr.result import Result, Status, Trait
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
 from bsr.text import Refused
+from bsr.text.strict_json import one_line
 
 if TYPE_CHECKING:
     from bsr.plugin.options import Options
@@ -101,7 +101,9 @@ class Session:
         """What is known: what its journal says that counts here."""
         self.history.take(header)
         self.resumed: frozenset[str] = frozenset()
-        self.identity = {"dataset digest": header.dataset_digest} if header.dataset_digest else {}
+        self.identity: dict[str, Trait] = {}
+        if header.dataset_digest:
+            self.identity["dataset digest"] = header.dataset_digest
         """Of the data set, and of the labels and networks of the results so far."""
         self.untrained: set[str] = set()
         """Node ids of the cases that train nothing and have not come to their end."""

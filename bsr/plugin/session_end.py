@@ -22,7 +22,7 @@ from bsr.records import replacing as recordings
 from bsr.records.journal import End, JournalError
 from bsr.records.schema import SessionRecord
 from bsr.result import FINISHED
-from bsr.strict_json import one_line
+from bsr.text.strict_json import one_line
 
 
 def finish(config: pytest.Config) -> bool:

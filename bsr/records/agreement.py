@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from bsr.experiments import EXPERIMENTS
 from bsr.records.journal import Header
 from bsr.records.schema import SessionRecord
-from bsr.result import Result
+from bsr.result import Result, Trait, same_probe
 from bsr.run import RUN_FIELDS, Run
 from bsr.text import listed
 
@@ -50,10 +50,24 @@ class Unlike(NamedTuple):
 
 def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Unlike]:
     """Every name that both have, and that is not the same thing in both."""
-    return [Unlike(name, one[name], other[name]) for name in one if other.get(name, one[name]) != one[name]]
+    return [
+        Unlike(name, _shown(one[name]), _shown(other[name]))
+        for name in one
+        if name in other and not _same(one[name], other[name])
+    ]
 
 
-def held_against(known: dict[str, str], found: Mapping[str, str]) -> Unlike | None:
+def _same(one: object, other: object) -> bool:
+    probes = isinstance(one, tuple) and isinstance(other, tuple)
+    return same_probe(one, other) if probes else one == other  # type: ignore[arg-type]
+
+
+def _shown(value: object) -> object:
+    """Of a probe the first of its numbers."""
+    return f"{value[0]:.6g} for the first image" if isinstance(value, tuple) and value else value
+
+
+def held_against(known: dict[str, Trait], found: Mapping[str, Trait]) -> Unlike | None:
     """The first name of `found` that is known as another thing; where there is none, all of it is known."""
     for difference in unlike(known, found):
         return difference
@@ -61,9 +75,9 @@ def held_against(known: dict[str, str], found: Mapping[str, str]) -> Unlike | No
     return None
 
 
-def identity(session: SessionRecord) -> dict[str, str]:
+def identity(session: SessionRecord) -> dict[str, Trait]:
     """Digests of all that a recording's results rest on, by name."""
-    found = {"dataset digest": session.dataset_digest}
+    found: dict[str, Trait] = {"dataset digest": session.dataset_digest}
     for case in session.cases:
         found |= case.result.identity
     return found

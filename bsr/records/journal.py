@@ -24,8 +24,8 @@ from bsr.records import durable
 from bsr.records.schema import PROBES, Case, SessionRecord
 from bsr.result import FINISHED, Result
 from bsr.run import SCHEMA, Execution, Run
-from bsr.strict_json import plain
 from bsr.text import Refused
+from bsr.text.strict_json import plain
 
 
 class JournalError(Refused):

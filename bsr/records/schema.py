@@ -16,7 +16,7 @@ from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
 from bsr.result import Amount, Count, Number, Positive, Result
 from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
-from bsr.strict_json import plain
+from bsr.text.strict_json import plain
 
 MOST_VALUES: Final = 20_000_000
 """In a whole record: more than the largest plan's."""

@@ -28,7 +28,7 @@ from bsr.model import RegressionCNN, code_of, factory, network
 from bsr.model import identity as network_identity
 from bsr.result import Result
 from bsr.run import STUDY_MODEL, Execution, Run
-from bsr.strict_json import one_line, words
+from bsr.text.strict_json import one_line, words
 from bsr.training.log import Evaluation, TrainingLog, evaluation
 
 __all__ = [

@@ -22,7 +22,7 @@ from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.result import Result
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
+from bsr.text.strict_json import one_line
 from plugin_support import SMOKE, Suite, suite, timeless
 from trainings import CPU
 

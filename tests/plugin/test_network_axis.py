@@ -17,7 +17,7 @@ from bsr import engines
 from bsr.engines.eager import EagerLearner
 from bsr.experiments import Grid, plan
 from bsr.model import MODELS, ModelError, RegressionCNN, check, identity, network
-from bsr.named import NamedError
+from bsr.own.named import NamedError
 from bsr.run import Execution, Run
 from bsr.training.loop import data_order, initial_model, train
 from bsr.training.warm_up import undone

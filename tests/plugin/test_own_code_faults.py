@@ -22,10 +22,10 @@ from bsr.data import images as data
 from bsr.data.images import load_images, load_split
 from bsr.data.labels import labels
 from bsr.model import ModelError, check, network
-from bsr.named import NamedError, look_up
+from bsr.own.named import NamedError, look_up
 from bsr.own.network import handed_out_before
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line, plain
+from bsr.text.strict_json import one_line, plain
 
 NAME = "own_faults"
 IMAGES = torch.randint(0, 256, (300, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -23,6 +23,7 @@ from bsr.records.agreement import (
 )
 from bsr.records.journal import Header
 from bsr.records.schema import SessionRecord
+from bsr.result import Trait
 from bsr.run import Execution
 
 RUNS = tuple(batch_size(PRESETS["smoke"].grid))
@@ -68,13 +69,34 @@ def test_what_is_unlike_one_way_is_unlike_the_other_way(one: dict[str, str], oth
 def test_what_is_held_one_after_another_is_as_if_every_pair_had_been_held(
     several: list[dict[str, str]],
 ) -> None:
-    known: dict[str, str] = {}
+    known: dict[str, Trait] = {}
     alike = not any(held_against(known, found) for found in several)
     assert alike == (not any(unlike(one, other) for one in several for other in several))
 
 
+def test_what_a_network_computes_may_differ_by_a_thousandth_and_no_more() -> None:
+    known = {"predictions of network own:Net": (4.0, 2.0, *[1.0] * 7)}
+    assert unlike(known, {"predictions of network own:Net": (4.001, 2.0, *[1.0] * 7)}) == []
+    ((name, one, other),) = unlike(known, {"predictions of network own:Net": (4.1, 2.0, *[1.0] * 7)})
+    assert (name, one, other) == (
+        "predictions of network own:Net", "4 for the first image", "4.1 for the first image"
+    )  # fmt: skip
+    assert unlike(known, {}) == []  # one that was not recorded says nothing
+
+
+def test_recordings_whose_network_computes_otherwise_are_not_pooled() -> None:
+    whole = synthetic.session(grid=GRID)
+    case = whole.cases[0]
+    ones = [
+        replace(whole, cases=(replace(case, result=replace(case.result, probe=(first, *[1.0] * 8))),))
+        for first in (4.0, 4.5)
+    ]
+    (found,) = unlike_trainings(*ones)
+    assert found.name == f"predictions of network study on {case.result.run.dataset}"
+
+
 def test_what_is_not_alike_is_not_learnt() -> None:
-    known = {"labels": "1"}
+    known: dict[str, Trait] = {"labels": "1"}
     assert held_against(known, {"network": "9", "labels": "2"}) == ("labels", "1", "2")
     assert known == {"labels": "1"}
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from bsr.machine.capacity import usable_cores
-from bsr.strict_json import LONGEST_LINE, one_line
 from bsr.text import Refused, printable
+from bsr.text.strict_json import LONGEST_LINE, one_line
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster

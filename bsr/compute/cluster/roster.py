@@ -12,7 +12,7 @@ import bsr
 from bsr.compute.cluster.worker import WorkerIdentity, identify, problem_of
 from bsr.compute.workers import MOST_REFUSED
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
+from bsr.text.strict_json import one_line
 
 if TYPE_CHECKING:
     from distributed import Client

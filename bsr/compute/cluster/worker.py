@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,9 +25,10 @@ from bsr.compute.process import CallFailedError
 from bsr.data.images import DataError, load_images
 from bsr.machine import device as machine
 from bsr.records.agreement import unlike
+from bsr.result import Trait
 from bsr.run import Execution, Run
-from bsr.strict_json import one_line
 from bsr.text import Refused
+from bsr.text.strict_json import one_line
 
 
 class WorkerIdentity(NamedTuple):
@@ -37,7 +39,7 @@ class WorkerIdentity(NamedTuple):
     """Of the data set's pixels."""
     environment: dict[str, Any]
     problem: str = ""
-    trained: tuple[tuple[str, str], ...] = ()
+    trained: tuple[tuple[str, Trait], ...] = ()
     """Its labels and networks, see bsr.compute.in_process.identities."""
     kernel: str = ""
     """See bsr.engines.session_digest."""
@@ -92,7 +94,9 @@ class AbandonedError(Exception):
 _ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process's, whatever Dask's nthreads
 
 
-def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> bytes:
+def compute_on_worker(
+    run: Run, execution: Execution, expected: tuple[str, str, Mapping[str, Trait]]
+) -> bytes:
     """`compute` on a worker that is checked again, stopped after an epoch once nobody waits for it.
 
     `expected` are the session's version, data digest, labels and networks. Returns what
@@ -108,7 +112,7 @@ def compute_on_worker(run: Run, execution: Execution, expected: tuple[str, str, 
         raise CallFailedError(one_line(error)) from None
 
 
-def _computed(run: Run, execution: Execution, expected: tuple[str, str, dict[str, str]]) -> Computed:
+def _computed(run: Run, execution: Execution, expected: tuple[str, str, Mapping[str, Trait]]) -> Computed:
     _leave_if(spent_reason(execution))
     mine = identify(execution, run.dataset, (run,))
     version, digest, trained = expected

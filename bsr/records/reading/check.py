@@ -14,7 +14,8 @@ from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
-from bsr.result import LARGEST, Result
+from bsr.result import LARGEST, Result, Trait
+from bsr.run import EVALUATED_ON
 from bsr.text import Refused
 
 
@@ -146,7 +147,10 @@ def _check_one_grid(session: SessionRecord) -> None:
     _check_few("batch sizes", {run.batch_size for run in runs}, MOST_BATCH_SIZES)
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
-        _check_same(cases, ("dataset", "train_images", "test_images", "precision"), "a study")
+        _check_same(cases, ("dataset", "train_images", "precision"), "a study")
+        for part in EVALUATED_ON:  # an own validation part may be of another size than the test part
+            on = [case for case in cases if case.result.run.evaluate_on == part]
+            _check_same(on, ("test_images",), "a study")
     for name in EXPERIMENTS:
         for task, model in sorted({(run.task, run.model) for run in runs}):
             cases = [
@@ -200,7 +204,7 @@ def _check_same_baseline(cases: Sequence[Case]) -> None:
 
 def _check_same_identity(cases: Sequence[Case]) -> None:
     """Results that bear one name are of the same labels and the same network."""
-    first: dict[str, str] = {}
+    first: dict[str, Trait] = {}
     for index, case in enumerate(cases):
         if found := agreement.held_against(first, case.result.identity):
             raise FaultError(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from bsr.own.code import imported
-from bsr.strict_json import one_line
 from bsr.text import Refused
+from bsr.text.strict_json import one_line
 
 T = TypeVar("T")
 IMPORT_PATH: Final = "package.module:attribute"
