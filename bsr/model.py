@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bsr.own.code import canonical, digests
 from bsr.own.named import NamedError, look_up
-from bsr.own.network import PROBED, handed_out_before, probe, seeded, structure_digest
+from bsr.own.network import PROBED, handed_out_before, probe_of, seeded, structure_digest
 from bsr.own.trial import problem_of, problem_of_predictions
 from bsr.run import STUDY_MODEL
 from bsr.tasks import batch_of
@@ -215,7 +215,7 @@ def _fixed(name: str, images: Tensor | None) -> tuple[str, tuple[float, ...]]:
         one, other = (seeded(lambda: network(name), seed) for seed in (0, 1))
         said = structure_digest(one)
         steady = said == structure_digest(other)
-        computed = probe(one, batch_of(few).to(torch.float32, copy=True)) if few is not None else ()
+        computed = probe_of(one, batch_of(few).to(torch.float32, copy=True)) if few is not None else ()
         _FIXED[key] = makes, "" if steady else said, computed  # held, so that its id stays its own
     return _FIXED[key][1:]
 

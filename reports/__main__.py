@@ -151,14 +151,14 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
 
 def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:
     """All as one, under a name beside the first's."""
-    from bsr.records.reading import several  # noqa: PLC0415
+    from bsr.records.reading import one_of  # noqa: PLC0415
 
     if any((options.labels, options.same_engine, options.margin, options.fail_on)):
         raise Refused(
             "--merged: expected one study, got an option that compares several; leave one of them out"
         )
     first = recordings[0].path
-    return several.one_of(
+    return one_of(
         recordings, first.with_name(f"{first.stem}-merged{first.suffix}"), keep_first=options.keep_first
     )
 

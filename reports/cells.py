@@ -12,10 +12,10 @@ from typing import Final, TypeVar
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED
 from bsr.records import agreement
-from bsr.records.cell import Cell as Cell  # noqa: PLC0414 - chapters take it from here
 from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from bsr.result import FINISHED, Result
+from bsr.result import Cell as Cell  # noqa: PLC0414 - chapters take it from here
 from bsr.run import STUDY_MODEL
 from reports.text import counted, listed, number, shortened
 

@@ -21,7 +21,6 @@ PROTOCOL = {
     "measure",  # a probe; the plugin's fixture
     "train",  # a learner, in this process or another
     "spent_reason",  # asked of every engine, whoever trains by it
-    "source_digest",
     "finding",  # a chapter's one, or several
     "findings",
     "figures",
@@ -62,7 +61,7 @@ def test_no_public_class_is_two_things() -> None:
 def test_no_public_function_is_two_things_but_what_a_protocol_asks_for() -> None:
     drawn = {getattr(figure.draw, "__name__", "") for figure in figures()}
     planned = {getattr(one.runs, "__name__", "") for one in EXPERIMENTS.values()}
-    asked_for = PROTOCOL | {"differences"} | drawn | planned  # figures and experiments have functions' names
+    asked_for = PROTOCOL | drawn | planned  # figures and experiments have functions' names
     twice = {name: where for name, where in defined(ast.FunctionDef).items() if len(where) > 1}
     assert {name: where for name, where in twice.items() if name not in asked_for} == {}
     assert twice.keys() >= PROTOCOL  # the list holds nothing that is not needed

@@ -101,7 +101,7 @@ def test_an_integer_of_thousands_of_digits_is_named_by_where_it_stands() -> None
     [
         ("half \udcff", "half ?", "half a character, kept as ?"),
         (1 + 2j, "(1+2j)", "of type complex, kept as its text"),
-        (np.arange(100_000), None, "of type ndarray, kept as its text"),
+        (np.arange(100_000), None, "an object of which only the type is kept"),
     ],
     ids=["a surrogate", "a complex number", "an array of too many"],
 )

@@ -31,7 +31,7 @@ class AnswerError(Refused):
     """An answer that is not believed; the message says expected, got."""
 
 
-def encoded(computed: tuple[Any, ...]) -> bytes:
+def packed(computed: tuple[Any, ...]) -> bytes:
     """A Computed as it travels from one process to another."""
     return msgspec.json.encode(plain(computed))
 
@@ -39,7 +39,7 @@ def encoded(computed: tuple[Any, ...]) -> bytes:
 def believed(answer: object, run: Run) -> Computed:
     """What an answer says of `run`: bytes of another process, or a Computed. Raises AnswerError."""
     if isinstance(answer, tuple):
-        answer = encoded(answer)
+        answer = packed(answer)
     if not isinstance(answer, bytes):
         raise AnswerError(
             f"expected an answer in bytes, got one of type {printable(type(answer).__name__, 80)}"

@@ -130,13 +130,13 @@ def _part(value: object, what: str, copies: list[int]) -> tuple[Tensor, dict[str
     images, targets = _images(value[0], what, copies), value[1]
     named = targets if isinstance(targets, Mapping) else {items.USUAL_TARGET: targets}
     for name in named:
-        check_name(name, what)
+        _check_target_name(name, what)
     return images, {
         name: _target(given, f"{what}, target {name!r}", len(images)) for name, given in named.items()
     }
 
 
-def check_name(name: object, what: str) -> None:
+def _check_target_name(name: object, what: str) -> None:
     """Raises DataError for what is no name of a target."""
     if not (isinstance(name, str) and name.isidentifier() and len(name) <= 100):
         raise DataError(

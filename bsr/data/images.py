@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from bsr.data import image_data, rotated, torchvision_files
-from bsr.data.image_data import EXAMPLES, ImageData, Images
+from bsr.data.image_data import ImageData, Images
 from bsr.data.labels import labels
 from bsr.data.raw_files import BUNDLED, MD5, RAW_FILES, DataError, DatasetFolder, cache_folder, reason
 from bsr.data.split import Split
@@ -130,7 +130,7 @@ def _made(dataset: str) -> Images:
     except BaseException as error:  # SystemExit and its like too
         raise DataError(
             f"{what}: expected a function without arguments that returns train and test images, got "
-            f"{type(error).__name__}: {reason(error)}; return, for example,{EXAMPLES}"
+            f"{type(error).__name__}: {reason(error)}"
         ) from error
 
 

@@ -51,12 +51,12 @@ def load(train: Tensor, test: Tensor, cache: Path) -> tuple[Part, Part]:
     angles = [torch.from_numpy((of * 45 / STEPS).astype(np.float32)) for of in turns.values()]
     with contextlib.suppress(OSError, ValueError):  # another file, or a torn one: made again
         parts = _parts(np.fromfile(cache, np.uint8).reshape(-1, *train.shape[1:]), angles)
-        if digest(*parts) == DIGEST:
+        if _digest(*parts) == DIGEST:
             return parts
     made = [_turned(each.numpy(), of) for each, of in zip((train, test), turns.values(), strict=True)]
     images = np.concatenate(made)
     parts = _parts(images, angles)
-    if (got := digest(*parts)) != DIGEST:
+    if (got := _digest(*parts)) != DIGEST:
         raise DataError(
             f"Rotated: expected images and angles with digest {DIGEST}, got {got}; report it with NumPy "
             f"{np.__version__} and this machine's processor"
@@ -67,7 +67,7 @@ def load(train: Tensor, test: Tensor, cache: Path) -> tuple[Part, Part]:
     return parts
 
 
-def digest(*parts: Part) -> str:
+def _digest(*parts: Part) -> str:
     """SHA-256 over the images and angles of each part, 16 hexadecimal digits."""
     found = hashlib.sha256()
     for images, angles in parts:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bsr.engines.layers import IDENTITY, Activation, Layer, NotAChainError, Shape
-from bsr.engines.watching import Call, named, watched
+from bsr.engines.watching import Call, module_name, watched
 
 aten = torch.ops.aten
 WATCHED: Final = 3
@@ -43,7 +43,8 @@ def read(model: nn.Module, shape: Shape) -> tuple[Layer, ...]:
     learning, evaluated = (_read(model, shape, places, training=training) for training in (True, False))
     if tuple(layer for layer in learning if layer.kind != "dropout") != evaluated:
         raise NotAChainError(
-            f"needs a network that differs in dropout alone when it is evaluated, here {named(model, '')}"
+            "needs a network that differs in dropout alone when it is evaluated, here "
+            f"{module_name(model, '')}"
         )
     return fused(learning)
 
@@ -88,7 +89,7 @@ def _places(model: nn.Module) -> dict[int, int]:
     """Where each parameter lies in the flat array, by its identity. Raises NotAChainError."""
     if (buffer := next(model.named_buffers(), None)) is not None:
         owner, _, name = buffer[0].rpartition(".")
-        raise NotAChainError(f"knows no buffers, here {name} of {named(model, owner)}")
+        raise NotAChainError(f"knows no buffers, here {name} of {module_name(model, owner)}")
     places, count = {}, 0
     for name, value in model.named_parameters():
         if value.dtype != torch.float32 or not value.requires_grad:
@@ -109,7 +110,7 @@ def _read(model: nn.Module, shape: Shape, places: dict[int, int], *, training: b
         got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise NotAChainError(
             f"needs a chain of layers that ends in a prediction for each image, here {got} for {WATCHED} "
-            f"images, in {named(model, '')}"
+            f"images, in {module_name(model, '')}"
         )
     return tuple(reader.chain)
 

@@ -94,7 +94,7 @@ class _Training(ctypes.Structure):
     )
 
 
-def library(text: str) -> ctypes.CDLL:
+def kernel_library(text: str) -> ctypes.CDLL:
     """The compiled source, its functions with their types. Raises KernelError."""
     return _declared(build.library(text))
 
@@ -124,7 +124,7 @@ class Kernel:
     def __init__(
         self, text: str, model: nn.Module, images: Tensor, labels: Tensor, run: Run, *, dropping: bool = True
     ) -> None:
-        self._library = library(text)
+        self._library = kernel_library(text)
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
         self._images, self._labels = images, labels

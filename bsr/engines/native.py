@@ -132,7 +132,7 @@ def available() -> str:
 
 def lanes() -> int:
     """Images that a kernel trains at once. Raises KernelError."""
-    return int(generated.library(study().source).bsr_lanes())
+    return int(generated.kernel_library(study().source).bsr_lanes())
 
 
 def _elsewhere(run: Run, execution: Execution) -> str:

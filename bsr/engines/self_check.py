@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bsr.engines.build import KernelError
-from bsr.engines.generated import Kernel, library
+from bsr.engines.generated import Kernel, kernel_library
 from bsr.run import Run
 from bsr.tasks import batch_of
 
@@ -28,7 +28,7 @@ _CHECKED: Final[set[tuple[type[nn.Module], str]]] = set()
 
 def check(text: str, model: nn.Module, images: Tensor, run: Run) -> None:
     """Once per process, without dropout. Raises KernelError where the kernel computes something else."""
-    few = images[: 2 * library(text).bsr_lanes()]
+    few = images[: 2 * kernel_library(text).bsr_lanes()]
     labels = torch.full((len(few),), FAR_BELOW)
     kernel = Kernel(text, model, few, labels, replace(run, loss="mae"), dropping=False)
     if (key := (type(model), kernel.identity)) in _CHECKED:

@@ -65,7 +65,7 @@ def watched(model: nn.Module, images: Tensor, *, training: bool) -> tuple[list[C
     return calls.calls, found
 
 
-def named(model: nn.Module, path: str) -> str:
+def module_name(model: nn.Module, path: str) -> str:
     """A module by its path and class, `body.1 (GELU)`; the network itself by its class."""
     kind = type(model.get_submodule(path)).__name__
     return f"{path} ({kind})" if path else kind
@@ -74,11 +74,11 @@ def named(model: nn.Module, path: str) -> str:
 @contextmanager
 def _followed(model: nn.Module, *, training: bool) -> Iterator[list[str]]:
     """Which module computes at each moment, the last of the list; afterwards all is as before."""
-    path = [named(model, "")]
+    path = [module_name(model, "")]
     before = {module: module.training for module in model.modules()}
     hooks = []
     for name, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(partial(_enter, path, named(model, name))))
+        hooks.append(module.register_forward_pre_hook(partial(_enter, path, module_name(model, name))))
         hooks.append(module.register_forward_hook(partial(_leave, path)))
     try:
         model.train(training)

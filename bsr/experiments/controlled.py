@@ -76,7 +76,7 @@ def _tuning(grid: Grid, arm: Arm, tried: Sequence[float]) -> Iterator[Run]:
 
 def _tuned_arms(grid: Grid, task: str) -> Iterator[Arm]:
     """Every arm of a task whose rate is tuned."""
-    ends = contrast(grid)
+    ends = contrast_of(grid)
     middle = [(ten_epochs(grid, size), size) for size in compared(grid) if size not in ends]
     equal = itertools.product(budgets(grid), _whole(grid))
     both = [(steps, size) for steps, size in equal if (steps, size) not in middle]
@@ -103,7 +103,7 @@ def study_rate(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the usual rate, of MNIST the study's: the gap to be explained."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in contrast(grid) else SCHEDULES[:1]:
+            for schedule in SCHEDULES if size in contrast_of(grid) else SCHEDULES[:1]:
                 yield from _reporting(grid, Arm(task, steps, schedule, size), _usual_rate(grid, task))
 
 
@@ -111,7 +111,7 @@ def equal_epochs(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the rate tuned for the batch size."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in contrast(grid) else SCHEDULES[1:]:
+            for schedule in SCHEDULES if size in contrast_of(grid) else SCHEDULES[1:]:
                 arm = Arm(task, steps, schedule, size)
                 yield from _reporting(grid, arm, _tuned(grid, arm))
 
@@ -167,7 +167,7 @@ def adam_memory(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the usual rate, with a second moment that remembers a tenth as long."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            if size in contrast(grid):
+            if size in contrast_of(grid):
                 arm = Arm(task, steps, "constant", size)
                 runs = _reporting(grid, arm, _usual_rate(grid, task), MEMORY_SEEDS)
                 yield from (replace(run, beta2=SHORT_MEMORY) for run in runs)
@@ -176,7 +176,7 @@ def adam_memory(grid: Grid) -> Iterator[Run]:
 def noise_scale(grid: Grid, task: str) -> Iterator[Run]:
     """The trainings along which the gradient's noise is measured: ten epochs at the usual rate."""
     for size, steps in _ten_epochs(grid):
-        if size in contrast(grid):
+        if size in contrast_of(grid):
             arm = Arm(task, steps, "constant", size)
             yield from _reporting(grid, arm, _usual_rate(grid, task), NOISE_SEEDS)
 
@@ -204,7 +204,7 @@ def budgets(grid: Grid) -> tuple[int, ...]:
     return tuple(dict.fromkeys(worth))[: grid.budgets]
 
 
-def contrast(grid: Grid) -> tuple[int, int]:
+def contrast_of(grid: Grid) -> tuple[int, int]:
     """The batch sizes whose gap is to be explained: the smallest and the largest that make ten epochs."""
     sizes = compared(grid)
     return sizes[0], sizes[-1]

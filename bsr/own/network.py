@@ -109,7 +109,7 @@ def _name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def probe(made: nn.Module, images: Tensor) -> tuple[float, ...]:
+def probe_of(made: nn.Module, images: Tensor) -> tuple[float, ...]:
     """Predictions of eight images, then norms of their sum's gradients, by weights that a formula gives.
 
     `images`, floating, one at least, as the network takes them; they are repeated to eight. In evaluation

@@ -85,8 +85,8 @@ def xdist(config: pytest.Config) -> None:
 def output(path: Path) -> None:
     """The JSON's path ends in .json, is a benchmark JSON if it exists, and its folder can be written."""
     what = f"--benchmark-json={path}"
-    with refusing():
-        replacing.check_name(path, what)
+    with usage_errors():
+        replacing.check_file_name(path, what)
         for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
             if path.suffix == ".json":
                 writable(folder, what)
@@ -94,7 +94,7 @@ def output(path: Path) -> None:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def usage_errors() -> Iterator[None]:
     """What is refused elsewhere ends the session before it begins."""
     try:
         yield
@@ -145,8 +145,8 @@ def locked(path: Path) -> FileLock:
     """
     real = Path(os.path.realpath(path))
     place = real.with_name(f"{real.name}.lock")
-    with refusing():
-        replacing.check_name(place, str(place))
+    with usage_errors():
+        replacing.check_file_name(place, str(place))
         replacing.check_replaceable(path, str(path))
     if place.exists() and not place.is_file():
         raise pytest.UsageError(f"{place}: expected a lock file or none, got something else; remove it")

@@ -71,6 +71,6 @@ def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
     return document
 
 
-def text(made: dict[str, Any]) -> bytes:
+def json_text(made: dict[str, Any]) -> bytes:
     """The document as indented, strict JSON."""
     return msgspec.json.format(msgspec.json.encode(plain(made, most=2 * MOST_VALUES)), indent=1) + b"\n"

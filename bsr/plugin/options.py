@@ -277,11 +277,11 @@ def refuse(option: str, got: object, expected: str) -> pytest.UsageError:
 
 
 def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Grid:
+    if _value(config, "data") and is_import_path(_value(config, "dataset") or ""):
+        raise refuse("data", _value(config, "data"), "it left out, since --bsr-dataset names a function")
     if not only_looks(config):
         own_code.try_apart({name: _listed(config, name) or () for name in own_code.KINDS})
     dataset = _dataset(config)
-    if _value(config, "data") and is_import_path(dataset or ""):
-        raise refuse("data", _value(config, "data"), "it left out, since --bsr-dataset names a function")
     grid = own_code.sized(grid, dataset)
     tasks = _named(config, "tasks", "task", own_code.targets(dataset))
     if (count := len(tasks or grid.tasks)) > MOST_TASKS:

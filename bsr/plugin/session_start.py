@@ -52,7 +52,7 @@ def start(config: pytest.Config, items: list[pytest.Item]) -> None:
     if known.options.json is not None:
         durable.remove_unfinished(known.options.json)
         checks.rehearsed(known.options.json)
-    with checks.refusing():
+    with checks.usage_errors():
         known.session = _session(config, known.options, path, runs, ids)
     known.own_table &= all(experiment_of(item) for item in items if "benchmark" in _fixtures(item))
     known.session.untrained = {item.nodeid for item in cases if RUN not in item.stash}
@@ -195,7 +195,9 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     reporter.write_line("")
     for line in summary.header(session, estimate):
         reporter.write_line(line)
-    unlike = (summary.unlike(compared, json_output.machine_info(session)) for compared in known.compared)
+    unlike = (
+        summary.unlike_compared(compared, json_output.machine_info(session)) for compared in known.compared
+    )
     for line in chain((f"bsr: {note}" for note in session.notes), *unlike):
         reporter.write_line(line, yellow=True)
     if session.runs:

@@ -19,8 +19,7 @@ from bsr.experiments.original import REFINED, untuned
 from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.records import agreement
-from bsr.records.cell import Cell
-from bsr.result import Result
+from bsr.result import Cell, Result
 from bsr.run import STUDY_MODEL, Run
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
@@ -82,7 +81,7 @@ def _untuned(session: Session) -> list[str]:
     return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
 
 
-def unlike(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+def unlike_compared(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     """What differs in a recording that pytest-benchmark's own table compares this session with."""
     names = (*agreement.OF_A_MACHINE, "engine", "threads", "precision", "dataset_digest") if compared else ()
     found = agreement.unlike(*({name: about.get(name) for name in names} for about in (compared, mine)))

@@ -22,7 +22,7 @@ def check_target(path: Path, what: str) -> None:
     """Raises RefusedError, which begins with `what`, for a path that no recording must be written to."""
     if path.suffix != ".json":
         raise RefusedError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
-    check_name(path, what)
+    check_file_name(path, what)
     if not path.parent.is_dir():
         raise RefusedError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
     if path.exists() and not path.is_file():
@@ -34,7 +34,7 @@ def check_target(path: Path, what: str) -> None:
     check_replaceable(path, what)
 
 
-def check_name(path: Path, what: str) -> None:
+def check_file_name(path: Path, what: str) -> None:
     """Raises RefusedError for a name that no file here can have."""
     try:
         path.lstat()

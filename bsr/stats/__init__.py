@@ -25,7 +25,7 @@ seeded: the same values give the same statistic.
     decomposition decompose(*tasks of gaps)             the rate, the updates, the batch size itself
                   over_seeds(logs)          a factor with whole seeds as units
     critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
-    soonest       ratios(tasks, reference), chosen(arms)   updates to a target, the arm chosen on other runs
+    soonest       over_reference(tasks, reference)      updates to a target, the arm chosen on other runs
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 

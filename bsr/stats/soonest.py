@@ -50,7 +50,7 @@ class Ratio:
     """Share of draws in which either never does: the tuning seeds drawn chose too short an arm."""
 
 
-def ratios(
+def over_reference(
     tasks: Sequence[Mapping[int, Sequence[TriedArm]]], reference: int, draws: int = DRAWS
 ) -> dict[int, Ratio]:
     """Per setting, its updates to the target over the reference's; settings that every task has.

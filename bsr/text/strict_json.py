@@ -80,8 +80,8 @@ class _Plain:
         """NumPy's own say what they hold; of anything else there is only its text, or its type."""
         if _is_numpy(value) and value.size < self._left:
             return self.of(value.tolist(), where)
-        kept = "its text" if _is_shown(value) else "only that"
-        self._told(where, f"of type {type(value).__name__}, kept as {kept}")
+        shown = f"of type {type(value).__name__}, kept as its text"
+        self._told(where, shown if _is_shown(value) else "an object of which only the type is kept")
         return _text(value)
 
     def _characters(self, value: str, where: str) -> str:

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from bsr.result import Result
-from bsr.stats.soonest import Ratio, TriedArm, chosen, ratios
+from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
 from reports.analysis.arms import Training, arms_of
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
@@ -101,7 +101,7 @@ def tasks(data: Cells) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8)
-def compared(data: Cells) -> tuple[int, ...]:
+def batch_sizes_compared(data: Cells) -> tuple[int, ...]:
     """Batch sizes that were trained for equal epochs in every task: all of them far enough to be compared."""
     sizes = [
         {
@@ -123,7 +123,7 @@ def strictest(data: Cells) -> float | None:
         if all(
             math.isfinite(choices(data, task, target)[size].median)
             for task in tasks(data)
-            for size in compared(data)
+            for size in batch_sizes_compared(data)
         )
     ]
     return min(everywhere, default=None)
@@ -136,7 +136,7 @@ def updates_over(data: Cells, target: float, reference: int) -> dict[int, Ratio]
         {size: [arm for _, arm in found] for size, found in tried(data, task, target).items()}
         for task in tasks(data)
     ]
-    return ratios(arms, reference)
+    return over_reference(arms, reference)
 
 
 @lru_cache(maxsize=8)
@@ -199,7 +199,7 @@ def _told(ratio: Ratio) -> bool:
 
 def soonest(data: Cells, target: float, timed: str, costs: Mapping[int, float]) -> Soonest | None:
     """Which compared batch size is there soonest where an update costs `costs` seconds; None without any."""
-    sizes = [size for size in compared(data) if size in costs]
+    sizes = [size for size in batch_sizes_compared(data) if size in costs]
     middles = {size: _middle(data, target, size) * costs[size] for size in sizes}
     reached_by = {size: seconds for size, seconds in middles.items() if math.isfinite(seconds)}
     if len(sizes) < 2 or not reached_by:

@@ -35,8 +35,8 @@ from reports.text.verdicts import (
     fold,
     judged,
     lines,
-    named,
     p_text,
+    tasks_with,
     trend_text,
 )
 
@@ -126,7 +126,7 @@ def _answer(data: Cells, found: Sequence[Effects], parts: Sequence[TaskVerdict],
     rate = [e.learning_rate.size.factor for e in found if e.learning_rate]
     change += f", where one seed's noise is {_range(noise)}" if noise else ""
     change += f" and the learning rate around its best makes {_range(rate)}" if rate else ""
-    shown = named(parts, "shown")
+    shown = tasks_with(parts, "shown")
     only = "" if len(shown) == len(parts) else f" (shown for {listed(shown)})"
     return f"After the same number of epochs, yes{only}. {change}.{_at_equal_updates(data)}"
 

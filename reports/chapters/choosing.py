@@ -65,7 +65,7 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
     if found.tied:
         yield f"Batch size {listed(found.tied)} cannot be told from it."
     if found.size != largest:
-        yield f"{largest} takes {times(found.ratios[largest])}."
+        yield f"{largest} takes {as_long(found.ratios[largest])}."
     if found.at_an_end:
         end = "smallest" if found.size == smallest else "largest"
         yield f"{found.size} is the {end} that was compared: one beyond it may be sooner still."
@@ -81,7 +81,7 @@ def _share(target: float) -> str:
     return f"{100 * target:.3g}%"
 
 
-def times(ratio: Ratio) -> str:
+def as_long(ratio: Ratio) -> str:
     """`29 times as long (18 to 35)`."""
     if math.isinf(ratio.factor):
         return "longer than it was trained"
@@ -92,7 +92,7 @@ def times(ratio: Ratio) -> str:
 
 
 def _ratios(found: Soonest) -> str:
-    said = (f"{size} {times(ratio)}" for size, ratio in found.ratios.items() if size != found.size)
+    said = (f"{size} {as_long(ratio)}" for size, ratio in found.ratios.items() if size != found.size)
     return f"{found.size} in {number(found.seconds[found.size], 2)} s; {'; '.join(said)}"
 
 

@@ -22,7 +22,17 @@ from reports.drawing.marks import MSE, dots, titled
 from reports.drawing.panel import Panel
 from reports.text import counted, listed, number
 from reports.text.table import Table
-from reports.text.verdicts import Finding, TaskVerdict, Verdict, judged, lines, named, p_text, together, where
+from reports.text.verdicts import (
+    Finding,
+    TaskVerdict,
+    Verdict,
+    judged,
+    lines,
+    p_text,
+    tasks_with,
+    together,
+    where,
+)
 
 _ASIDE: Final = 1.45
 """How far apart the tasks of one batch size stand, as a factor from first to last."""
@@ -43,7 +53,7 @@ def _slower(data: Cells, unit: Unit) -> Finding:
     sentence = {
         "shown": f"A larger batch needs more {unit} {goal}{where(parts)}.",
         "not shown": f"That a larger batch needs more {unit} {goal} is not shown "
-        f"for {listed(named(parts, 'not shown'))}.",
+        f"for {listed(tasks_with(parts, 'not shown'))}.",
         "cannot tell": f"These runs cannot order the batch sizes by the {unit} they need {goal}.",
     }[verdict]
     claim = f"{published.CLAIMS['slower-convergence']} Counted in {unit}."

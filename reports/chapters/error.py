@@ -25,8 +25,8 @@ from reports.text.verdicts import (
     Verdict,
     judged,
     lines,
-    named,
     p_text,
+    tasks_with,
     together,
     trend_text,
     where,
@@ -130,7 +130,7 @@ def _exponential(data: Cells) -> Finding:
     verdict = together(parts)
     sentence = {
         "shown": f"The error grows by a constant factor per image added to the batch{where(parts)}.",
-        "not shown": f"Exponential growth is not shown for {listed(named(parts, 'not shown'))}. "
+        "not shown": f"Exponential growth is not shown for {listed(tasks_with(parts, 'not shown'))}. "
         f"{laws[:1].upper()}{laws[1:]}.",
         "cannot tell": "These runs do not favour one law of growth over the others.",
     }[verdict]

@@ -24,8 +24,8 @@ from reports.text.verdicts import (
     difference_text,
     judged,
     lines,
-    named,
     paired,
+    tasks_with,
     together,
 )
 
@@ -49,7 +49,7 @@ def _mse_loss(data: Cells) -> Finding | None:
     if not parts:
         return None
     verdict = together(parts)
-    better = named(parts, "shown")
+    better = tasks_with(parts, "shown")
     sentence = {
         "shown": f"Training on MSE was better for {_tasks(better)}.",
         "not shown": f"Training on MSE was better for {_tasks(better)} only."

@@ -68,7 +68,7 @@ class RatePanel:
         if scale.high / scale.low > 50:
             style.plain_ticks(axes.xaxis, style.decade_ticks(scale.low, scale.high))
         else:
-            style.plain_ticks(axes.xaxis, style.apart(rates, math.log(scale.high / scale.low) / 7))
+            style.plain_ticks(axes.xaxis, style.spaced(rates, math.log(scale.high / scale.low) / 7))
         axes.set_xlabel("learning rate (log)")
 
 

@@ -165,12 +165,12 @@ def batch_axis(axes: Axes, sizes: Sequence[int], least_margin: float = 1.25) -> 
     low, high = min(sizes), max(sizes)
     margin = max((high / low) ** 0.05, least_margin)
     axes.set_xlim(low / margin, high * margin)
-    plain_ticks(axes.xaxis, apart(sizes, math.log(high / low * margin**2) / 13))
+    plain_ticks(axes.xaxis, spaced(sizes, math.log(high / low * margin**2) / 13))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:.0f}"))
     axes.set_xlabel("batch size")
 
 
-def apart(values: Iterable[float], least: float) -> list[float]:
+def spaced(values: Iterable[float], least: float) -> list[float]:
     """Values in rising order, those left out whose logarithm is closer than `least` to the one before."""
     shown: list[float] = []
     for value in sorted(values):

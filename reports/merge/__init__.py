@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bsr.records.document import encoded
-from bsr.records.reading import RefusedError
+from bsr.records.reading import RefusedError, merged
 from bsr.records.reading.json_file import check_written, refusing
-from bsr.records.reading.several import merged
 from bsr.records.replacing import check_target, kept_note, replace
 from bsr.records.schema import SessionRecord
 from reports.compare.series import commit_of
@@ -57,7 +56,7 @@ def merge(
 ) -> tuple[SessionRecord, list[str]]:
     """Write `output` whole or not at all; returns the study in it, and what should be known of it.
 
-    `keep_first` as in bsr.records.reading.several.merged.
+    `keep_first` as in bsr.records.reading.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
     _check_output(output, paths)

@@ -68,7 +68,7 @@ def together(parts: Sequence[TaskVerdict]) -> Verdict:
     return "shown" if "shown" in verdicts else "cannot tell"
 
 
-def named(parts: Iterable[TaskVerdict], verdict: Verdict) -> list[str]:
+def tasks_with(parts: Iterable[TaskVerdict], verdict: Verdict) -> list[str]:
     """The parts with a verdict."""
     return [part.name for part in parts if part.verdict == verdict]
 
@@ -86,7 +86,7 @@ def where(parts: Sequence[TaskVerdict]) -> str:
         "cannot tell": "cannot tell for",
     }
     said = [
-        f"{word} {listed(named(parts, verdict))}" for verdict, word in words.items() if named(parts, verdict)
+        f"{word} {listed(found)}" for verdict, word in words.items() if (found := tasks_with(parts, verdict))
     ]
     return f" ({'; '.join(said)})" if len(said) > 1 else ""
 

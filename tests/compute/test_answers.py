@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic
-from bsr.compute.answers import MOST_BYTES, AnswerError, believed, encoded
+from bsr.compute.answers import MOST_BYTES, AnswerError, believed, packed
 from bsr.compute.in_process import Computed
 from bsr.compute.process import CallFailedError, WorkerLostError
 from bsr.experiments import PRESETS
@@ -39,7 +39,7 @@ def result_of(run: Run, **circumstances: Any) -> Result:
 
 
 def answer(result: Result, environment: dict[str, Any] = MACHINE) -> bytes:
-    return encoded(Computed(result, environment))
+    return packed(Computed(result, environment))
 
 
 GOOD = result_of(RUN)
@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[object, str]] = {
     "a surplus epoch": (altered(0, "test_mse", value=[1.0] * 9), "at most 3 values for 2 evaluations"),
     "a missing epoch": (altered(0, "test_mae", value=[]), "3 values, since it has a final MSE"),
     "a negative error": (altered(0, "test_mse", 0, value=-1.0), "got -1.0"),
-    "an infinite time": (altered(0, "wall_seconds", value=1e300), "got 1e+300"),
+    "an infinite time": (altered(0, "wall_seconds", value=1e300), "<= 1e+100 - at `$[0].wall_seconds`"),
     "no number": (altered(0, "training_seconds", 0, value="fast"), "Expected `float`, got `str`"),
     "not a Run": (altered(0, "run", "batch_size", value=0), "Run.batch_size: expected a whole number"),
     "no result": (altered(0, value=None), "Expected `object`, got `null`"),

@@ -23,7 +23,7 @@ from bsr.compute.cluster.worker import (
     WorkerIdentity,
     compute_on_worker,
     identify,
-    problem_of,
+    unfit_because,
 )
 from bsr.compute.in_process import Computed, compute
 from bsr.data.images import load_images
@@ -91,25 +91,25 @@ FIRST = WorkerIdentity(bsr.__version__, "digest", {"device": "cpu"})
 
 
 def test_a_worker_with_another_version_is_refused_with_both_versions() -> None:
-    problem = problem_of(FIRST._replace(version="0.0.1"), FIRST)
+    problem = unfit_because(FIRST._replace(version="0.0.1"), FIRST)
     assert problem == f"expected bsr {bsr.__version__}, got 0.0.1; install the same there"
 
 
 def test_a_worker_with_other_data_is_refused_with_both_digests() -> None:
-    problem = problem_of(FIRST._replace(digest="other"), FIRST)
+    problem = unfit_because(FIRST._replace(digest="other"), FIRST)
     assert problem == "expected data with digest digest, got other; give every worker the same files"
 
 
 def test_a_worker_with_other_code_is_refused_with_both_digests() -> None:
     first, other = (FIRST._replace(trained=(("network mine:Net", digest),)) for digest in ("aa", "bb"))
-    assert problem_of(other, first) == (
+    assert unfit_because(other, first) == (
         "expected network mine:Net aa, got bb; give every worker the same code"
     )
 
 
 def test_a_worker_that_cannot_train_says_why() -> None:
-    assert problem_of(FIRST._replace(problem="no such device"), FIRST) == "no such device"
-    assert not problem_of(FIRST, FIRST)
+    assert unfit_because(FIRST._replace(problem="no such device"), FIRST) == "no such device"
+    assert not unfit_because(FIRST, FIRST)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 import bsr.compute.cluster.executor
 import bsr.compute.cluster.roster
-from bsr.compute.answers import AnswerError, believed, encoded
+from bsr.compute.answers import AnswerError, believed, packed
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.worker import WorkerIdentity, identify
 from bsr.compute.in_process import compute
@@ -258,7 +258,7 @@ def lie(kind: str) -> Any:
         case "much":
             return bytes(2**25 + 1)
         case _:
-            return encoded(compute(replace(RUNS[0], seed=77), CPU))
+            return packed(compute(replace(RUNS[0], seed=77), CPU))
 
 
 LIES = ("none", "trap", "lock", "raise", "much", "another Run")
@@ -273,7 +273,7 @@ def answer_or_lie(run: Run, execution: Execution, _expected: object) -> Any:
     name = distributed.get_worker().name
     if len(LIARS["names"]) < LIARS["count"]:
         LIARS["names"].add(name)
-    return lie(LIARS["kind"]) if name in LIARS["names"] else encoded(compute(run, execution))
+    return lie(LIARS["kind"]) if name in LIARS["names"] else packed(compute(run, execution))
 
 
 def let_lie(monkeypatch: pytest.MonkeyPatch, kind: str, count: int) -> None:

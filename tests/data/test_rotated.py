@@ -96,7 +96,7 @@ def test_what_is_made_is_kept_and_what_is_damaged_is_made_again(
     kept = cache.read_bytes()
     for damaged in (b"", kept[:-1], kept[:-1] + bytes([kept[-1] ^ 1]), b"<html>"):
         cache.write_bytes(damaged)
-        assert rotated.digest(*rotated.load(*few, cache)) == rotated.DIGEST
+        assert rotated._digest(*rotated.load(*few, cache)) == rotated.DIGEST
         assert cache.read_bytes() == kept
     monkeypatch.setattr(rotated, "_turned", lambda *_arguments: pytest.fail("made again"))
     assert torch.equal(rotated.load(*few, cache)[0][0], made[0][0])
@@ -106,7 +106,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
     few: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert rotated.digest(*rotated.load(*few, tmp_path / "file" / "images.uint8")) == rotated.DIGEST
+    assert rotated._digest(*rotated.load(*few, tmp_path / "file" / "images.uint8")) == rotated.DIGEST
 
 
 def test_what_another_machine_would_not_make_is_refused(
@@ -127,7 +127,7 @@ def test_all_of_it_is_the_same_whatever_the_processor_offers(tmp_path: Path, whe
         "import torch; from bsr.data.images import load_images; images = load_images('Rotated');"
         "from bsr.data import rotated; angles = images.targets['angle'];"
         "parts = [(getattr(images, part), angles[part]) for part in ('train', 'test')];"
-        "print(rotated.digest(*parts), *(images.shape[0] for images, _ in parts))"
+        "print(rotated._digest(*parts), *(images.shape[0] for images, _ in parts))"
     )
     environment = os.environ | {"BSR_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"} | EVERYWHERE[where]
     said = subprocess.run(

@@ -93,15 +93,15 @@ def test_an_experiment_of_which_no_run_is_left_is_named_with_what_left_none(suit
 def test_what_an_option_names_and_no_experiment_trains_is_named(suite: Suite) -> None:
     ended = suite.run(
         "--bsr-preset=smoke",
-        "--bsr-experiments=study-rate,equal-epochs",
+        "--bsr-experiments=longer",
         "--bsr-tasks=mean,median",
-        "--bsr-batch-sizes=100,256",
+        "--bsr-batch-sizes=100,128",
         "--collect-only",
     )
-    both = "got none, since study-rate, equal-epochs have those of"
+    both = "got none, since longer has those of"
     for line in (
         f"bsr: --bsr-tasks: expected runs of median, {both} mean alone",
-        f"bsr: --bsr-batch-sizes: expected runs of 100, {both} 256 alone",
+        f"bsr: --bsr-batch-sizes: expected runs of 100, {both} 128 alone",
     ):
         assert line in ended.output.splitlines()
 

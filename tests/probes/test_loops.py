@@ -80,7 +80,7 @@ def test_any_network_is_timed_beside_the_textbook_loop_of_its_own() -> None:
 
 def test_a_network_for_other_images_is_refused_before_anything_is_timed() -> None:
     told: list[str] = []
-    with pytest.raises(ModelError, match="expected one for images of 28x28, got mat1 and mat2"):
+    with pytest.raises(ModelError, match="expected one for images of 28x28, got RuntimeError: mat1 and mat2"):
         Loops(train_images=64, models=("study", f"{__name__}:Larger")).measure(rounds=1, tell=told.append)
     assert not told
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic
-from bsr.experiments import PRESETS, Grid
-from bsr.experiments.original import batch_size
-from bsr.experiments.rates import TunedRate
-from bsr.records.journal import Header, History
+from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read, read_all
-from bsr.records.reading.check import FaultError
-from bsr.records.reading.journal_file import session_of
-from bsr.records.reading.json_file import check_written, nesting
+from bsr.records.reading.json_file import nesting
 from bsr.result import Status
-from bsr.run import Execution, Run
+from bsr.run import Run
 
 SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
 Document = dict[str, Any]
@@ -184,39 +178,6 @@ def test_an_altered_recording_is_refused_by_the_path_of_its_field(
     assert str(tmp_path / "run.json") in message
     assert "\n" not in message
     assert "was altered" not in message  # nobody knows that
-
-
-RATE = TunedRate(
-    task="mean", batch_size=16, steps=8, schedule="constant", learning_rate=0.1, validation_mse=1.0, seeds=3,
-    at_edge=False,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("change", "where"),
-    [
-        ({"validation_mse": math.nan}, "rates[0].validation_mse: expected `float`, got `null`"),
-        ({"validation_mse": math.inf}, "rates[0].validation_mse: expected `float`, got `null`"),
-        ({"validation_mse": -1.0}, "rates[0].validation_mse: expected 0 to 1e+100, got -1.0"),
-        ({"seeds": 2**70}, "rates[0].seeds: expected `int`, got `str`"),
-        ({"learning_rate": 0.0}, "rates[0].learning_rate: expected above 0"),
-    ],
-)
-def test_what_a_session_would_write_and_nobody_read_is_known_before_its_first_case(
-    change: dict[str, Any], where: str
-) -> None:
-    def header(rate: TunedRate) -> Header:
-        runs = tuple(batch_size(PRESETS["smoke"].grid))
-        environment = {"id": "0123", "device": "cpu"}
-        return Header(
-            planned=runs, cases={run.key: {"batch-size": run.label} for run in runs}, execution=Execution(),
-            dataset_digest="", environment=environment, started_at="", rates=(rate,),
-        )  # fmt: skip
-
-    check_written(session_of(header(RATE), History()))
-    with pytest.raises(FaultError) as refused:
-        check_written(session_of(header(replace(RATE, **change)), History()))
-    assert where in str(refused.value)
 
 
 UNREADABLE = {

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from bsr.experiments import PRESETS, plan, rates
-from bsr.records.reading import read
-from bsr.records.reading.several import one_of
+from bsr.records.reading import one_of, read
 from reports.analysis import choosing
 from reports.analysis import decomposition as gap
 from reports.cells import Cells
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
-from reports.chapters.choosing import times
+from reports.chapters.choosing import as_long
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
 from reports.text import listed
@@ -59,7 +58,7 @@ def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:
     found = {one.timed: one for one in choosing.answers(data)}
     for loop in ("native, one core", "eager"):
         ratios = found[f"{loop}, alone"].ratios
-        said = listed(f"{size} {times(ratio)}" for size, ratio in ratios.items() if size > 16)
+        said = listed(f"{size} {as_long(ratio)}" for size, ratio in ratios.items() if size > 16)
         assert said in prose("docs/choosing.md"), said
 
 

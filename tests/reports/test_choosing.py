@@ -72,7 +72,7 @@ def test_what_was_not_trained_far_enough_is_never_called_slower(session: Session
     unreached = [row for row in rows_of if row["updates"] is None]
     assert unreached
     assert {row["state"] for row in unreached} == {"not trained that far"}
-    assert choosing.compared(data) == (16, 64, 256, 1024)  # 1 and 4 had no equal epochs
+    assert choosing.batch_sizes_compared(data) == (16, 64, 256, 1024)  # 1 and 4 had no equal epochs
 
 
 def test_the_arm_is_chosen_on_validation_runs_alone(session: SessionRecord) -> None:

@@ -144,6 +144,8 @@ OTHER_VALUES: dict[str, Any] = {
     "beta1": 0.8,
     "beta2": 0.99,
     "eps": 1e-6,
+    "warmup": 0.1,
+    "decay": 0.5,
 }
 
 

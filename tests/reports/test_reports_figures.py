@@ -82,7 +82,7 @@ def whole() -> Cells:
 
 OF_OTHER_RECORDINGS = {
     "why", "equal-updates", "steps-to-target", "tuning-linear", "tuning-constant", "networks", "others-error",
-    "others-time",
+    "others-time", "time-to-error",
 }  # fmt: skip
 """Figures of controlled runs, of several networks, and of experiments without a chapter."""
 
@@ -209,7 +209,7 @@ def test_the_batch_axis_is_log2_with_plain_integers(whole: Cells) -> None:
 
 
 def test_batch_sizes_too_close_for_their_labels_share_one() -> None:
-    assert style.apart([90, 96, 100, 128, 1000], 0.25) == [90, 128, 1000]
+    assert style.spaced([90, 96, 100, 128, 1000], 0.25) == [90, 128, 1000]
 
 
 def test_bars_start_at_zero(whole: Cells) -> None:

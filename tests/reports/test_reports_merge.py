@@ -16,9 +16,8 @@ import synthetic
 from bsr.experiments import PRESETS, Grid, plan
 from bsr.records import journal
 from bsr.records.document import entry, one_round
-from bsr.records.reading import Recording, RefusedError, read
+from bsr.records.reading import Recording, RefusedError, merged, read
 from bsr.records.reading.journal_file import cases_of, experiments_of
-from bsr.records.reading.several import merged
 from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result, Status
 from bsr.run import Execution, Run

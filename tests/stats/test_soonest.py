@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bsr.run import Run
-from bsr.stats.soonest import TriedArm, chosen, ratios
+from bsr.stats.soonest import TriedArm, chosen, over_reference
 
 SIMULATIONS = 200
 MOMENTS = np.array(
@@ -33,7 +33,7 @@ def test_a_ratio_is_of_medians_over_whole_tasks() -> None:
         {16: [arm([1.0], reporting=(400.0,) * 5)], 64: [arm([1.0], reporting=(100.0,) * 5)]},
         {16: [arm([1.0], reporting=(100.0,) * 5)], 64: [arm([1.0], reporting=(100.0,) * 5)]},
     ]
-    found = ratios(tasks, 16)
+    found = over_reference(tasks, 16)
     assert found[64].factor == pytest.approx(0.5)
     assert found[64].interval is not None
     assert (found[64].interval.low, found[64].interval.high) == pytest.approx((0.5, 0.5))
@@ -42,14 +42,14 @@ def test_a_ratio_is_of_medians_over_whole_tasks() -> None:
 
 def test_a_setting_that_never_gets_there_is_no_number() -> None:
     tasks = [{16: [arm([1.0], reporting=(4.0,) * 5)], 64: [arm([1.0], reporting=(math.inf,) * 5)]}]
-    assert (ratios(tasks, 16)[64].factor, ratios(tasks, 16)[64].interval) == (math.inf, None)
-    assert ratios(tasks, 64)[16].factor == math.inf
+    assert (over_reference(tasks, 16)[64].factor, over_reference(tasks, 16)[64].interval) == (math.inf, None)
+    assert over_reference(tasks, 64)[16].factor == math.inf
 
 
 def test_draws_whose_tuning_seeds_choose_too_short_an_arm_are_counted() -> None:
     short = TriedArm([300, 300, math.inf], [math.inf] * 5, 500)
     long = TriedArm([400, 400, 400], [400.0] * 5, 5000)
-    found = ratios([{16: [short, long], 64: [long]}], 64)[16]
+    found = over_reference([{16: [short, long], 64: [long]}], 64)[16]
     assert found.factor == 1.0
     assert 0.2 < found.lost < 0.4  # (2/3)^3 of the draws leave the miss out
 
@@ -90,7 +90,7 @@ def test_the_soonest_is_named_where_it_is_told_and_ties_are_ties(apart: float) -
     held = 0
     for _ in range(SIMULATIONS):
         middles = {16: 1_000.0, 64: 1_000.0 * apart / COSTS[64]}  # seconds at 64 over 16: `apart`
-        found = ratios(recorded(random, middles), 16)[64]
+        found = over_reference(recorded(random, middles), 16)[64]
         assert found.interval is not None
         low, high = (end * COSTS[64] for end in (found.interval.low, found.interval.high))
         outcomes["16" if low > 1 else "64" if high < 1 else "tied"] += 1

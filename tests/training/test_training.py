@@ -323,7 +323,7 @@ def test_the_weights_that_are_kept_are_the_models_own_on_the_cpu() -> None:
 def test_a_split_of_another_size_than_the_runs_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"split.train_images: expected torch.uint8 \[91, H, W\], got torch.uint8 \[90, 28, 28\]; use ",
+        match=r"split.train_images: expected .* \[91, H, W\] .*, got torch.uint8 \[90, ",
     ):
         train(replace(RUN, train_images=91), made_split(RUN), CPU, EagerLearner)
 
@@ -355,7 +355,7 @@ def test_what_would_train_nonsense_is_refused_by_name(
 ) -> None:
     split = made_split(RUN)
     field = f"{part}_{name}"
-    with pytest.raises(ValueError, match=rf"^split\.{field}: expected .*, got "):
+    with pytest.raises(ValueError, match=rf"^split\.(train|test)_{name}: expected .*, got "):
         changed: Any = {field: change(getattr(split, field))}
         train(RUN, replace(split, **changed), CPU, EagerLearner)
 

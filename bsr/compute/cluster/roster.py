@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import bsr
-from bsr.compute.cluster.worker import WorkerIdentity, identify, problem_of
+from bsr.compute.cluster.worker import WorkerIdentity, identify, unfit_because
 from bsr.compute.workers import MOST_REFUSED
 from bsr.run import Execution, Run
 from bsr.text.strict_json import one_line
@@ -99,7 +99,7 @@ class Roster:
             if future.cancelled():
                 continue
             identity = _answer(future)
-            problem = problem_of(identity, self.first or identity) or lacking_resource(
+            problem = unfit_because(identity, self.first or identity) or lacking_resource(
                 identity, workers[address]
             )
             if problem:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import bsr
 from bsr import engines
-from bsr.compute.answers import encoded
+from bsr.compute.answers import packed
 from bsr.compute.in_process import (
     Computed,
     UntrainableError,
@@ -67,7 +67,7 @@ def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> Worke
         return WorkerIdentity(bsr.__version__, "", {}, str(error))
 
 
-def problem_of(identity: WorkerIdentity, first: WorkerIdentity) -> str:
+def unfit_because(identity: WorkerIdentity, first: WorkerIdentity) -> str:
     """Why a worker cannot train beside the first, which was found fit; empty where it can."""
     if identity.problem:
         return identity.problem
@@ -105,7 +105,7 @@ def compute_on_worker(
     """
     try:
         with _ONE_AT_A_TIME:
-            return encoded(_computed(run, execution, expected))
+            return packed(_computed(run, execution, expected))
     except UnlikeWorkerError:
         raise
     except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - handed on, whatever it is
