@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from bsr.compute import in_process
 from bsr.compute.in_process import UntrainableError, altered, check_trainable, compute
 from bsr.data import images as data
 from bsr.data.images import load_images, load_split
