@@ -29,6 +29,7 @@ MODULES: Final = (
 
 def main(folder: Path) -> None:
     """One page per module, and a search."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # where the report is, which draws for bsr.draw
     for name in bsr.__all__:  # they load when first used, and pdoc looks without using them
         setattr(bsr, name, getattr(bsr, name))
     with warnings.catch_warnings(action="error"):

@@ -102,9 +102,9 @@ class Session:
         self.history.take(header)
         self.resumed: frozenset[str] = frozenset()
         self.identity: dict[str, Trait] = {}
+        """Of the data set, and of the labels, networks and own code of the results so far."""
         if header.dataset_digest:
             self.identity["dataset digest"] = header.dataset_digest
-        """Of the data set, and of the labels and networks of the results so far."""
         self.untrained: set[str] = set()
         """Node ids of the cases that train nothing and have not come to their end."""
         self.notes: list[str] = []

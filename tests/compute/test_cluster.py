@@ -134,6 +134,7 @@ def test_a_missing_scheduler_is_one_line_with_a_remedy(monkeypatch: pytest.Monke
         Cluster("tcp://127.0.0.1:9", CPU, "MNIST")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_no_longer_what_it_was_does_not_train() -> None:
     with (
         distributed.LocalCluster(

@@ -124,6 +124,7 @@ def test_an_adaptive_cluster_starts_a_worker_for_a_session_that_waits(local: Any
     cluster.shutdown(cancel_futures=True)
 
 
+@pytest.mark.slow
 def test_every_run_is_trained_once_whatever_workers_come_and_go(connected: Cluster, local: Any) -> None:
     in_flight = [connected.capacity]
 
@@ -300,6 +301,7 @@ def go_through(cluster: Cluster, runs: list[Run]) -> tuple[list[Result], list[st
     return results, lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LIES)
 def test_a_worker_that_lies_is_asked_thrice_and_every_run_is_trained_by_the_other(
     connected: Cluster, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -40,7 +40,9 @@ NEEDS = {"native": "", "AVX2": "__AVX2__", "SSE": "__SSE2__"}
 pytestmark = pytest.mark.skipif(bool(native.available()), reason=native.available() or "usable")
 
 
-@pytest.fixture(params=WIDTHS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow) if name == "SSE" else name for name in WIDTHS]
+)
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The kernel with as many lanes as that instruction set has; the tests that follow use it."""
     name = str(request.param)

@@ -143,6 +143,7 @@ def test_native_refuses_a_network_that_is_no_chain_by_the_module_s_path() -> Non
         engines.placed(Execution(engine="native"), [RUN, replace(RUN, model=own(Normalised))])
 
 
+@pytest.mark.slow
 @needs_native
 def test_auto_takes_native_for_every_chain_and_else_says_why_it_does_not() -> None:
     auto = Execution(engine="auto", device="cpu")

@@ -117,6 +117,7 @@ def test_all_of_it_from_python(own: Path) -> None:
         f"network {NETWORK}",
         "code of own_study.py",
         f"structure of {NETWORK} in torch {str(torch.__version__).partition('+')[0]}",
+        f"predictions of network {NETWORK} on {DATA}",
     }
     assert result.probe
 
@@ -236,6 +237,7 @@ def test_a_rate_that_nobody_tuned_is_told_with_how_to_tune_it(suite: Suite) -> N
 AUTO = ("--bsr-engine=auto", "--bsr-workers=0", "--benchmark-json=run.json")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_auto_trains_a_network_of_one_s_own_natively_and_what_is_resumed_keeps_its_engine(
     session: Suite,

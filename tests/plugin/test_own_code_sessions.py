@@ -124,6 +124,7 @@ def test_what_a_session_cannot_train_has_no_case(mine: Suite) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_helper_that_was_edited_is_not_resumed_and_the_refusal_names_its_file(mine: Suite) -> None:
     assert mine.run(*SESSION).code == 0
     (mine.folder / "own_parts.py").write_text(PARTS.replace("0.0", "1.0"))

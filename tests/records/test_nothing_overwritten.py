@@ -27,6 +27,7 @@ def refused(suite: Suite, name: str = "run.json") -> str:
     return error
 
 
+@pytest.mark.slow
 def test_a_recording_that_holds_more_is_kept_with_its_journal_and_said_so(suite: Suite) -> None:
     suite.run(*TWO_CASES, JSON)
     before = (suite.folder / "run.json").read_bytes()
