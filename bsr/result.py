@@ -60,6 +60,11 @@ MOST_THROTTLED: Final = 0.01
 """Share of its time that a Run may be throttled: what lower clocks do in so little, no time shows."""
 
 
+LESS: Final = (
+    "names less of your own code than is recorded today: what it has is held to its labels, and to shapes "
+    "and the source of its network's classes"
+)
+"""Of a recording made before that code was recorded."""
 Trait = str | tuple[float, ...]
 """A digest, or the numbers of a probe."""
 

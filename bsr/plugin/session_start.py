@@ -25,15 +25,11 @@ from bsr.records import durable
 from bsr.records.journal import Header, History, JournalError, journal_path
 from bsr.records.reading import journal_file
 from bsr.records.reading import json_file as reading
+from bsr.result import LESS
 from bsr.run import Execution, Run
 
 COMPILING: Final = (
     "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
-)
-
-LESS: Final = (
-    "the journal names less of your own code than is recorded today: what it has is held to its labels, and "
-    "to shapes and the source of its network's classes"
 )
 
 
@@ -128,7 +124,7 @@ def _session(
     if options.resume:
         session.resume(kept, history)
         if any(result.says_less for result in session.results.values()):
-            session.notes.append(LESS)
+            session.notes.append(f"the journal: {LESS}")
     return session
 
 

@@ -79,7 +79,8 @@ def _check_output(output: Path, sources: Sequence[Path]) -> None:
 
 
 def _notes(sources: Sequence[Source]) -> Iterator[str]:
-    """What may differ between files of one environment and should be known."""
+    """What may differ between files of one environment, or is known of one, and should be known."""
+    yield from (note for source in sources for note in source.recording.notes)
     commits = {source.name: commit_of(source.part("commit_info")) for source in sources if source.document}
     if len(set(commits.values())) > 1:
         yield "commits differ: " + "; ".join(f"{name}: {said or 'unknown'}" for name, said in commits.items())

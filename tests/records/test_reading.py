@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,19 @@ def set_in(*path: str | int, value: object) -> Callable[[Document], None]:
         at[path[-1]] = value
 
     return change
+
+
+def test_a_recording_of_own_code_from_before_that_code_was_recorded_is_read_with_a_note(
+    tmp_path: Path,
+) -> None:
+    grid = replace(SMALL, models=("mine:Net",))
+    said = {"network_digest": "0" * 12, "parameter_shapes": "2, 1"}
+    before = synthetic.session(grid=grid, circumstances=lambda _run: said)
+    (note,) = read(synthetic.write(tmp_path / "before.json", before)).notes
+    assert note.startswith("before.json: names less of your own code than is recorded today")
+    code = said | {"code": (("mine.py", "0" * 12),)}
+    now = synthetic.session(grid=grid, circumstances=lambda _run: code)
+    assert read(synthetic.write(tmp_path / "now.json", now)).notes == ()
 
 
 def case_field(*path: str | int, value: object) -> Callable[[Document], None]:

@@ -19,7 +19,7 @@ from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.json_file import is_benchmark_json, raw_document
 from bsr.records.reading.recording import Recording
 from bsr.records.schema import PROBES, Case, SessionRecord, row_fields
-from bsr.result import FINISHED, Result
+from bsr.result import FINISHED, LESS, Result
 from bsr.text import listed, printable
 
 __all__ = [
@@ -45,11 +45,19 @@ def read(path: str | os.PathLike[str], *, keep_first: bool = False) -> Recording
         raise RefusedError(f"path: expected that of a recording, got {type(path).__name__}; give its path")
     path = Path(path)
     if not _is_pattern(str(path)) or os.path.lexists(path):
-        return journal_file.read(path) if path.suffix == ".jsonl" else json_file.read(path)
+        return _with_notes(journal_file.read(path) if path.suffix == ".jsonl" else json_file.read(path))
     found = [Path(name) for name in sorted(glob(str(path), recursive=True))]  # noqa: PTH207 - whole paths
     if not found:
         raise RefusedError(f"{printable(str(path))}: expected files of that pattern, got none; name others")
     return one_of([read(one) for one in found], path, keep_first=keep_first)
+
+
+def _with_notes(recording: Recording) -> Recording:
+    """With a note where it is of a user's own code and was made before that code was recorded."""
+    if not any(result.says_less for result in recording.results):
+        return recording
+    said = f"{printable(recording.path.name)}: {LESS}"
+    return replace(recording, notes=(*recording.notes, said))
 
 
 def _is_pattern(text: str) -> bool:
