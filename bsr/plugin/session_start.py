@@ -124,7 +124,7 @@ def _session(
     if options.resume:
         session.resume(kept, history)
         if any(result.says_less for result in session.results.values()):
-            session.notes.append(f"the journal: {LESS}")
+            session.notes.append(f"the journal {LESS}")
     return session
 
 

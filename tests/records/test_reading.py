@@ -73,7 +73,7 @@ def test_a_recording_of_own_code_from_before_that_code_was_recorded_is_read_with
     said = {"network_digest": "0" * 12, "parameter_shapes": "2, 1"}
     before = synthetic.session(grid=grid, circumstances=lambda _run: said)
     (note,) = read(synthetic.write(tmp_path / "before.json", before)).notes
-    assert note.startswith("before.json: names less of your own code than is recorded today")
+    assert note.startswith("before.json names less of your own code than is recorded today")
     code = said | {"code": (("mine.py", "0" * 12),)}
     now = synthetic.session(grid=grid, circumstances=lambda _run: code)
     assert read(synthetic.write(tmp_path / "now.json", now)).notes == ()

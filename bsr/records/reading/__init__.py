@@ -56,7 +56,7 @@ def _with_notes(recording: Recording) -> Recording:
     """With a note where it is of a user's own code and was made before that code was recorded."""
     if not any(result.says_less for result in recording.results):
         return recording
-    said = f"{printable(recording.path.name)}: {LESS}"
+    said = f"{printable(recording.path.name)} {LESS}"
     return replace(recording, notes=(*recording.notes, said))
 
 
