@@ -21,7 +21,7 @@ bench: $(INSTALLED)  ## measure the default preset, then draw the report
 test: $(INSTALLED)  ## the test suite, but for the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
-test-slow: $(INSTALLED)  ## the tests that start interpreters anew, and simulations, six minutes
+test-slow: $(INSTALLED)  ## the tests that start interpreters anew, and simulations, eight minutes
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal $(ARGS)
 
 labels: $(INSTALLED)  ## the label checks alone, seconds
