@@ -13,7 +13,7 @@ INSTALLED := .venv/installed
 .PHONY: bench test test-slow labels soak cluster floors lint schema docs clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
-	device=$$($(BIN)/python -m bsr.machine.device) && \
+	device=$$($(BIN)/python -m bsr.machine) && \
 	$(BIN)/python -m pytest benchmarks --bsr-preset $(PRESET) \
 		--benchmark-json=benchmarks/results/$$device-$(PRESET).json $(ARGS) && \
 	$(BIN)/python -m reports benchmarks/results/$$device-$(PRESET).json

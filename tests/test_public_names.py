@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from dataclasses import is_dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 import bsr
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "pytest", "matplotlib", "distributed")
 LIGHT = (
     "bsr",
@@ -75,3 +79,10 @@ def test_star_brings_the_public_names_and_nothing_else() -> None:
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
     with pytest.raises(AttributeError, match=r"module 'bsr' has no attribute 'trian'; it has .*train"):
         _ = bsr.trian
+
+
+@pytest.mark.parametrize("name", ["Makefile", "README.md", "docs/gpu.md", ".github/workflows/ci.yml"])
+def test_what_is_run_as_a_module_can_be(name: str) -> None:
+    """A module that is merely imported prints nothing, and its recording had no name."""
+    said = re.findall(r"-m ((?:bsr|reports)[\w.]*)", (ROOT / name).read_text(encoding="utf-8"))
+    assert [module for module in said if find_spec(f"{module}.__main__") is None] == []
