@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from bsr import engines
 from bsr.data.images import load_images, load_split
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.machine import device as machine
 from bsr.model import check as check_network
 from bsr.own.named import is_import_path

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bsr.data import image_data, rotated, torchvision_files
 from bsr.data.image_data import ImageData, Images
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.data.raw_files import BUNDLED, MD5, RAW_FILES, DataError, DatasetFolder, cache_folder, reason
 from bsr.data.split import Split
 from bsr.own.named import IMPORT_PATH, NamedError, is_import_path, look_up
@@ -137,7 +137,7 @@ def _made(dataset: str) -> Images:
 def labels_in(images: Images, task: str, part: str) -> Tensor:
     """A task's labels, float32 [N], of `train`, `test` or `validation`: a data set's target, or computed.
 
-    Raises as bsr.data.labels.labels does.
+    Raises as bsr.data.label_check.labels does.
     """
     if task in images.targets:
         return images.targets[task][part]

@@ -26,7 +26,7 @@ from reports.chapters import (
     networks,
     noise_scale,
     optimiser,
-    others,
+    other_experiments,
     rate_rules,
     steps_to_target,
     time,
@@ -66,7 +66,7 @@ _OWN: Final[tuple[Chapter, ...]] = (
 )
 CHAPTERS: Final = (
     *_OWN,
-    others.chapter(owned={name for chapter in _OWN for name in chapter.experiments}),
+    other_experiments.chapter(owned={name for chapter in _OWN for name in chapter.experiments}),
     every_run.CHAPTER,
 )
 """In the order of the page, within its parts."""

@@ -85,7 +85,8 @@ class Chapter:
     tables: Callable[[Cells], Sequence[Table]] = _none
     """Some may have no rows."""
     experiments: tuple[str, ...] = ()
-    """Those that it draws over the batch size, or as they should be; all others are in chapters.others."""
+    """Those that it draws over the batch size, or as they should be; all others are in
+    `other_experiments`."""
 
     @property
     def placed(self) -> list[Figure]:

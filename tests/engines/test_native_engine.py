@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bsr.data.images import Split, load_images, load_split
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.engines import build, native
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
