@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from bsr.experiments import controlled
+from bsr.experiments import controlled, square
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned, without_cases, without_runs
 from bsr.plugin.options import Options, without_meaning
@@ -104,6 +104,7 @@ def _session(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
         rates=controlled.rates_of(options.experiments, options.grid),
+        settings=square.settings_of(options.experiments, options.grid),
     )
     _check_readable(header)
     SIGNALS.take_over()

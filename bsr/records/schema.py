@@ -14,6 +14,7 @@ import msgspec
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
+from bsr.experiments.settings import TunedSetting
 from bsr.result import Amount, Count, Number, Positive, Result
 from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
 from bsr.text.strict_json import plain
@@ -189,6 +190,8 @@ class SessionRecord:
     noise: tuple[NoiseScale, ...] = ()
     rates: tuple[TunedRate, ...] = ()
     """The tuned rates that its controlled experiments took."""
+    settings: tuple[TunedSetting, ...] = ()
+    """The tuned settings that the experiments of the second protocol took."""
 
 
 def plain_record(record: SessionRecord) -> dict[str, Any]:
