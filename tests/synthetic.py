@@ -16,9 +16,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
-from bsr.experiments.controlled import tune
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan, square
+from bsr.experiments.controlled import SCALED_FROM, tune
 from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
+from bsr.experiments.settings import AMONG, Setting, TunedSetting
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 from bsr.result import FINISHED, Result, Status
 from bsr.run import Run
@@ -31,11 +32,21 @@ _FINAL_MSE: Final = {
     "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
     "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
 }
-CONTROLLED = ("tune", "networks", *PRESETS["why"].experiments)
+CONTROLLED = (*(name for name, one in EXPERIMENTS.items() if "steps" in one.varies), "noise-scale")
 EPOCH_BASED = tuple(name for name in EXPERIMENTS if name not in CONTROLLED)
 """Experiments that share a recording: controlled Runs have recordings of their own."""
 _MACHINE: Final = "0123456789ab"
 _STARTED: Final = "2026-01-02T03:04:05.000+00:00"
+
+
+def settings_for(grid: Grid) -> tuple[TunedSetting, ...]:
+    """A setting of each kind for every problem of a grid."""
+    of_kind = tuple(zip(AMONG, (Setting(0.001, 0.5), Setting(0.002), Setting(0.001, 0.0)), strict=True))
+    return tuple(
+        TunedSetting.of(problem, among, setting, error=1.0, seeds=5, at_edge=False)
+        for problem in square.problems(grid, (*grid.batch_sizes, SCALED_FROM))
+        for among, setting in of_kind
+    )
 
 
 def _arms(grid: Grid) -> dict[tuple[str, int, int, Schedule], list[Run]]:

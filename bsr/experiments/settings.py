@@ -126,7 +126,7 @@ class TunedSetting:
 
 
 @cache
-def shipped() -> tuple[TunedSetting, ...]:
+def shipped_settings() -> tuple[TunedSetting, ...]:
     """The settings that come with the package; none where it comes without."""
     return read(SHIPPED) if SHIPPED.exists() else ()
 
@@ -147,7 +147,7 @@ def read(path: Path) -> tuple[TunedSetting, ...]:
     return tuple(found)
 
 
-def find(table: Iterable[TunedSetting], problem: Problem, among: Among) -> Setting:
+def setting_for(table: Iterable[TunedSetting], problem: Problem, among: Among) -> Setting:
     """What was tuned for a problem. Raises RatesError where it was not."""
     for row in table:
         if row.problem == problem and row.among == among:

@@ -41,7 +41,7 @@ def why_tune(grid: Grid) -> Iterator[Run]:
 def square(grid: Grid) -> Iterator[Run]:
     """Each problem at its tuned settings: falling, constant, and whichever was best."""
     for problem in problems(grid, grid.batch_sizes):
-        for setting in dict.fromkeys(settings.find(_table(grid), problem, among) for among in AMONG):
+        for setting in dict.fromkeys(settings.setting_for(_table(grid), problem, among) for among in AMONG):
             for seed in _seeds(grid, problem):
                 yield _run(grid, problem, setting, seed)
 
@@ -52,7 +52,7 @@ def travelling_rate(grid: Grid) -> Iterator[Run]:
         if problem.batch_size > 2 * SCALED_FROM and _at_largest(grid, problem.steps):
             of_32 = problem._replace(batch_size=SCALED_FROM)
             for seed in _seeds(grid, problem):
-                yield _run(grid, problem, settings.find(_table(grid), of_32, "falling"), seed)
+                yield _run(grid, problem, settings.setting_for(_table(grid), of_32, "falling"), seed)
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:
@@ -99,7 +99,7 @@ def tuned(tried: Mapping[Problem, tuning.Tried]) -> Iterator[TunedSetting]:
 
 def _from_smaller(
     problem: Problem, among: settings.Among, tried: Mapping[Problem, tuning.Tried]
-) -> tuning.Choice | None:
+) -> tuning.Chosen | None:
     """The next smaller budget's setting; where it falls, at as many times the falling rate as there."""
     smaller = [other for other in tried if other._replace(steps=problem.steps) == problem]
     smaller = sorted(other for other in smaller if other.steps < problem.steps)
@@ -143,7 +143,7 @@ def settings_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedSetting, .
 
 
 def _table(grid: Grid) -> tuple[TunedSetting, ...]:
-    return settings.shipped() if grid.settings is None else grid.settings
+    return settings.shipped_settings() if grid.settings is None else grid.settings
 
 
 def _run(grid: Grid, problem: Problem, setting: Setting, seed: int) -> Run:

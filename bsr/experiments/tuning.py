@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Final, NamedTuple
 
 from bsr.experiments.settings import Among, Problem, Setting
+from bsr.experiments.tried_rates import centre
 
 SEEDS: Final = (100, 101, 102, 103, 104)
 """No seed both chooses a setting and reports its error: reporting begins at 200."""
@@ -31,7 +31,7 @@ Tried = Mapping[Setting, Mapping[int, float]]
 """Setting -> tuning seed -> validation error, infinite where the training was lost."""
 
 
-class Choice(NamedTuple):
+class Chosen(NamedTuple):
     """The best setting among some, and what it rests on."""
 
     setting: Setting
@@ -49,20 +49,15 @@ def wanted(problem: Problem, usual: float, tried: Tried) -> list[tuple[Setting, 
     return []
 
 
-def choice(tried: Tried, among: Among) -> Choice | None:
+def choice(tried: Tried, among: Among) -> Chosen | None:
     """Of the settings with the most seeds the one with the lowest geometric mean; None where none ended."""
     some = {setting: errors for setting, errors in tried.items() if setting.is_among(among) and errors}
     most = max(map(len, some.values()), default=0)
-    ended = {setting: centre(errors) for setting, errors in some.items() if len(errors) == most}
+    ended = {setting: centre([*errors.values()]) for setting, errors in some.items() if len(errors) == most}
     best = min(ended, key=lambda setting: (ended[setting], setting), default=None)
     if best is None or math.isinf(ended[best]):
         return None
-    return Choice(best, ended[best], most, _at_edge(best, some))
-
-
-def centre(errors: Mapping[int, float]) -> float:
-    """Geometric mean over the seeds."""
-    return math.exp(fmean(map(math.log, errors.values()))) if min(errors.values()) > 0 else 0.0
+    return Chosen(best, ended[best], most, _at_edge(best, some))
 
 
 def _images(problem: Problem) -> int:
@@ -116,7 +111,7 @@ def _best(tried: Tried, count: int, seeds: Sequence[int] = FIRST) -> list[Settin
         for setting, errors in tried.items()
     }
     ended = [setting for setting, errors in first.items() if errors]
-    return sorted(ended, key=lambda setting: (centre(first[setting]), setting))[:count]
+    return sorted(ended, key=lambda setting: (centre([*first[setting].values()]), setting))[:count]
 
 
 def _around(setting: Setting) -> Iterator[Setting]:

@@ -30,7 +30,7 @@ from bsr.experiments.original import REFINED
 from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
-from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, tried
+from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried
 from bsr.run import (
     DEVICE,
     DEVICES,
@@ -319,7 +319,7 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
     if refined is not None:
         try:
             if "why-tune" in experiments:
-                said["tried"] = tried(Path(refined))
+                said["tried"] = settings_tried(Path(refined))
             elif "tune" in experiments:
                 said["beyond"] = beyond_edges(Path(refined))
             else:

@@ -68,7 +68,7 @@ def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
     return tuple(found)
 
 
-def tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
+def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
     """What the tuning of each problem has tried, in all files of a pattern. Raises RefinementError."""
     found: dict[Problem, dict[Setting, dict[int, float]]] = {}
     for result in _results(path, "why-tune"):

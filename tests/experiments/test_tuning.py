@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bsr.experiments import EXPERIMENTS, PRESETS, settings, square, tuning
 from bsr.experiments.rates import RatesError
-from bsr.experiments.settings import AMONG, Problem, Setting, TunedSetting
+from bsr.experiments.settings import AMONG, Problem, Setting
 from bsr.run import Run
+from synthetic import settings_for
 
 SHORT = Problem("mean", 64, 586, 50_000)
 LONG = Problem("mean", 1024, 2_344, 50_000)
@@ -134,18 +135,9 @@ def test_a_run_says_the_setting_that_it_was_given(setting: Setting) -> None:
 # Plans
 
 
-def tuned_for(problems: list[Problem]) -> tuple[TunedSetting, ...]:
-    return tuple(
-        TunedSetting.of(problem, among, Setting(0.001, decay), error=1.0, seeds=5, at_edge=False)
-        for problem in problems
-        for among, decay in zip(AMONG, (0.5, 1.0, 0.0), strict=True)
-    )
-
-
 def planned(preset: str) -> dict[str, list[Run]]:
     grid = PRESETS[preset].grid
-    asked = list(square.problems(grid, (*grid.batch_sizes, 32)))
-    grid = replace(grid, settings=tuned_for(asked))
+    grid = replace(grid, settings=settings_for(grid))
     return {name: list(EXPERIMENTS[name].planned(grid)) for name in PRESETS[preset].experiments}
 
 
@@ -181,12 +173,12 @@ def test_a_seed_at_the_usual_rate_is_trained_to_the_largest_budget_that_has_it()
 
 
 def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    rows = tuned_for([SHORT, LONG])
+    rows = settings_for(PRESETS["why-square"].grid)
     path = tmp_path / "tuned-settings.csv"
     lines = [",".join(str(getattr(row, name)) for name in settings.COLUMNS) for row in rows]
     path.write_text("\n".join(["# from a recording", ",".join(settings.COLUMNS), *lines]))
     assert settings.read(path) == rows
-    assert settings.find(settings.read(path), LONG, "constant") == Setting(0.001, 0.0)
+    assert settings.setting_for(settings.read(path), LONG, "constant") == Setting(0.001, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -211,4 +203,4 @@ def test_a_table_that_is_none_is_refused_by_name(tmp_path: Path, content: str, s
 
 def test_what_was_not_tuned_is_named_with_its_remedy() -> None:
     with pytest.raises(RatesError, match="mean at batch size 64, 586 updates.*why-tune"):
-        settings.find((), SHORT, "all")
+        settings.setting_for((), SHORT, "all")
