@@ -40,7 +40,8 @@ def load_split(run: Run, folder: str | None = None) -> Split:
     """What a Run trains and is evaluated on: images from the start of each part of its data set, and labels.
 
     For a validation Run the `test` part is the data set's own validation part, or where it has none the last
-    `test_images` of the training part.
+    `test_images` of the training part. Any other Run has those images as its `validation`, as many of them as
+    there are and it does not train on.
 
     `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
     which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
@@ -56,7 +57,19 @@ def load_split(run: Run, folder: str | None = None) -> Split:
         _labels(run.dataset, folder, run.task, part)[chosen],
         images.digest,
         run.task,
+        _held_out(run, images, folder),
     )
+
+
+def _held_out(run: Run, images: Images, folder: str | None) -> tuple[Tensor, Tensor] | None:
+    if run.evaluate_on == "validation":
+        return None
+    own = images.validation is not None
+    part, first = ("validation", 0) if own else ("train", run.train_images)
+    held_out = images.part(part)[first:]
+    chosen = slice(0, run.test_images) if own else slice(-run.test_images, None)
+    labels_of = _labels(run.dataset, folder, run.task, part)[first:]
+    return (held_out[chosen], labels_of[chosen]) if len(held_out) else None
 
 
 def takes(run: Run, images: Images) -> tuple[str, int]:

@@ -223,6 +223,7 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
         "loss": result.run.loss,
         "model": result.run.model,
         "learning_rate": result.run.learning_rate,
+        "training_mse": result.final_training_mse,
         "key": result.run.key,
         "images_per_second": result.images_per_second,
         "degenerate": result.degenerate,

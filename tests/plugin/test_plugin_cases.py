@@ -174,6 +174,7 @@ def test_extra_info_begins_with_the_figures(benchmarks: list[dict[str, Any]]) ->
     info = benchmarks[0]["extra_info"]
     assert list(info)[:5] == ["final_mse", "normalised_mse", "training_seconds", "seed", "status"]
     assert info["final_mse"] == info["result"]["test_mse"][-1]
+    assert [info["training_mse"]] == info["result"]["training_mse"]
     assert info["normalised_mse"] == info["final_mse"] / info["result"]["baseline_mse"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
-from bsr.records.reading.recording import OF_AN_EPOCH
+from bsr.records.reading.recording import OF_AN_EPOCH, UP_TO_THE_LAST
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, Result, Trait
 from bsr.run import EVALUATED_ON
@@ -45,7 +45,7 @@ def check(session: SessionRecord) -> None:
 
 def check_result(result: Result) -> None:
     """Refuse a Result that a recording may not hold, whatever else is in it. Raises FaultError."""
-    for where, expected, got in (*_length_complaints(result), *_value_complaints(result)):
+    for where, expected, got in _complaints(result):
         raise FaultError(f"{where}: expected {expected}, got {str(got)[:80]}")
 
 
@@ -63,7 +63,12 @@ def _case_complaints(case: Case) -> Iterator[Complaint]:
         yield "key", f"{run.key}, the digest of its run", case.key
     if not case.cases:
         yield "cases", "at least one experiment", "none"
+    yield from _complaints(result)
+
+
+def _complaints(result: Result) -> Iterator[Complaint]:
     yield from _length_complaints(result)
+    yield from _complaints_of_other_errors(result)
     yield from _value_complaints(result)
 
 
@@ -100,12 +105,19 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         )
 
 
+def _complaints_of_other_errors(result: Result) -> Iterator[Complaint]:
+    for name in UP_TO_THE_LAST:
+        measured = len(result.test_mse) if result.run.steps else min(1, len(result.test_mse))
+        if (length := len(getattr(result, name))) not in {0, measured}:
+            yield f"result.{name}", f"none or {measured} values beside the test MSE", f"{length} values"
+
+
 def _value_complaints(result: Result) -> Iterator[Complaint]:
-    for name in OF_AN_EPOCH:
+    for name in (*OF_AN_EPOCH, *UP_TO_THE_LAST):
         for index, value in enumerate(getattr(result, name)):
             if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
-            if value is None and index < len(getattr(result, name)) - 1:
+            if value is None and name in OF_AN_EPOCH and index < len(getattr(result, name)) - 1:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     if (value := result.baseline_mse) and not 1 / LARGEST <= value <= LARGEST:
         yield "result.baseline_mse", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value

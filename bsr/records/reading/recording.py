@@ -20,6 +20,8 @@ OF_A_RUN: Final = (
     "message",
     "final_mse",
     "normalised_mse",
+    "final_training_mse",
+    "final_validation_mse",
     "baseline_mse",
     "degenerate",
     "prediction_spread",
@@ -48,6 +50,8 @@ OF_AN_EPOCH: Final = (
 """Of Result, the columns of `Recording.epochs`."""
 FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds", "device_seconds"})
 """The others also have a value before training, at epoch 0."""
+UP_TO_THE_LAST: Final = ("training_mse", "validation_mse")
+"""Of Result, more columns of `Recording.epochs`: of every evaluation, of the last alone, or of none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,8 @@ def _outcome(result: Result) -> dict[str, Any]:
 
 def _epochs(result: Result) -> Iterator[dict[str, Any]]:
     columns = [((None,) if name in FROM_EPOCH_1 else ()) + getattr(result, name) for name in OF_AN_EPOCH]
+    others = [getattr(result, name) for name in UP_TO_THE_LAST]
+    columns += [(None,) * (len(result.test_mse) - len(errors)) + errors for errors in others]
     moments = (0, *result.run.evaluation_steps)
     for epoch, row in enumerate(zip_longest(*columns)):
         if any(value is not None for value in row):
@@ -105,7 +111,7 @@ def _epochs(result: Result) -> Iterator[dict[str, Any]]:
                 "epoch": epoch,
                 "step": moments[epoch],
                 "status": result.status,
-                **dict(zip(OF_AN_EPOCH, row, strict=True)),
+                **dict(zip((*OF_AN_EPOCH, *UP_TO_THE_LAST), row, strict=True)),
             }
 
 
