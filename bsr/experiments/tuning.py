@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from bsr.experiments.settings import Among, Problem, Setting
 from bsr.experiments.tried_rates import centre
+from bsr.result import FINISHED, Result
 
 SEEDS: Final = (100, 101, 102, 103, 104)
 """No seed both chooses a setting and reports its error: reporting begins at 200."""
@@ -29,6 +30,16 @@ LONG_RUN, LONGEST_RUN = 2_000_000, 9_000_000
 
 Tried = Mapping[Setting, Mapping[int, float]]
 """Setting -> tuning seed -> validation error, infinite where the training was lost."""
+
+
+def tried_settings(results: Iterable[Result]) -> dict[Problem, Tried]:
+    """What a tuning's results say, by problem; what did not come to its end was not tried."""
+    found: dict[Problem, dict[Setting, dict[int, float]]] = {}
+    for result in results:
+        if result.status in FINISHED:
+            errors = found.setdefault(Problem.of(result.run), {}).setdefault(Setting.of(result.run), {})
+            errors[result.run.seed] = math.inf if result.final_mse is None else result.final_mse
+    return dict(found)
 
 
 class Chosen(NamedTuple):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
 
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm
-from bsr.experiments.settings import Problem, Setting
+from bsr.experiments.settings import Problem
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
-from bsr.experiments.tuning import Tried
+from bsr.experiments.tuning import Tried, tried_settings
 from bsr.records.reading import RefusedError, read
-from bsr.result import FINISHED, Result
+from bsr.result import Result
 from bsr.run import LEARNING_RATES
 from bsr.text import Refused, printable
 
@@ -70,11 +69,7 @@ def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
 
 def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
     """What the tuning of each problem has tried, in all files of a pattern. Raises RefinementError."""
-    found: dict[Problem, dict[Setting, dict[int, float]]] = {}
-    for result in _results(path, "why-tune"):
-        if result.status in FINISHED:
-            errors = found.setdefault(Problem.of(result.run), {}).setdefault(Setting.of(result.run), {})
-            errors[result.run.seed] = math.inf if result.final_mse is None else result.final_mse
+    found = tried_settings(_results(path, "why-tune"))
     if not found:
         raise RefinementError(
             f"{path}: expected a tuning of settings, got none; record one with --bsr-preset why-tune"
