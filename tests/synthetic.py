@@ -314,3 +314,43 @@ def why_session(
 
     names = experiments or tuple(name for name in chosen.experiments if name != "noise-scale")
     return session(names, grid, circumstances=planted, rates=RATES, preset=preset)
+
+
+def square_session(
+    *,
+    preset: str = "why-square",
+    batch_size: float = 1.0,
+    overfits: float = 1.0,
+    spread: float = 0.1,
+    tuning: bool = False,
+    **axes: Any,
+) -> SessionRecord:
+    """A session of the second protocol; the largest batch has `batch_size` times the smallest's error.
+
+    `overfits` is the test error over the training error after the most updates; without updates it is 1.
+    """
+    chosen = PRESETS[preset]
+    grid = replace(chosen.grid, **axes)
+    settings = settings_for(grid)
+    span = math.log2(max(grid.batch_sizes) / min(grid.batch_sizes))
+
+    def planted(run: Run) -> dict[str, Any]:
+        stream = np.random.default_rng(int(run.key, 16))
+        steps = np.array((1, *run.evaluation_steps))
+        level = math.log(batch_size) * math.log2(run.batch_size / min(grid.batch_sizes)) / span
+        logs = math.log(0.01) + level - 0.4 * np.log(steps / 586) + stream.normal(0, spread)
+        errors = BASELINE_MSE.get(run.task, 600.0) * np.exp(logs)
+        away = 0.0 if run.evaluate_on == "test" else abs(math.log2(run.learning_rate / 0.001))
+        errors *= math.exp(0.1 * away)
+        training = errors * overfits ** -(np.log(steps) / math.log(37_500))
+        return {
+            "test_mse": tuple(map(float, errors)),
+            "test_mae": tuple(map(float, np.sqrt(errors))),
+            "training_mse": tuple(map(float, training)),
+            "validation_mse": () if run.evaluate_on == "validation" else tuple(map(float, 1.01 * errors)),
+        }
+
+    names = ("why-tune", *chosen.experiments) if tuning else chosen.experiments
+    return session(
+        names, replace(grid, settings=settings), circumstances=planted, settings=settings, preset=preset
+    )

@@ -46,7 +46,7 @@ OVER: Final = "test MSE over that of the smallest batch (log)"
 
 
 def findings(data: Cells) -> list[Finding]:
-    """The planned family: full batch over smallest, fewest images, longest budget, as tuned; Holm over both."""
+    """The planned family: full batch over smallest, fewest images, longest budget; Holm over both."""
     found = square_of(data)
     if len(found.parts) < 2:
         return []
@@ -62,8 +62,8 @@ def findings(data: Cells) -> list[Finding]:
     verdict: Verdict = "shown" if higher else "not shown" if significant else "cannot tell"
     times = listed(f"{factor(ratio)} ({name})" for name, ratio in ratios.items())
     sentence = (
-        f"Trained on {images:,} images for {place.steps:,} updates, each at its own tuned schedule, a batch of "
-        f"{size:,} ends with the test error of batch size {smallest} times {times}."
+        f"Trained on {images:,} images for {place.steps:,} updates, each at its own tuned schedule, a batch "
+        f"of {size:,} ends with the test error of batch size {smallest} times {times}."
     )
     lines = [f"{name}: {factor(ratio)}, {p_text(ratio.p)}" for name, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")

@@ -37,7 +37,7 @@ OVER: Final = "test MSE over that of the smallest batch (log)"
 
 
 def findings(data: Cells) -> list[Finding]:
-    """The planned family: the largest batch over the smallest at each budget, falling rates, Holm over all."""
+    """The planned family: largest batch over smallest at each budget, falling rates, Holm over all."""
     found = square_of(data)
     if len(found.parts) != 1:
         return []
@@ -150,8 +150,8 @@ def _paths_table(data: Cells) -> Table:
     ]
     note = (
         "The factor of the updates at the smaller batch, then that of the batch size at few updates; or that "
-        "of the batch size at many, then that of the updates at the larger batch. Both products are the same; "
-        f"the interaction is the second factor of the batch size over the first. {UNIT}"
+        "of the batch size at many, then that of the updates at the larger batch. Both products are "
+        f"the same; the interaction is the second factor of the batch size over the first. {UNIT}"
     )
     return Table.of("square-paths", "Both orders of taking the gap apart", rows, note, folded=True)
 

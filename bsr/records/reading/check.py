@@ -7,7 +7,7 @@ digest, and within an experiment runs differ only by task, batch size, seed and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
@@ -150,6 +150,10 @@ def _check_unique(cases: Sequence[Case]) -> None:
         first[case.key] = index
 
 
+_OF_PARTS: Final = frozenset(name for name, one in EXPERIMENTS.items() if "train_images" in one.varies)
+"""Experiments that train on several parts of the images."""
+
+
 def _check_one_grid(session: SessionRecord) -> None:
     """Within an experiment and a task, runs differ by batch size, seed and the axis it varies."""
     runs = [case.result.run for case in session.cases]
@@ -159,7 +163,9 @@ def _check_one_grid(session: SessionRecord) -> None:
     _check_few("batch sizes", {run.batch_size for run in runs}, MOST_BATCH_SIZES)
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
-        _check_same(cases, ("dataset", "train_images", "precision"), "a study")
+        _check_same(cases, ("dataset", "precision"), "a study")
+        whole = [case for case in cases if not _OF_PARTS.issuperset(case.cases)]
+        _check_same(whole, ("train_images",), "a study")
         for part in EVALUATED_ON:  # an own validation part may be of another size than the test part
             on = [case for case in cases if case.result.run.evaluate_on == part]
             _check_same(on, ("test_images",), "a study")
