@@ -20,13 +20,16 @@ def regrets(tried: Mapping[_Key, Sequence[float]]) -> Array:
     """[DRAWS] logs of what the setting chosen by resampled seeds costs over the best of all, 0 or more.
 
     `tried` has the validation errors of each setting over the same tuning seeds, by position; a lost training
-    is infinite. A draw takes whole seeds, so that what they share stays shared.
+    is infinite, and its setting no contender. A draw takes whole seeds, so that what they share stays shared.
     """
-    logs = np.log(np.array([list(errors) for errors in tried.values()], dtype=np.float64))
+    kept = [list(errors) for errors in tried.values() if np.isfinite(list(errors)).all()]
+    if not kept:
+        return np.zeros(DRAWS)
+    logs = np.log(np.array(kept, dtype=np.float64))
     seeds = generator().integers(logs.shape[1], size=(DRAWS, logs.shape[1]))
     chosen = logs[:, seeds].mean(axis=2).argmin(axis=0)
     each = logs.mean(axis=1)
-    return np.asarray(np.minimum(each[chosen], 700.0) - each.min())
+    return np.asarray(each[chosen] - each.min())
 
 
 def student(logs: Array, luck: Array | None = None) -> Estimate:
