@@ -152,7 +152,7 @@ class Square:
     ) -> stats.Estimate | None:
         """The error of a place over that of the smallest batch size there, paired by seed; None without."""
         smallest = place._replace(batch_size=self.sizes(place.images)[0])
-        logs = paired(self.errors(smallest, among, measure), self.errors(place, among, measure))
+        logs = by_seed(self.errors(smallest, among, measure), self.errors(place, among, measure))
         if len(logs) < 2:
             return None
         both = self.luck(place, among), self.luck(smallest, among)
@@ -192,7 +192,7 @@ def square_of(data: Cells) -> Square:
     return Square(data)
 
 
-def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Logs:
+def by_seed(first: Mapping[int, float], second: Mapping[int, float]) -> Logs:
     """Second less first over the seeds that both have."""
     return np.array([second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())])
 

@@ -17,10 +17,10 @@ from reports.analysis.square import (
     Place,
     Square,
     at_training_error,
+    by_seed,
     last,
     over_updates,
     overfitting,
-    paired,
     seeds_of,
     square_of,
     stopped,
@@ -148,13 +148,13 @@ def _over_levels(found: Square, images: int) -> dict[str, dict[float, stats.Esti
                 found.errors(Place(images, one, max(found.budgets_of(images, one))), "all", measure)
                 for one in (smallest, size)
             )
-            if len(logs := paired(small, large)) >= FEWEST_PAIRS:
+            if len(logs := by_seed(small, large)) >= FEWEST_PAIRS:
                 rows.setdefault(f"batch size {size:,}", {})[level] = stats.student(logs)
     return rows
 
 
 def _draw_levels(axes: Axes, rows: dict[str, dict[float, stats.Estimate]]) -> None:
-    drawn.lines(axes, rows, first=1, apart=1.06)
+    drawn.several_lines(axes, rows, first=1, apart=1.06)
     levels = sorted({level for row in rows.values() for level in row})
     axes.set_xscale("log")
     axes.set_xticks(levels, [f"{level:.3g}" for level in levels])

@@ -42,7 +42,7 @@ def line(axes: Axes, scale: style.LogScale, row: Row, look: Look, width: float, 
     axes.plot(list(row), heights, color=colour, marker=marker, **looks)
 
 
-def lines(axes: Axes, row_of: Mapping[str, Row], *, first: int = 0, apart: float = 1.1) -> None:
+def several_lines(axes: Axes, row_of: Mapping[str, Row], *, first: int = 0, apart: float = 1.1) -> None:
     """A line per name over a log axis, its marks moved aside so that no bar lies on another.
 
     `first` is the look of the first; above 0 the one before it is what all are over, so that 1 is drawn.
