@@ -39,9 +39,10 @@ def why_tune(grid: Grid) -> Iterator[Run]:
 
 
 def square(grid: Grid) -> Iterator[Run]:
-    """Each problem at its tuned settings: falling, constant, and whichever was best."""
+    """Each problem at its tuned settings: falling, constant, and whichever was best; of parts that alone."""
     for problem in problems(grid, grid.batch_sizes):
-        for setting in dict.fromkeys(settings.setting_for(_table(grid), problem, among) for among in AMONG):
+        asked = AMONG[:1] if grid.parts else AMONG
+        for setting in dict.fromkeys(settings.setting_for(_table(grid), problem, among) for among in asked):
             for seed in _seeds(grid, problem):
                 yield _run(grid, problem, setting, seed)
 

@@ -193,6 +193,12 @@ def read(config: pytest.Config) -> Options:
         planned = plan(experiments, grid)
     except (PlanTooLargeError, rates.RatesError) as error:
         raise pytest.UsageError(f"bsr: {error}") from error
+    if grid.tried and not any(planned.values()):
+        raise refuse(
+            "refine",
+            _value(config, "refine"),
+            "a tuning that has not ended (draw this one, and give its tuned-settings.csv by --bsr-rates)",
+        )
     return Options(
         preset=preset_name,
         experiments=experiments,

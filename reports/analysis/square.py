@@ -215,4 +215,4 @@ def over_updates(
 
 def seeds_of(found: Square) -> str:
     """`8 seeds`, or `5 to 12 seeds`."""
-    return span([len(found.errors(place, "falling")) for place in found.places] or [0], "seed")
+    return span([len(found.errors(place, "all")) for place in found.places] or [0], "seed")
