@@ -44,7 +44,7 @@ class Timing:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One recording, asked by experiment."""
+    """One recording; its results are looked up by experiment, task and batch size."""
 
     recording: Recording
     include_disturbed: bool = False

@@ -29,7 +29,8 @@ from bsr.result import LESS
 from bsr.run import Execution, Run
 
 COMPILING: Final = (
-    "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
+    "still getting ready: on first use the C++ compiler builds the native engine; that takes seconds, and is "
+    "stopped after 3 minutes"
 )
 
 

@@ -52,7 +52,7 @@ T = TypeVar("T")
 class Learner(Protocol):
     """What an engine is made of. Construction moves weights and images to the device.
 
-    One that times its epochs by events on a device has the seconds in a list, `device_seconds`, too.
+    One that times its epochs by events on a device keeps those seconds in a list, `device_seconds`.
     """
 
     warmup_seconds: float

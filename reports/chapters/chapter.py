@@ -79,7 +79,7 @@ class Chapter:
     section: str = ""
     """The part of the page where its figures stand."""
     options: str = ""
-    """The options of pytest that would measure what they need; empty: nothing is said where it lacks."""
+    """The options of pytest that would measure what they need; empty: the page names none."""
     figures: tuple[Figure, ...] = ()
     findings: Callable[[Cells], Sequence[Finding]] = _none
     tables: Callable[[Cells], Sequence[Table]] = _none
