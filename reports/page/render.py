@@ -155,8 +155,8 @@ def unfinished(data: Cells) -> str:
         ", and in no statistic."
         if not steps
         else (
-            ". Statistics over epochs leave them out; those over updates count one that diverged as no better than "
-            "the best constant."
+            ". Statistics over epochs leave them out; those over updates count one that diverged as no better "
+            "than the best constant."
         )
     )
     return f"{runs} without a final MSE ({why}): in the tables{rule}{again}"
