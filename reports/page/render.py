@@ -153,7 +153,7 @@ def unfinished(data: Cells) -> str:
     rule = ", and in no statistic."
     if any(result.run.steps for result in data.all_results):
         rule = (
-            ". Statistics over epochs leave them out; those over updates count one that diverged as no better "
+            ". Statistics over epochs leave them out; those over updates count a diverged one as no better "
             "than the best constant."
         )
     return f"{runs} without a final MSE ({why}): in the tables{rule}{again}"
