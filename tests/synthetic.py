@@ -56,20 +56,24 @@ def _arms(grid: Grid) -> dict[tuple[str, int, int, Schedule], list[Run]]:
     return found
 
 
-RATES: Final = tuple(
-    TunedRate(
-        task=task,
-        batch_size=size,
-        steps=steps,
-        schedule=schedule,
-        learning_rate=max(run.learning_rate for run in runs) / 4,
-        validation_mse=1.0,
-        seeds=3,
-        at_edge=False,
+def tuned_rates(grid: Grid) -> tuple[TunedRate, ...]:
+    """A table of tuned rates: for each arm the one in the middle of its grid."""
+    return tuple(
+        TunedRate(
+            task=task,
+            batch_size=size,
+            steps=steps,
+            schedule=schedule,
+            learning_rate=max(run.learning_rate for run in runs) / 4,
+            validation_mse=1.0,
+            seeds=3,
+            at_edge=False,
+        )
+        for (task, size, steps, schedule), runs in _arms(grid).items()
     )
-    for (task, size, steps, schedule), runs in _arms(PRESETS["tune"].grid).items()
-)
-"""A table of tuned rates: for each arm the one in the middle of its grid."""
+
+
+RATES: Final = tuned_rates(PRESETS["tune"].grid)
 Disturb = Callable[[Run], Status]
 """Says how a Run ended; the default is what its learning rate and optimiser make of it."""
 
@@ -286,6 +290,7 @@ def why_session(
     preset: str = "why",
     tasks: tuple[str, ...] = ("mean", "std", "var"),
     experiments: tuple[str, ...] = (),
+    rates: tuple[TunedRate, ...] = RATES,
     **axes: Any,
 ) -> SessionRecord:
     """A session of the controlled experiments in which 1024 has so many times the error of 16, by cause.
@@ -295,8 +300,8 @@ def why_session(
     `axes` are others of the grid.
     """
     chosen = PRESETS[preset]
-    grid = replace(chosen.grid, rates=RATES, tasks=tasks, **axes)
-    tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in RATES}
+    grid = replace(chosen.grid, rates=rates, tasks=tasks, **axes)
+    tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in rates}
 
     def planted(run: Run) -> dict[str, Any]:
         if not run.steps:
@@ -313,7 +318,7 @@ def why_session(
         return {"test_mse": tuple(map(float, errors)), "test_mae": tuple(map(float, np.sqrt(errors)))}
 
     names = experiments or tuple(name for name in chosen.experiments if name != "noise-scale")
-    return session(names, grid, circumstances=planted, rates=RATES, preset=preset)
+    return session(names, grid, circumstances=planted, rates=rates, preset=preset)
 
 
 def square_session(

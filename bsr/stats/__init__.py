@@ -50,7 +50,7 @@ from bsr.stats.regret import regrets, student
 from bsr.stats.speed import speed_up
 from bsr.stats.spread import Asymmetry, Effect, asymmetry, effect
 from bsr.stats.trend import Best, RankTrend, TurningPoint, best, rank_trend, slope, turning_point
-from bsr.stats.updates import EQUAL, Curves, Doublings, doublings
+from bsr.stats.updates import EQUAL, Curves, Doublings, doublings, unmatched
 
 __all__ = [
     "CAUSES", "EQUAL", "MARGIN", "SAME", "SIGNIFICANCE", "Agreement", "Asymmetry", "Best", "Critical",
@@ -59,5 +59,5 @@ __all__ = [
     "critical_batch_size", "decompose", "difference", "doublings", "effect", "first_epoch", "fluctuation",
     "geometric_mean", "growth_shape", "holm", "later_with_batch_size", "log_changes", "mean_interval",
     "needed_replicates", "over_seeds", "rank_trend", "reached", "regrets", "slope", "speed_up", "student",
-    "swing", "turning_point",
+    "swing", "turning_point", "unmatched",
 ]  # fmt: skip
