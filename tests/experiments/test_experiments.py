@@ -263,6 +263,17 @@ def test_each_loss_is_tried_at_the_tuned_rate() -> None:
     }
 
 
+def test_targets_of_ones_own_are_asked_whatever_the_study_asked_of_its_tasks() -> None:
+    own = Grid(tasks=("left", "mean", "median"), runs=1)
+    for name, asked in {
+        "loss": ["mean", "left"],
+        "longer": ["mean", "left"],
+        "optimiser": ["mean", "left"],
+        "std-at-0.01": [],
+    }.items():
+        assert list(dict.fromkeys(run.task for run in EXPERIMENTS[name].planned(own))) == asked
+
+
 def test_longer_trainings_are_three_times_as_long() -> None:
     runs = runs_of("longer", ONE_SEED)
     assert {run.epochs for run in runs} == {30}
