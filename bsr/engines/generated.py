@@ -75,22 +75,11 @@ class _Training(ctypes.Structure):
     """`Training` of kernel/training.h."""
 
     _fields_ = (
-        ("weights", ctypes.c_void_p),
-        ("mean", ctypes.c_void_p),
-        ("square", ctypes.c_void_p),
-        ("work", ctypes.c_void_p),
-        ("images", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-        ("batch_size", ctypes.c_int64),
-        ("step", ctypes.c_int64),
-        ("drawn", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weights", "gradient", "mean", "square", "work", "images", "labels")),
+        *((name, ctypes.c_int64) for name in ("parameters", "batch_size", "step", "drawn")),
         ("seed", ctypes.c_uint64),
-        ("beta1", ctypes.c_double),
-        ("beta2", ctypes.c_double),
-        ("epsilon", ctypes.c_double),
-        ("loss", ctypes.c_int32),
-        ("optimiser", ctypes.c_int32),
-        ("dropping", ctypes.c_int32),
+        *((name, ctypes.c_double) for name in ("beta1", "beta2", "epsilon")),
+        *((name, ctypes.c_int32) for name in ("loss", "optimiser", "dropping")),
     )
 
 
@@ -106,7 +95,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "bsr_lanes": (count, []),
         "bsr_workspace_bytes": (count, []),
         "bsr_train": (None, [training, pointer, count, pointer, pointer]),
-        "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
+        "bsr_gradient": (ctypes.c_float, [training, pointer, count]),
         "bsr_predict": (None, [training, pointer, count, pointer]),
     }
     for name, (result, arguments) in functions.items():
@@ -128,15 +117,15 @@ class Kernel:
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
         self._images, self._labels = images, labels
-        self._moments = torch.zeros(2, len(self.parameters))
+        self._kept = torch.zeros(3, len(self.parameters))
         self._work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
         self._training = _Training(
             weights=self.parameters.data_ptr(),
-            mean=self._moments[0].data_ptr(),
-            square=self._moments[1].data_ptr(),
+            **{name: row.data_ptr() for name, row in zip(("gradient", "mean", "square"), self._kept, strict=True)},
             work=-(-self._work.data_ptr() // ALIGNMENT) * ALIGNMENT,
             images=images.data_ptr(),
             labels=labels.data_ptr(),
+            parameters=len(self.parameters),
             batch_size=run.batch_size,
             seed=run.seed,
             beta1=run.beta1,
@@ -160,9 +149,8 @@ class Kernel:
 
     def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
         """The gradient of the batch `order` by parameter, and its loss."""
-        found = torch.zeros_like(self.parameters)
-        loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order), found.data_ptr())
-        return self.named(found), loss
+        loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order))
+        return self.named(self._kept[0]), loss
 
     def predictions(self, images: Tensor) -> Tensor:
         """Float32 [N], without dropout."""
