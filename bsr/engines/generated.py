@@ -75,8 +75,8 @@ class _Training(ctypes.Structure):
     """`Training` of kernel/training.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weights", "gradient", "mean", "square", "work", "images", "labels")),
-        *((name, ctypes.c_int64) for name in ("parameters", "batch_size", "step", "drawn")),
+        *((name, ctypes.c_void_p) for name in ("weights", "mean", "square", "work", "images", "labels")),
+        *((name, ctypes.c_int64) for name in ("batch_size", "step", "drawn")),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_double) for name in ("beta1", "beta2", "epsilon")),
         *((name, ctypes.c_int32) for name in ("loss", "optimiser", "dropping")),
@@ -95,7 +95,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "bsr_lanes": (count, []),
         "bsr_workspace_bytes": (count, []),
         "bsr_train": (None, [training, pointer, count, pointer, pointer]),
-        "bsr_gradient": (ctypes.c_float, [training, pointer, count]),
+        "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
         "bsr_predict": (None, [training, pointer, count, pointer]),
     }
     for name, (result, arguments) in functions.items():
@@ -117,15 +117,15 @@ class Kernel:
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
         self._images, self._labels = images, labels
-        self._kept = torch.zeros(3, len(self.parameters))
+        self._mean, self._square = torch.zeros(2, len(self.parameters))
         self._work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
         self._training = _Training(
             weights=self.parameters.data_ptr(),
-            **{name: row.data_ptr() for name, row in zip(("gradient", "mean", "square"), self._kept, strict=True)},
+            mean=self._mean.data_ptr(),
+            square=self._square.data_ptr(),
             work=-(-self._work.data_ptr() // ALIGNMENT) * ALIGNMENT,
             images=images.data_ptr(),
             labels=labels.data_ptr(),
-            parameters=len(self.parameters),
             batch_size=run.batch_size,
             seed=run.seed,
             beta1=run.beta1,
@@ -149,8 +149,9 @@ class Kernel:
 
     def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
         """The gradient of the batch `order` by parameter, and its loss."""
-        loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order))
-        return self.named(self._kept[0]), loss
+        found = torch.zeros_like(self.parameters)
+        loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order), found.data_ptr())
+        return self.named(found), loss
 
     def predictions(self, images: Tensor) -> Tensor:
         """Float32 [N], without dropout."""

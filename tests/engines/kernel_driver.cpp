@@ -11,9 +11,9 @@
 #include <vector>
 
 struct Training {  // as in training.h
-  void *weights, *gradient, *mean, *square, *work;
+  void *weights, *mean, *square, *work;
   const void *images, *labels;
-  int64_t parameters, batch_size, step, drawn;
+  int64_t batch_size, step, drawn;
   uint64_t seed;
   double beta1, beta2, epsilon;
   int32_t loss, optimiser, dropping;
@@ -32,8 +32,8 @@ int main(int, char **arguments) {
   void *kernel = dlopen(arguments[1], RTLD_NOW);
   if (!kernel) return fprintf(stderr, "%s\n", dlerror()), 1;
   auto bytes = reinterpret_cast<int64_t (*)()>(dlsym(kernel, "bsr_workspace_bytes"));
-  auto gradient =
-      reinterpret_cast<float (*)(Training *, const int64_t *, int64_t)>(dlsym(kernel, "bsr_gradient"));
+  auto gradient = reinterpret_cast<float (*)(Training *, const int64_t *, int64_t, float *)>(
+      dlsym(kernel, "bsr_gradient"));
   auto train = reinterpret_cast<void (*)(Training *, const int64_t *, int64_t, const double *, float *)>(
       dlsym(kernel, "bsr_train"));
 
@@ -45,18 +45,16 @@ int main(int, char **arguments) {
   const auto labels = read<float>(sizes[4]);
   const auto order = read<int64_t>(count);
   const auto rates = read<double>(steps);
-  std::vector<float> mean(parameters), square(parameters), slopes(parameters), losses(steps);
+  std::vector<float> mean(parameters), square(parameters), found(parameters), losses(steps);
   std::vector<uint8_t> room(bytes() + 64);
   const auto address = reinterpret_cast<uintptr_t>(room.data());
   Training training = {};
   training.weights = weights.data(), training.mean = mean.data(), training.square = square.data();
-  training.gradient = slopes.data(), training.parameters = parameters;
   training.work = reinterpret_cast<void *>((address + 63) / 64 * 64);
   training.images = images.data(), training.labels = labels.data(), training.batch_size = batch_size;
   training.beta1 = 0.9, training.beta2 = 0.999, training.epsilon = 1e-8;
   training.loss = 0, training.optimiser = 1;
-  gradient(&training, order.data(), batch_size);
-  const auto found = slopes;
+  gradient(&training, order.data(), batch_size, found.data());
   train(&training, order.data(), count, rates.data(), losses.data());
   write(found);
   write(losses);

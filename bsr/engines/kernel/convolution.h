@@ -85,9 +85,10 @@ struct Convolution {
     if constexpr (BY_IMAGE) by_image.backward(input, input_gradient, gradient, winner);
   }
 
-  void finish(float *gradients) {
+  template <class Update>
+  void finish(const Update &update) {
     if constexpr (!IN_LANES) by_image.finish(total);
-    for (int i = 0; i < Shape::WEIGHTS; i++) gradients[Weights::WEIGHT + i] = total[i];
-    if constexpr (Weights::BIAS >= 0) sum_lanes(bias, O, gradients + Weights::BIAS);
+    update(Weights::WEIGHT, total, Shape::WEIGHTS);
+    Weights::template finish_bias<O>(bias, update);
   }
 };

@@ -2,7 +2,7 @@
 //
 // A layer is an object of the workspace, all zeros at first: `out`, what it puts out, and `gradient`, of that,
 // for a block of images; and four functions: `begin` before a batch, `forward` and `backward` for each of its
-// blocks, `finish` after it, which writes the batch's gradient as the weights lie. FIRST says that nothing
+// blocks, `finish` after it, which gives the batch's gradient to an `update`. FIRST says that nothing
 // before a layer has weights: then the gradient of what it was given is not wanted.
 
 #pragma once
@@ -39,6 +39,12 @@ template <int WEIGHT_, int BIAS_>
 struct At {
   static constexpr int WEIGHT = WEIGHT_, BIAS = BIAS_;
   static float bias(const float *weights, int i) { return BIAS < 0 ? 0.0f : weights[most(BIAS, 0) + i]; }
+  template <int COUNT, class Update>
+  static void finish_bias(const Lanes *sums, const Update &update) {
+    float total[COUNT];
+    sum_lanes(sums, COUNT, total);
+    if (BIAS >= 0) update(BIAS, total, COUNT);
+  }
 };
 
 // What a block is drawn by: see dropout.
@@ -50,7 +56,8 @@ struct Draws {
 
 struct Weightless {
   void begin(const float *) {}
-  void finish(float *) {}
+  template <class Update>
+  void finish(const Update &) {}
 };
 
 // ---- activations: all of them rise, so that the maximum of a window may be taken before them ---------------

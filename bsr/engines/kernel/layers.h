@@ -29,9 +29,10 @@ struct Chain<Layer, Rest...> {
     next.backward(here.out, &here.gradient, weights, gradient);
     here.backward(input, input_gradient, weights);
   }
-  void finish(float *gradients) {
-    here.finish(gradients);
-    next.finish(gradients);
+  template <class Update>
+  void finish(const Update &update) {
+    here.finish(update);
+    next.finish(update);
   }
 };
 
@@ -42,5 +43,6 @@ struct Chain<> {
   void begin(const float *) {}
   Lanes forward(const One &prediction, const float *, const Draws &) { return prediction[0][0][0]; }
   void backward(const One &, One *prediction, const float *, Lanes gradient) { (*prediction)[0][0][0] = gradient; }
-  void finish(float *) {}
+  template <class Update>
+  void finish(const Update &) {}
 };

@@ -11,7 +11,7 @@ struct Linear {
   typename Out::Values out;
   typename Out::Gradient gradient;
   Lanes bias[OUT];
-  Lanes total[TILES][OUT];
+  Lanes total[TILES][OUT + 1];  // of one more register, lest tiles lie in the same sets of a cache
   bool fresh;  // whether the block is its batch's first: totals are stored then, and later added to
 
   void begin(const float *) {
@@ -69,11 +69,13 @@ struct Linear {
     }
   }
 
-  void finish(float *gradients) const {
-    for (int j = 0; j < OUT; j++)
-      for (int tile = 0; tile < TILES; tile++)
-        for (int i = 0; i < least(LANES, IN - tile * LANES); i++)
-          gradients[Weights::WEIGHT + j * IN + tile * LANES + i] = total[tile][j][i];
-    if constexpr (Weights::BIAS >= 0) sum_lanes(bias, OUT, gradients + Weights::BIAS);
+  template <class Update>
+  void finish(const Update &update) const {
+    for (int j = 0; j < OUT; j++) {
+      Lanes row[TILES];
+      for (int tile = 0; tile < TILES; tile++) row[tile] = total[tile][j];
+      update(Weights::WEIGHT + j * IN, flat<const float>(row), IN);
+    }
+    Weights::template finish_bias<OUT>(bias, update);
   }
 };

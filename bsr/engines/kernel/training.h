@@ -20,37 +20,45 @@ struct Workspace {
 
 // Mirrored by bsr.engines.generated.
 struct Training {
-  float *weights, *gradient, *mean, *square;  // the parameters, the last batch's, Adam's moments, [parameters]
-  Workspace *work;                            // aligned to Lanes, zero at first
-  const Input::Pixel *images;                 // [n][pixels]
-  const float *labels;                        // [n]
-  int64_t parameters, batch_size, step, drawn;  // drawn: images that dropout has drawn for
+  float *weights, *mean, *square;   // the parameters, Adam's moments, [parameters]
+  Workspace *work;                  // aligned to Lanes, zero at first
+  const Input::Pixel *images;       // [n][pixels]
+  const float *labels;              // [n]
+  int64_t batch_size, step, drawn;  // drawn: images that dropout has drawn for
   uint64_t seed;
   double beta1, beta2, epsilon;  // Adam's
   int32_t loss, optimiser, dropping;
 };
 
+// What is made of a batch's gradient, part by part, while it is in the cache: a step of the weights, or a copy.
+//
 // PyTorch's Adam; training.step counts from 1. Moments too small to move a weight become 0: those of dead
 // units would stay subnormal for ever, and arithmetic on them takes a hundred times as long.
-static void adam(const Training &training, double rate) {
-  const float new1 = 1 - training.beta1, old2 = training.beta2, new2 = 1 - training.beta2;
-  const float size = rate / (1 - __builtin_pow(training.beta1, training.step)), epsilon = training.epsilon;
-  const float scale = 1 / __builtin_sqrt(1 - __builtin_pow(training.beta2, training.step));
-  float *__restrict const weights = training.weights, *__restrict const mean = training.mean;
-  float *__restrict const square = training.square;
-  const float *__restrict const gradient = training.gradient;
-  for (int64_t i = 0; i < training.parameters; i++) {
-    const float slope = gradient[i], moment = mean[i] + (slope - mean[i]) * new1;
-    const float squared = old2 * square[i] + new2 * slope * slope;
-    mean[i] = ((slope == 0) & (__builtin_fabsf(moment) < __FLT_MIN__)) ? 0 : moment;
-    square[i] = squared < __FLT_MIN__ ? 0 : squared;
-    weights[i] -= size * mean[i] / (__builtin_sqrtf(square[i]) * scale + epsilon);
-  }
-}
+struct Update {
+  const Training &training;
+  double rate;
+  float *copy;  // [parameters], or null for a step
+  float new1 = 1 - training.beta1, old2 = training.beta2, new2 = 1 - training.beta2;
+  float size = rate / (1 - __builtin_pow(training.beta1, training.step)), epsilon = training.epsilon;
+  float scale = 1 / __builtin_sqrt(1 - __builtin_pow(training.beta2, training.step));
 
-static void sgd(const Training &training, float rate) {
-  for (int64_t i = 0; i < training.parameters; i++) training.weights[i] -= rate * training.gradient[i];
-}
+  __attribute__((noinline)) void operator()(int at, const float *__restrict gradient, int count) const {
+    float *__restrict const weight = training.weights + at, *__restrict const mean = training.mean + at;
+    float *__restrict const square = training.square + at;
+    if (copy)
+      for (int i = 0; i < count; i++) copy[at + i] = gradient[i];
+    else if (training.optimiser == SGD)
+      for (int i = 0; i < count; i++) weight[i] -= static_cast<float>(rate) * gradient[i];
+    else
+      for (int i = 0; i < count; i++) {
+        const float slope = gradient[i], moment = mean[i] + (slope - mean[i]) * new1;
+        const float squared = old2 * square[i] + new2 * slope * slope;
+        mean[i] = ((slope == 0) & (__builtin_fabsf(moment) < __FLT_MIN__)) ? 0 : moment;
+        square[i] = squared < __FLT_MIN__ ? 0 : squared;
+        weight[i] -= size * mean[i] / (__builtin_sqrtf(square[i]) * scale + epsilon);
+      }
+  }
+};
 
 // Loads the block order[start], ..., at most to order[end - 1], with its labels; order null: 0, 1, 2, ...
 static void load(const Input::Pixel *images, const float *labels, const int64_t *order, int64_t start, int64_t end,
@@ -84,7 +92,12 @@ static Draws draws(const Training &training, int64_t start) {
   return found;
 }
 
-// The gradient of the batch order[0], ..., order[size - 1]; returns its mean loss. The order is `known` beyond
+// Compiled once for training and predicting.
+__attribute__((noinline)) static Lanes forward(const float *weights, const Draws &draws, Workspace &work) {
+  return work.layers.forward(work.input.out, weights, draws);
+}
+
+// The gradient of the batch order[0], ..., order[size - 1], for the layers to finish; returns its mean loss. The order is `known` beyond
 // the batch, so that the images of the next are fetched while these are computed.
 static float batch_gradient(Training &training, const int64_t *order, int64_t size, int64_t known) {
   Workspace &work = *training.work;
@@ -93,7 +106,7 @@ static float batch_gradient(Training &training, const int64_t *order, int64_t si
   for (int64_t start = 0; start < size; start += LANES) {
     load(training.images, training.labels, order, start, size, work);
     prefetch(training.images, order, start + LANES < size ? start + LANES : size, known);
-    const Lanes predicted = work.layers.forward(work.input.out, training.weights, draws(training, start));
+    const Lanes predicted = forward(training.weights, draws(training, start), work);
     const Lanes error = work.unused ? Lanes{} : predicted - work.label;
     const Lanes sign = error > 0.0f ? Lanes{} + 1.0f : (error < 0.0f ? Lanes{} - 1.0f : Lanes{});
     const bool squared = training.loss == MSE;
@@ -102,7 +115,6 @@ static float batch_gradient(Training &training, const int64_t *order, int64_t si
     Input::Gradient *const none = nullptr;
     work.layers.backward(work.input.out, none, training.weights, slope / static_cast<float>(size));
   }
-  work.layers.finish(training.gradient);
   training.drawn += size;
   return static_cast<float>(total / size);
 }
@@ -119,16 +131,15 @@ void bsr_train(Training &training, const int64_t *order, int64_t count, const do
     const int64_t left = count - start, size = training.batch_size < left ? training.batch_size : left;
     *losses++ = batch_gradient(training, order + start, size, left);
     training.step++;
-    if (training.optimiser == ADAM)
-      adam(training, *rates++);
-    else
-      sgd(training, static_cast<float>(*rates++));
+    training.work->layers.finish(Update{training, *rates++, nullptr});
   }
 }
 
-// Leaves the gradient of one batch in training.gradient; returns its loss.
-float bsr_gradient(Training &training, const int64_t *order, int64_t count) {
-  return batch_gradient(training, order, count, count);
+// The gradient [parameters] of one batch; returns its loss.
+float bsr_gradient(Training &training, const int64_t *order, int64_t count, float *gradient) {
+  const float loss = batch_gradient(training, order, count, count);
+  training.work->layers.finish(Update{training, 0, gradient});
+  return loss;
 }
 
 // predictions [count] for images [count][pixels].
@@ -136,7 +147,7 @@ void bsr_predict(Training &training, const Input::Pixel *images, int64_t count, 
   Workspace &work = *training.work;
   for (int64_t start = 0; start < count; start += LANES) {
     load(images, nullptr, nullptr, start, count, work);
-    const Lanes value = work.layers.forward(work.input.out, training.weights, Draws{});
+    const Lanes value = forward(training.weights, Draws{}, work);
     for (int lane = 0; lane < LANES && start + lane < count; lane++) predictions[start + lane] = value[lane];
   }
 }
