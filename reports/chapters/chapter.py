@@ -115,7 +115,14 @@ def measure_command(data: Cells, options: str) -> str:
     named = (name for name in merged if name in PRESETS and not _controlled(name))
     preset = next(named, DEFAULT_PRESET)
     chosen = "" if "--bsr-preset" in options or preset == DEFAULT_PRESET else f" --bsr-preset {preset}"
-    return f"pytest benchmarks --benchmark-json=run.json{chosen} {options}"
+    return f"pytest benchmarks --benchmark-json=run.json{chosen} {options}{own_options(data)}"
+
+
+def own_options(data: Cells) -> str:
+    """Those that name a data set and a network of a user's own: ` --bsr-dataset mine:discs`."""
+    dataset = next((result.run.dataset for result in data.all_results), "")
+    names = {"dataset": dataset, "models": data.shown}
+    return "".join(f" --bsr-{option} {name}" for option, name in names.items() if ":" in name)
 
 
 def nothing_to_learn(data: Cells, name: str) -> Finding:
