@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from bsr.experiments.rates import Arm, TunedRate, tuned_rate
+from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.experiments.settings import Problem, TunedSetting
 from bsr.experiments.tuning import Tried
 from bsr.run import MOST_STEPS, STUDY_MODEL, Run
@@ -54,6 +54,12 @@ class Grid:
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
     budgets: int = 2
     """At how many numbers of updates the controlled experiments compare batch sizes."""
+    run_images: int | None = None
+    """On so many images their Runs of equal epochs train; None: on ten epochs' worth."""
+    schedules: tuple[Schedule, ...] = ("constant", "linear")
+    """Of their learning rates."""
+    rate_stride: int = 1
+    """Of the five rates that a tuning would try, every so-many-th is: 2 leaves three."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.experiments.original import untuned
 from bsr.experiments.rates import Arm, tuned_rate
-from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
-from reports.cells import Cells, grouped, span
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_arm, centre, contenders
+from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent, own_options
 from reports.drawing import style
 from reports.drawing.panel import Panel
@@ -32,9 +32,7 @@ BEYOND: Final = (
 
 def arms(data: Cells) -> dict[Arm, Rates]:
     """Results by rate, for each arm with an error."""
-    alike = grouped(data.results("tune"), lambda result: Arm.of(result.run))
-    rates = {arm: by_rate(results) for arm, results in sorted(alike.items())}
-    return {arm: row for arm, row in rates.items() if contenders(row)}
+    return by_arm(data.results("tune"))
 
 
 def findings(data: Cells) -> list[Finding]:
