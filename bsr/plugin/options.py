@@ -307,7 +307,8 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
     if not only_looks(config):
         own_code.try_apart({name: _listed(config, name) or () for name in own_code.KINDS})
     dataset = _dataset(config)
-    grid = own_code.sized(grid, dataset)
+    tested = _number(config, "test-images", int, at_least=1, at_most=grid.test_images)
+    grid = own_code.sized(replace(grid, test_images=tested or grid.test_images), dataset)
     tasks = _named(config, "tasks", "task", own_code.targets(dataset))
     if (count := len(tasks or grid.tasks)) > MOST_TASKS:
         raise refuse("tasks", f"{count}", f"at most {MOST_TASKS} tasks, so some of them by name")
@@ -320,7 +321,6 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=rates.MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
         "run_images": _number(config, "run-images", int, at_least=1, at_most=MOST_IMAGES),
-        "test_images": _number(config, "test-images", int, at_least=1, at_most=grid.test_images),
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
         "loop_compiled": config.getoption("bsr_compiled"),
