@@ -169,7 +169,7 @@ PRESETS: Final[dict[str, Preset]] = {
             budgets=1,
             schedules=("linear",),
             rate_stride=2,
-            loop_images=4_096,
+            loop_images=2_048,
             loop_rounds=3,
         ),
         (*_WHY[:3], "harness"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
@@ -204,12 +204,12 @@ def _filled(grid: Grid, costs: Costs, seconds: float) -> FittedPlan | None:
 
 
 def _most(fits: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The most that fits, found by halving; None where the least does not."""
+    """The most that fits, found by halving to half a percent; None where the least does not."""
     if not fits(least):
         return None
     if fits(most):
         return most
-    while most - least > 1:
+    while most - least > max(1, least // 200):
         middle = (least + most) // 2
         least, most = (middle, most) if fits(middle) else (least, middle)
     return least
@@ -226,6 +226,7 @@ def _seconds(grid: Grid, costs: Costs, seeds: int, tuning_seeds: int, updates: i
     }
 
 
+@lru_cache(maxsize=256)
 def _of_one_seed(grid: Grid, updates: int) -> tuple[list[Run], list[Run]]:
     """The Runs that tune and those that report, of one seed each, the largest batch size making `updates`."""
     one = replace(grid, runs=1, run_images=updates * grid.batch_sizes[-1], rates=())

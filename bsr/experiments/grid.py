@@ -15,6 +15,8 @@ STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
 BATCH_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 EXTENDED_BATCH_SIZES: Final = (2, 4, 8, *BATCH_SIZES, 2048)
+LOOP_SIZES: Final = (16, 64, 256, 1024)
+"""Batch sizes of the harness's loops."""
 MOST_TASKS: Final = 24
 MOST_BATCH_SIZES: Final = 48
 MOST_BYTES: Final = 48 * 2**20
@@ -44,6 +46,8 @@ class Grid:
     """On which images rates are compared."""
     loop_images: int = 60_000
     """Of an epoch of the harness's own loops, at most."""
+    loop_sizes: tuple[int, ...] = LOOP_SIZES
+    """Their batch sizes."""
     loop_rounds: int = 5
     """How often the harness times each of its loops."""
     loop_compiled: bool = False

@@ -309,6 +309,7 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
     dataset = _dataset(config)
     tested = _number(config, "test-images", int, at_least=1, at_most=grid.test_images)
     grid = own_code.sized(replace(grid, test_images=tested or grid.test_images), dataset)
+    sizes = _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES)
     tasks = _named(config, "tasks", "task", own_code.targets(dataset))
     if (count := len(tasks or grid.tasks)) > MOST_TASKS:
         raise refuse("tasks", f"{count}", f"at most {MOST_TASKS} tasks, so some of them by name")
@@ -316,7 +317,8 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "tasks": tasks,
         "models": _named(config, "models", "network"),
         "learning_rates": _learning_rates(config, tasks or grid.tasks),
-        "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
+        "batch_sizes": sizes,
+        "loop_sizes": sizes,
         "runs": _number(config, "runs", int, at_least=1, at_most=rates.MOST_SEEDS),
         "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=rates.MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from bsr import engines
 from bsr.data.images import Split, load_images, load_split
 from bsr.engines.eager import EagerLearner
+from bsr.experiments.grid import LOOP_SIZES
 from bsr.experiments.rates import tuned_rate
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
@@ -30,7 +31,6 @@ from bsr.run import STUDY_MODEL, Execution, Run
 from bsr.tasks import batch_of
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
-BATCH_SIZES: Final = (16, 64, 256, 1024)
 TEXTBOOK: Final = "textbook"
 COMPILED: Final = "compiled"
 EAGER: Final = "eager"
@@ -130,7 +130,7 @@ class Loops:
     folder: str | None = None
     """See bsr.data.images.load_split."""
     device: str = "cpu"
-    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    batch_sizes: tuple[int, ...] = LOOP_SIZES
     models: tuple[str, ...] = (STUDY_MODEL,)
     compiled: bool = False
     """Whether torch.compile is among them."""

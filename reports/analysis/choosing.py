@@ -23,6 +23,8 @@ from reports.cells import Cells
 TARGETS: Final = (0.3, 0.1, 0.03, 0.01, 0.005, 0.001)
 """Shares of the best constant's MSE, easiest first."""
 FEWEST_TUNING_SEEDS: Final = 3
+A_DIRECTION: Final = 3
+"""Reporting seeds that tell no more."""
 EQUAL_EPOCHS: Final = "equal-epochs"
 POOLED: Final = "all tasks"
 
@@ -211,6 +213,21 @@ def soonest(data: Cells, target: float, timed: str, costs: Mapping[int, float]) 
         if size in sizes
     }
     return Soonest(target, timed, {size: costs[size] for size in sizes}, middles, times)
+
+
+def passes(data: Cells) -> float:
+    """Over the training images, of the longest reporting Run of a compared batch size."""
+    sizes = batch_sizes_compared(data)
+    longest = (next(iter(runs.values())).run for runs in arms_of(data).trainings.values())
+    return max(
+        run.total_steps * run.batch_size / run.train_images for run in longest if run.batch_size in sizes
+    )
+
+
+def fewest_seeds(data: Cells, found: Soonest) -> int:
+    """That report one of its batch sizes, in any task."""
+    rows = (choices(data, task, found.target) for task in tasks(data))
+    return min(len(row[size].updates) for row in rows for size in found.costs)
 
 
 @lru_cache(maxsize=8)

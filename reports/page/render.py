@@ -17,7 +17,7 @@ from bsr import published
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
-from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command
+from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command, plans_any
 from reports.compare import Comparison
 from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
@@ -27,6 +27,8 @@ from reports.text.table import Row, Table
 from reports.text.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
+LEAD: Final = "choosing"
+"""The finding that comes first where there is one: what to do, before why."""
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
 MOST_PRINTED: Final = 60
@@ -59,7 +61,9 @@ def render(
     """The whole page; a comparison comes first, and everything else is of `data` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     session = data.session
-    measured = [one for one in (*findings.learning, *findings.degenerate) if not one.options]
+    lead = next((one for one in findings.learning if one.name == LEAD), findings.answer)
+    others = [one for one in (findings.answer, *findings.learning) if one is not lead and not one.options]
+    measured = [*others, *findings.degenerate]
     unjudged = [one for one in measured if one_seed(data) or one.verdict == "cannot tell"]
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
@@ -70,7 +74,8 @@ def render(
         marks=_MARKS,
         comparison_badges=_BADGES,
         findings=findings,
-        judged=[one for one in findings.learning if one not in unjudged and not one.options],
+        lead=lead,
+        judged=[one for one in others if one not in unjudged],
         unjudged=unjudged,
         summary=summary(data),
         unfinished=unfinished(data),
@@ -163,10 +168,10 @@ def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list
     """What was not measured: a line per command that would, with what it would show."""
     shows: dict[str, list[str]] = {}
     for figure in figures:
-        if figure.options:
+        if figure.options and plans_any(data, figure.options):
             shows.setdefault(figure.options, []).append(figure.title)
     for finding in findings.all:
-        if finding.options:
+        if finding.options and plans_any(data, finding.options):
             shows.setdefault(finding.options, []).append(
                 f"\N{LEFT DOUBLE QUOTATION MARK}{finding.claim}\N{RIGHT DOUBLE QUOTATION MARK}"
             )
