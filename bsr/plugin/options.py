@@ -37,7 +37,7 @@ from bsr.run import (
     EVALUATED_ON,
     LARGEST_SEED,
     MOST_EPOCHS,
-    MOST_IMAGES,
+    MOST_STEPS,
     MOST_THREADS,
     PRECISIONS,
     Execution,
@@ -254,6 +254,12 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
             _value(config, "learning-rates"),
             "an experiment beside it that does not try rates of its own",
         )
+    if _value(config, "run-images") and not any("steps" in experiment.varies for experiment in trained):
+        raise refuse(
+            "run-images",
+            _value(config, "run-images"),
+            "an experiment beside it that trains for so many updates, such as equal-epochs",
+        )
     if _value(config, "dask") and _value(config, "workers"):
         raise refuse("workers", _value(config, "workers"), "one of --bsr-dask and --bsr-workers, not both")
     if _value(config, "dask-wait") and not _value(config, "dask"):
@@ -322,7 +328,7 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "runs": _number(config, "runs", int, at_least=1, at_most=rates.MOST_SEEDS),
         "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=rates.MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
-        "run_images": _number(config, "run-images", int, at_least=1, at_most=MOST_IMAGES),
+        "run_images": _number(config, "run-images", int, at_least=1, at_most=MOST_STEPS),
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
         "loop_compiled": config.getoption("bsr_compiled"),
