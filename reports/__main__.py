@@ -10,9 +10,10 @@ import argparse
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bsr.text import Refused
 from reports.text import printable
@@ -20,6 +21,10 @@ from reports.text import printable
 if TYPE_CHECKING:
     from bsr.records.reading import Recording
     from reports.compare import Comparison
+
+
+PATIENT_SECONDS: Final = 10.0
+"""How long a page may be drawn in silence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,9 +149,23 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     data = Cells(
         recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
     )
-    page = build(data, folder, comparison)
+    page = build(data, folder, comparison, _Patience().tell)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
+
+
+class _Patience:
+    """A line on stderr where drawing takes long: after some seconds, then each time that has doubled."""
+
+    def __init__(self) -> None:
+        self._began, self._next = time.perf_counter(), PATIENT_SECONDS
+
+    def tell(self, done: int, of: int) -> None:
+        """So many figures of so many are drawn."""
+        if done and (taken := time.perf_counter() - self._began) > self._next:
+            self._next = 2 * taken
+            left = taken / done * (of - done)
+            print(f"drawing: {done} of {of} figures, some {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:

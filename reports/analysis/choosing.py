@@ -14,11 +14,13 @@ from functools import lru_cache
 from statistics import median
 from typing import Final, NamedTuple
 
+from bsr.records.schema import steady_seconds
 from bsr.result import Result
 from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
 from reports.analysis.arms import Training, arms_of
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
+from reports.text import counted
 
 TARGETS: Final = (0.3, 0.1, 0.03, 0.01, 0.005, 0.001)
 """Shares of the best constant's MSE, easiest first."""
@@ -153,8 +155,9 @@ def seconds_per_update(data: Cells) -> dict[str, dict[int, float]]:
     machine = f" on {data.on.path.name}" if data.on is not None else ""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for loop in session.harness:
-        sizes = found[f"{loop.loop}, alone{machine}"][loop.batch_size]
-        sizes += [seconds * loop.batch_size / loop.train_images for seconds in loop.seconds]
+        threads = "" if loop.loop.startswith("native") else f", {counted(loop.threads, 'thread')}"
+        sizes = found[f"{loop.loop}{threads}, alone{machine}"][loop.batch_size]
+        sizes += [s * loop.batch_size / loop.train_images for s in steady_seconds(loop, session.harness)]
     ours = [] if elsewhere else [r for results in arms_of(data).trainings.values() for r in results.values()]
     for timing, results in data.timings(ours).items():
         for result in results:
@@ -162,7 +165,9 @@ def seconds_per_update(data: Cells) -> dict[str, dict[int, float]]:
             found[data.timing_label(timing)][result.run.batch_size].append(each)
     engine = next((result.engine for result in ours if result.engine), "native")
     ordered = sorted(found.items(), key=lambda item: not item[0].startswith(engine))
-    return {name: {size: median(each) for size, each in sorted(sizes.items())} for name, sizes in ordered}
+    return {
+        name: {size: median(each) for size, each in sorted(sizes.items()) if each} for name, sizes in ordered
+    }
 
 
 @dataclass(frozen=True, slots=True)

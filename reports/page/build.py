@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,15 +75,22 @@ class Output:
             )
 
 
-def build(data: Cells, folder: Path, comparison: Comparison | None = None) -> Path:
+def build(
+    data: Cells,
+    folder: Path,
+    comparison: Comparison | None = None,
+    tell: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Path:
     """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
 
-    `comparison` stands before what the recording says alone.
+    `comparison` stands before what the recording says alone; `tell` hears how many figures are done.
     """
     output = Output(folder)
     output.check_ours("index.html", page.TITLE)
     drawn, missing = [], []
-    for figure in (*comparison_figures(comparison), *figures()):
+    wanted = (*comparison_figures(comparison), *figures())
+    for done, figure in enumerate(wanted):
+        tell(done, len(wanted))
         made = figure.draw(data)
         if made is None or not made.panels:
             missing.append(figure)
