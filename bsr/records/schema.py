@@ -105,10 +105,12 @@ SLOWED: Final = 10.0
 
 
 def steady_seconds(timing: HarnessTiming, timings: Iterable[HarnessTiming]) -> tuple[float, ...]:
-    """Its rounds that were not disturbed: ten times slower than the same loop's fastest, at any batch size.
+    """Its rounds that were not disturbed: ten times slower than the fastest of them.
 
-    An update takes no longer at a smaller batch size, an epoch no longer at a larger one.
+    Of a single one, than the same loop at any batch size: there an update takes no longer at a smaller batch
+    size, an epoch no longer at a larger one.
     """
+    single = len(timing.seconds) == 1
 
     def alike(other: HarnessTiming) -> bool:
         names = ("loop", "model", "threads", "device", "dataset")
@@ -116,7 +118,7 @@ def steady_seconds(timing: HarnessTiming, timings: Iterable[HarnessTiming]) -> t
 
     fastest = min(
         min(other.seconds) / other.train_images * max(1.0, other.batch_size / timing.batch_size)
-        for other in (timing, *timings)
+        for other in (timing, *(timings if single else ()))
         if alike(other)
     )
     return tuple(each for each in timing.seconds if each <= SLOWED * fastest * timing.train_images)
