@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN.json",
         help="seconds per update from that recording's harness",
     )
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="NAME",
+        help="compare every file with that one (a label or file name), instead of the first",
+    )
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
         "--include-disturbed",
@@ -172,7 +178,7 @@ def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Rec
     """All as one, under a name beside the first's."""
     from bsr.records.reading import one_of  # noqa: PLC0415
 
-    if any((options.labels, options.same_engine, options.margin, options.fail_on)):
+    if any((options.labels, options.same_engine, options.margin, options.fail_on, options.against)):
         raise Refused(
             "--merged: expected one study, got an option that compares several; leave one of them out"
         )
@@ -189,7 +195,7 @@ def _comparison(
     from bsr.stats import MARGIN  # noqa: PLC0415
     from reports.compare import compare, gate  # noqa: PLC0415
 
-    asked = any((options.labels, options.same_engine, options.margin, options.fail_on))
+    asked = any((options.labels, options.same_engine, options.margin, options.fail_on, options.against))
     if len(recordings) == 1 and not (alone and asked):
         return None
     labels = [name.strip() for name in options.labels.split(",")] if options.labels else []
@@ -203,6 +209,8 @@ def _comparison(
         same_engine=options.same_engine,
         margin=margin,
         include_disturbed=options.include_disturbed,
+        target=options.target,
+        against=options.against,
     )
 
 

@@ -132,8 +132,6 @@ class Loops:
 
     train_images: int = 60_000
     """Of one of their epochs."""
-    test_images: int = 10_000
-    """Loaded, as far as there are so many; on none of them anything is evaluated."""
     dataset: str = "MNIST"
     folder: str | None = None
     """See bsr.data.images.load_split."""
@@ -142,6 +140,8 @@ class Loops:
     models: tuple[str, ...] = (STUDY_MODEL,)
     compiled: bool = False
     """Whether torch.compile is among them."""
+    test_images: int = 10_000
+    """Loaded, as far as there are so many; on none of them anything is evaluated."""
     seconds: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
 
     def measure(

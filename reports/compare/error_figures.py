@@ -28,7 +28,7 @@ from reports.drawing.panel import Panel
 
 def comparison_error(comparison: Comparison) -> FigureContent | None:
     """Ratios of final MSE with intervals and the margin, then the final MSE itself side by side."""
-    pairs = [pair for pair in comparison.pairs if pair.error.ratio is not None]
+    pairs = [pair for pair in comparison.pairs if comparison.pairwise and pair.error.ratio is not None]
     rows = {task: finals_of(comparison, task) for task in tasks_of(comparison)}
     rows = {task: row for task, row in rows.items() if row}
     if not rows:

@@ -45,7 +45,7 @@ def comparison_speed(comparison: Comparison) -> FigureContent | None:
     panels = [Panel("Images per second", _throughput(speeds, flat), "training images per second (log)")]
     ups = [
         {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
-        for pair in comparison.pairs
+        for pair in (comparison.pairs if comparison.pairwise else ())
     ]
     if any(ups):
         said_of = "speed-up of an epoch, over all tasks (log)"

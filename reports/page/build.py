@@ -13,6 +13,7 @@ from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.chapter import Figure, FigureContent
 from reports.compare import Comparison
+from reports.compare.board import board
 from reports.compare.figures import figures as comparison_figures
 from reports.compare.tables import NAMES as COMPARISON_TABLES
 from reports.compare.tables import tables as comparison_tables
@@ -99,7 +100,7 @@ def build(
         else:
             drawn.append(write_figure(figure, made, output))
     found = findings(data)
-    beside = comparison_tables(comparison) if comparison else []
+    beside = [board(comparison), *comparison_tables(comparison)] if comparison else []
     for name in COMPARISON_TABLES:
         output.remove(f"tables/{name}.csv")
     rows = [*beside, findings_table(found.all)]

@@ -19,6 +19,7 @@ from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
 from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command, plans_any
 from reports.compare import Comparison
+from reports.compare.board import board
 from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
 from reports.drawing import style
@@ -202,7 +203,8 @@ def _comparison(comparison: Comparison, drawn: Sequence[RenderedFigure]) -> dict
     return {
         "files": listed(data.recording.path.name for data in comparison.files),
         "others": listed(data.recording.path.name for data in comparison.files[1:]),
-        "statements": [statement(pair) for pair in comparison.pairs],
+        "board": None if comparison.pairwise else _table(board(comparison)),
+        "statements": [statement(pair) for pair in comparison.pairs] if comparison.pairwise else [],
         "notes": [*comparison.notes, CAVEAT],
         "figures": [_figure(entry) for entry in drawn if entry.figure.section == COMPARISON],
     }
