@@ -24,7 +24,7 @@ NAMES: Final = ("dataset", "tasks", "models", "batch_sizes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Question:
     """What was asked for, as it was spelt."""
 
     dataset: str | None = None
@@ -43,7 +43,7 @@ class Asked:
 class Kept:
     """The plan as it lies beside its recordings, so that the same command goes on with the same one."""
 
-    asked: Asked
+    asked: Question
     plan: FittedPlan
 
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = options.pop("output")
     try:
         sessions.checkout()
-        _answer(Asked(**options), folder)
+        _answer(Question(**options), folder)
     except (PlanError, RefusedError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -91,7 +91,7 @@ def _minutes(text: str) -> float:
     return number
 
 
-def _answer(asked: Asked, folder: Path) -> None:
+def _answer(asked: Question, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plan = _plan(asked, folder)
     options = _planned_options(asked, plan)
@@ -107,7 +107,7 @@ def _answer(asked: Asked, folder: Path) -> None:
     sessions.report([*found, answer], folder / "page")
 
 
-def _plan(asked: Asked, folder: Path) -> FittedPlan:
+def _plan(asked: Question, folder: Path) -> FittedPlan:
     """The one that lies there, else a new one from what trainings cost here."""
     path = folder / "plan.json"
     if path.exists():
@@ -144,7 +144,7 @@ def _kept(path: Path) -> Kept:
         raise PlanError(f"{path}: expected the plan of an answer, got {error}; remove it") from error
 
 
-def _planned_options(asked: Asked, plan: FittedPlan) -> list[str]:
+def _planned_options(asked: Question, plan: FittedPlan) -> list[str]:
     sizes = ",".join(map(str, plan.batch_sizes))
     return [
         *asked.options(sizes=False),
@@ -189,7 +189,7 @@ def _minutes_text(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
 
 
-def _spelt(asked: Asked) -> str:
+def _spelt(asked: Question) -> str:
     said = {name: value for name, value in asdict(asked).items() if value is not None}
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in said.items())
 

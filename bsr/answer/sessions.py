@@ -31,19 +31,19 @@ def checkout() -> Path:
     return folder
 
 
-def finished(path: Path) -> Recording | None:
+def whole(path: Path) -> Recording | None:
     """The recording of a session in which every case was finished; None where it has to go on."""
     try:
         recording = read(path) if path.exists() else None
     except RefusedError:
         return None
-    whole = recording is not None and recording.session.finished == recording.session.planned
-    return recording if whole else None
+    done = recording is not None and recording.session.finished == recording.session.planned
+    return recording if done else None
 
 
 def session(path: Path, options: Sequence[str]) -> Recording:
     """Record a session of the preset, or go on with it. Raises PlanError where it ended before its end."""
-    if (recording := finished(path)) is not None:
+    if (recording := whole(path)) is not None:
         return recording
     cases = ["-p", "no:cacheprovider", str(checkout() / "benchmarks"), f"--bsr-preset={PRESET}"]
     ended = _run(["pytest", *cases, *options, "--bsr-resume", f"--benchmark-json={path}"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Final
 
@@ -30,7 +30,7 @@ class Place:
     """Final, over the best constant's, likewise."""
 
 
-def places(comparison: Comparison) -> tuple[float, list[Place]]:
+def ranking(comparison: Comparison) -> tuple[float, list[Place]]:
     """The target that was asked for, else the strictest that all reach; who is there soonest comes first.
 
     Where none is reached by all it is the easiest.
@@ -45,7 +45,7 @@ def places(comparison: Comparison) -> tuple[float, list[Place]]:
 
 def board(comparison: Comparison) -> Table:
     """A row per series, sorted by the time to the target."""
-    target, found = places(comparison)
+    target, found = ranking(comparison)
     speeds = {place.series.label: place.series.throughput(comparison.experiment) for place in found}
     rows = [
         {
