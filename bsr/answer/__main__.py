@@ -191,6 +191,7 @@ def _minutes_text(seconds: float) -> str:
 
 def _spelt(asked: Question) -> str:
     said = {name: value for name, value in asdict(asked).items() if value is not None}
+    said["minutes"] = f"{asked.minutes:g}"
     return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in said.items())
 
 
