@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", metavar="NAME", help="a data set, or package.module:function (MNIST)")
     parser.add_argument("--tasks", metavar="A,B", help="default: the data set's targets, else mean,std,var")
-    parser.add_argument("--models", metavar="A,B", help="networks, or package.module:class (study)")
+    parser.add_argument("--models", metavar="NAME", help="a network, or package.module:class (study)")
     parser.add_argument("--batch-sizes", metavar="N,N", help="default: 16,64,256,1024")
     parser.add_argument("--minutes", type=_minutes, default=MINUTES, metavar="N", help="default: 30")
     parser.add_argument(
@@ -92,6 +92,9 @@ def _minutes(text: str) -> float:
 
 
 def _answer(asked: Question, folder: Path) -> None:
+    if "," in (asked.models or ""):
+        apart = "ask about each apart, with an --output of its own"
+        raise PlanError(f"--models: expected one network, got {asked.models}; {apart}")
     folder.mkdir(parents=True, exist_ok=True)
     plan = _plan(asked, folder)
     options = _planned_options(asked, plan)

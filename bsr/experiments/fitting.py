@@ -138,6 +138,9 @@ def fitted(grid: Grid, costs: Costs, minutes: float) -> FittedPlan:
     `grid` has everything that was asked for, smallest batch size first. Raises PlanError, which says how many
     minutes are needed.
     """
+    if not _of_one_seed(grid, FEWEST_UPDATES)[0]:
+        named = ", ".join(grid.tasks)
+        raise PlanError(f"--tasks: expected one with something to learn, got {named}; name others")
     seconds = FILLED * SECONDS_PER_MINUTE * minutes
     for sizes in reductions(grid.batch_sizes):
         if found := _on_images(replace(grid, batch_sizes=sizes), costs, seconds):

@@ -122,8 +122,7 @@ def test_another_question_is_not_answered_with_that_plan(
     main(["--tasks=mean", "--minutes=15"])
     assert main(["--tasks=mean", "--minutes=20"]) == 1
     assert (
-        "expected the plan of this command, got one for --tasks mean --minutes 15.0"
-        in capsys.readouterr().err
+        "expected the plan of this command, got one for --tasks mean --minutes 15;" in capsys.readouterr().err
     )
 
 
@@ -145,6 +144,14 @@ def test_minutes_that_are_too_few_are_answered_by_how_many_it_takes(
     assert main(["--tasks=mean", "--minutes=1"]) == 1
     assert re.search(r"--minutes: expected at least [0-9]+, got 1", capsys.readouterr().err)
     assert pretended.started == ["costs"]
+
+
+def test_networks_are_asked_about_one_by_one(
+    pretended: Pretended, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--models=study,wide"]) == 1
+    assert "--models: expected one network, got study,wide; ask about each apart" in capsys.readouterr().err
+    assert not pretended.started
 
 
 def test_one_batch_size_is_nothing_to_compare(

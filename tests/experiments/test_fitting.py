@@ -121,6 +121,11 @@ def test_test_images_are_cut_where_evaluating_them_takes_a_quarter(evaluated: fl
     assert any("test images" in line for line in plan.left_out) == (images == 2_000)
 
 
+def test_a_task_with_nothing_to_learn_is_refused() -> None:
+    with pytest.raises(PlanError, match="--tasks: expected one with something to learn, got median"):
+        fitted(replace(ONE_TASK, tasks=("median",)), costs(), 30)
+
+
 def test_seeds_grow_to_five_and_eight() -> None:
     assert [fitted(ONE_TASK, costs(), minutes).seeds for minutes in (30, 60, 90)] == [3, 5, 8]
 
