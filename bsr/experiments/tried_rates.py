@@ -69,7 +69,7 @@ def by_arm(results: Iterable[Result]) -> dict[Arm, Rates]:
     return {arm: row for arm, row in rates.items() if contenders(row)}
 
 
-def tuned(results: Iterable[Result]) -> Iterator[TunedRate]:
+def tuned_rates(results: Iterable[Result]) -> Iterator[TunedRate]:
     """The best rate of each arm of a tuning."""
     for arm, rates in by_arm(results).items():
         best = best_rate(rates)

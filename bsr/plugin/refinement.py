@@ -9,7 +9,7 @@ from pathlib import Path
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm, TunedRate
 from bsr.experiments.settings import Problem
-from bsr.experiments.tried_rates import best_rate, beyond_edge, by_rate, lost_none, tuned
+from bsr.experiments.tried_rates import best_rate, beyond_edge, by_rate, lost_none, tuned_rates
 from bsr.experiments.tuning import Tried, tried_settings
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
@@ -58,7 +58,7 @@ def tuned_in(paths: Iterable[Path]) -> tuple[TunedRate, ...]:
     results = [result for path in paths for result in _tuning(path)]
     if not results:
         raise RefinementError("expected recordings of the experiment tune, got none of its runs; name others")
-    return tuple(tuned(results))
+    return tuple(tuned_rates(results))
 
 
 def _tuning(path: Path) -> list[Result]:

@@ -19,7 +19,7 @@ TARGETS: Final = (0.001, 0.005, 0.01, 0.03, 0.1, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Standing:
     """What one series needs to get to the target, at the batch size at which it is there soonest."""
 
     series: Series
@@ -30,7 +30,7 @@ class Place:
     """Final, over the best constant's, likewise."""
 
 
-def ranking(comparison: Comparison) -> tuple[float, list[Place]]:
+def ranking(comparison: Comparison) -> tuple[float, list[Standing]]:
     """The target that was asked for, else the strictest that all reach; who is there soonest comes first.
 
     Where none is reached by all it is the easiest.
@@ -72,7 +72,7 @@ def board(comparison: Comparison) -> Table:
     return replace(table, on_page=comparison.pairwise)  # else it stands with the comparison
 
 
-def _place(comparison: Comparison, series: Series, target: float) -> Place | None:
+def _place(comparison: Comparison, series: Series, target: float) -> Standing | None:
     """The soonest batch size; None of a series without a task that all have and that can be learned."""
     sizes: dict[int, dict[str, list[Result]]] = {}
     for cell, results in series.timed(comparison.experiment).items():
@@ -89,13 +89,13 @@ def _tasks(comparison: Comparison) -> set[str]:
     return set.intersection(*(row for row in rows if row)) - degenerate
 
 
-def _at(series: Series, size: int, tasks: Mapping[str, Sequence[Result]], target: float) -> Place:
+def _at(series: Series, size: int, tasks: Mapping[str, Sequence[Result]], target: float) -> Standing:
     def middle(values: Sequence[Sequence[float]]) -> float:
         return math.exp(fmean(math.log(max(median(each), 1e-300)) for each in values))
 
     seconds = [[_seconds(result, target) for result in results] for results in tasks.values()]
     errors = [[result.normalised_mse or 1.0 for result in results] for results in tasks.values()]
-    return Place(series, size, middle(seconds), middle(errors))
+    return Standing(series, size, middle(seconds), middle(errors))
 
 
 def _seconds(result: Result, target: float) -> float:
