@@ -127,8 +127,11 @@ def plans_any(data: Cells, options: str) -> bool:
     words = options.split()
     name = words[words.index("--bsr-experiments") + 1] if "--bsr-experiments" in words else ""
     asked = EXPERIMENTS.get(name)
-    if asked is None or not asked.trains or "--bsr-tasks" in words or not data.tasks:
+    if asked is None or not asked.trains or not data.tasks:
         return True
+    if "--bsr-tasks" in words:  # of the study's, which own data may not have
+        named = words[words.index("--bsr-tasks") + 1].split(",")
+        return len(named) > 1 or {*data.tasks} <= {*STUDY_TASKS} or named[0] in data.tasks
     return any(True for _ in asked.planned(Grid(tasks=data.tasks, runs=1)))
 
 

@@ -64,7 +64,9 @@ def render(
     session = data.session
     lead = next((one for one in findings.learning if one.name == LEAD), findings.answer)
     others = [one for one in (findings.answer, *findings.learning) if one is not lead and not one.options]
-    measured = [*others, *findings.degenerate]
+    names = {entry.figure.name for entry in drawn}
+    answered = findings.answer.figure in names  # then it is told, whatever its verdict
+    measured = [*(one for one in others if one is not findings.answer or not answered), *findings.degenerate]
     unjudged = [one for one in measured if one_seed(data) or one.verdict == "cannot tell"]
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
@@ -84,7 +86,7 @@ def render(
         comparison=comparison and _comparison(comparison, drawn),
         hero=[_figure(entry) for entry in drawn if entry.figure.section == _first(drawn)],
         sections=_sections(drawn),
-        drawn_names={entry.figure.name for entry in drawn},
+        drawn_names=names,
         one_seed=one_seed(data),
         more_seeds=measure_command(data, "--bsr-experiments batch-size --bsr-runs 10"),
         missing=_missing(data, findings, missing),
@@ -168,18 +170,15 @@ def unfinished(data: Cells) -> str:
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:
     """What was not measured: a line per command that would, with what it would show."""
     shows: dict[str, list[str]] = {}
-    for figure in figures:
-        if figure.options and plans_any(data, figure.options):
-            shows.setdefault(figure.options, []).append(figure.title)
-    for finding in findings.all:
-        if finding.options and plans_any(data, finding.options):
-            shows.setdefault(finding.options, []).append(
-                f"\N{LEFT DOUBLE QUOTATION MARK}{finding.claim}\N{RIGHT DOUBLE QUOTATION MARK}"
-            )
-    return [
-        {"command": measure_command(data, options), "shows": listed(dict.fromkeys(titles))}
-        for options, titles in shows.items()
+    asked = [(figure.options, figure.title) for figure in figures]
+    asked += [
+        (one.options, f"\N{LEFT DOUBLE QUOTATION MARK}{one.claim}\N{RIGHT DOUBLE QUOTATION MARK}")
+        for one in findings.all
     ]
+    for options, title in asked:
+        if options and plans_any(data, options):
+            shows.setdefault(measure_command(data, options), []).append(title)
+    return [{"command": command, "shows": listed(dict.fromkeys(titles))} for command, titles in shows.items()]
 
 
 def _first(drawn: Sequence[RenderedFigure]) -> str:
