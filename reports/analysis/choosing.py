@@ -221,12 +221,9 @@ def soonest(data: Cells, target: float, timed: str, costs: Mapping[int, float]) 
 
 
 def passes(data: Cells) -> float:
-    """Over the training images, of the longest reporting Run of a compared batch size."""
-    sizes = batch_sizes_compared(data)
-    longest = (next(iter(runs.values())).run for runs in arms_of(data).trainings.values())
-    return max(
-        run.total_steps * run.batch_size / run.train_images for run in longest if run.batch_size in sizes
-    )
+    """Over the training images, of the Runs of equal epochs."""
+    runs = (case.result.run for case in data.session.cases if EQUAL_EPOCHS in case.cases)
+    return max(run.total_steps * run.batch_size / run.train_images for run in runs)
 
 
 def fewest_seeds(data: Cells, found: Soonest) -> int:
