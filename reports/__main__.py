@@ -155,20 +155,20 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     data = Cells(
         recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
     )
-    page = build(data, folder, comparison, _Patience().tell)
+    page = build(data, folder, comparison, Patience().tell)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
 
 
-class _Patience:
-    """A line on stderr where drawing takes long: after some seconds, then each time that has doubled."""
+class Patience:
+    """A line on a terminal where drawing takes long: after some seconds, then each time that has doubled."""
 
     def __init__(self) -> None:
         self._began, self._next = time.perf_counter(), PATIENT_SECONDS
 
     def tell(self, done: int, of: int) -> None:
         """So many figures of so many are drawn."""
-        if done and (taken := time.perf_counter() - self._began) > self._next:
+        if done and sys.stderr.isatty() and (taken := time.perf_counter() - self._began) > self._next:
             self._next = 2 * taken
             left = taken / done * (of - done)
             print(f"drawing: {done} of {of} figures, some {left:.0f} s left", file=sys.stderr, flush=True)

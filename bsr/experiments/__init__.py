@@ -170,7 +170,7 @@ PRESETS: Final[dict[str, Preset]] = {
             schedules=("linear",),
             rate_stride=2,
             loop_images=2_048,
-            loop_rounds=3,
+            loop_rounds=1,
         ),
         (*_WHY[:3], "harness"),
     ),
