@@ -119,7 +119,9 @@ def measure_command(data: Cells, options: str) -> str:
     named = (name for name in merged if name in PRESETS and not _controlled(name))
     preset = next(named, DEFAULT_PRESET)
     chosen = "" if "--bsr-preset" in options or preset == DEFAULT_PRESET else f" --bsr-preset {preset}"
-    return f"pytest benchmarks --benchmark-json=run.json{chosen} {_asked_of(data, options)}{own_options(data)}"
+    return (
+        f"pytest benchmarks --benchmark-json=run.json{chosen} {_asked_of(data, options)}{own_options(data)}"
+    )
 
 
 def plans_any(data: Cells, options: str) -> bool:
@@ -136,7 +138,7 @@ def plans_any(data: Cells, options: str) -> bool:
 
 
 def own_options(data: Cells) -> str:
-    """Those that name a data set, networks and tasks which are not the study's: ` --bsr-dataset mine:discs`."""
+    """Those that name data set, networks and tasks which are not the study's: ` --bsr-dataset mine:discs`."""
     datasets = dict.fromkeys(result.run.dataset for result in data.all_results)
     own = {"dataset": [name for name in datasets if name != MNIST]}
     own["models"] = [name for name in data.networks if data.networks != (STUDY_MODEL,)]
