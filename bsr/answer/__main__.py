@@ -163,7 +163,7 @@ def _recorded(path: Path, plan: FittedPlan, options: Sequence[str]) -> Recording
     recording = sessions.session(path, options)
     at_once = 1 + max((result.beside for result in recording.results), default=0)
     took = sum(result.wall_seconds for result in recording.results) / at_once
-    print(f"bsr.answer: {path.stem} took {_minutes_text(took)} of training and evaluating", flush=True)
+    print(f"bsr.answer: the runs of {path.stem} took {_minutes_text(took)}", flush=True)
     return recording
 
 
