@@ -155,7 +155,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     data = Cells(
         recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
     )
-    page = build(data, folder, comparison, Patience().tell)
+    page = build(data, folder, comparison, tell=Patience().tell)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
 
