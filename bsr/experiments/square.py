@@ -73,7 +73,7 @@ def usual_rate(grid: Grid) -> Iterator[Run]:
 
 def problems(grid: Grid, batch_sizes: tuple[int, ...]) -> Iterator[Problem]:
     """Every one whose trainings are not too long, budgets rising."""
-    budgets = sorted(ten_epochs(grid, size) for size in grid.batch_sizes)
+    budgets = sorted({min(ten_epochs(grid, size), grid.most_steps) for size in grid.batch_sizes})
     for task in grid.tasks:
         for images, most in grid.parts or ((grid.beside_validation, budgets[-1]),):
             for size in dict.fromkeys(min(size, images) for size in sorted(batch_sizes)):
@@ -156,7 +156,7 @@ def _run(grid: Grid, problem: Problem, setting: Setting, seed: int) -> Run:
             seed=seed,
             learning_rate=setting.learning_rate,
             epochs=0,
-            steps=min(problem.steps, grid.most_steps),
+            steps=problem.steps,
             train_images=problem.train_images,
             test_images=grid.test_images,
             dataset=grid.dataset,

@@ -24,6 +24,7 @@ from bsr.experiments import (
     plan,
     rates,
     settings,
+    square,
 )
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.original import REFINED
@@ -362,6 +363,8 @@ def _tuned(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any
     paths = [Path(name) for name in _listed(config, "rates") or ()]
     try:
         if "square" in experiments:
+            if paths[0].suffix in RECORDED:
+                return {"settings": tuple(square.tuned(dict(settings_tried(paths[0]))))}
             return {"settings": settings.read(paths[0])}
         return {"rates": tuned_in(paths) if paths[0].suffix in RECORDED else rates.read(paths[0])}
     except (rates.RatesError, RefinementError) as error:

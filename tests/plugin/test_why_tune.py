@@ -1,0 +1,60 @@
+"""The second protocol as a user runs it: look after look until the tuning has ended, then what it chose."""
+
+from __future__ import annotations
+
+import pytest
+
+import bsr
+from bsr.experiments import tuning
+from bsr.experiments.settings import Problem
+from plugin_support import SMOKE, Suite, suite
+from reports.__main__ import main
+
+__all__ = ["suite"]
+TUNED = (*SMOKE, "--bsr-tasks=mean", "--bsr-batch-sizes=32,256")
+
+
+@pytest.mark.slow
+def test_a_tuning_goes_on_until_it_has_ended_and_what_it_chose_is_trained(suite: Suite) -> None:
+    first = suite.run(*TUNED, "--bsr-experiments=why-tune", "--benchmark-json=tune-1.json")
+    assert first.code == 0, first.output
+    for look in range(2, 12):
+        name = f"tune-{look}.json"
+        ended = suite.run(
+            *TUNED, "--bsr-experiments=why-tune", "--bsr-refine=tune-*.json", f"--benchmark-json={name}"
+        )
+        if ended.code:
+            break
+    assert "expected a tuning that has not ended" in ended.errors[0]
+    assert not (suite.folder / name).exists()
+
+    tuned = bsr.read(suite.folder / "tune-*.json")
+    tried = tuning.tried_settings(tuned.results)
+    assert {problem.batch_size for problem in tried} == {32, 256}
+    assert all(sorted(map(len, errors.values()))[-4:] == [5, 5, 5, 5] for errors in tried.values())
+
+    chosen = suite.run(
+        *TUNED, "--bsr-experiments=square", "--bsr-rates=tune-*.json", "--benchmark-json=square.json"
+    )
+    assert chosen.code == 0, chosen.output
+    session = bsr.read(suite.folder / "square.json").session
+    best = {row.problem: row.setting for row in session.settings if row.among == "all"}
+    for problem, errors in tried.items():
+        found = tuning.choice(errors, "all")
+        assert found is not None
+        assert best[problem] == found.setting
+    trained = [case.result.run for case in session.cases]
+    assert {Problem.of(run)._replace(train_images=1) for run in trained} == {
+        problem._replace(train_images=1) for problem in tried
+    }
+    assert {run.evaluate_on for run in trained} == {"test"}
+    files = [str(path) for path in sorted(suite.folder.glob("tune-*.json"))]
+    assert main([*files, str(suite.folder / "square.json"), "--merged", "--output", str(suite.folder)]) == 0
+
+
+@pytest.mark.slow
+def test_a_recording_of_something_else_is_no_tuning(suite: Suite) -> None:
+    assert suite.run(*TUNED, "--benchmark-json=run.json").code == 0
+    ended = suite.run(*TUNED, "--bsr-experiments=why-tune", "--bsr-refine=run.json")
+    assert ended.code == 4
+    assert "expected a tuning of settings, got none; record one with --bsr-preset why-tune" in ended.errors[0]
