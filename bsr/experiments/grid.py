@@ -15,8 +15,9 @@ BATCH_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 EXTENDED_BATCH_SIZES: Final = (2, 4, 8, *BATCH_SIZES, 2048)
 MOST_TASKS: Final = 24
 MOST_BATCH_SIZES: Final = 48
-MOST_BYTES: Final = 48 * 2**20
-"""Of one recording: eight times the whole study. A report reads no more, so no session plans more."""
+MOST_BYTES: Final = 128 * 2**20
+"""Of one recording, uncompressed: twenty times the whole study. A report reads no more, so no session plans
+more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

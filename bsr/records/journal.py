@@ -9,6 +9,7 @@ that was altered counts as not there, and is named.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import zlib
@@ -20,8 +21,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bsr.experiments.rates import TunedRate
-from bsr.records import durable
-from bsr.records.schema import PROBES, Case, SessionRecord
+from bsr.records import durable, files
+from bsr.records.schema import PROBES, Case, SessionRecord, sparse
 from bsr.result import FINISHED, Result
 from bsr.run import SCHEMA, Execution, Run
 from bsr.text import Refused
@@ -191,29 +192,37 @@ _BEGINNING: Final = b'{"kind":"header",'
 
 def journal_path(json_path: Path) -> Path:
     """The journal beside a benchmark JSON: `run.json` has `run.journal.jsonl`."""
-    return json_path.with_name(f"{json_path.stem}.journal.jsonl")
+    return json_path.with_name(f"{files.stem(json_path)}.journal.jsonl")
 
 
-def read(path: Path) -> History:
+def read(path: Path, most: int | None = None) -> History:
     """What the journal at `path` says; of no file, nothing. A torn last line is left out.
 
-    A line that was altered is left out too, and its number kept. Raises JournalError for a corrupt line
-    before the last, by file and line, for a record of another schema, and for a file that is not a journal.
+    So one that a session goes on writing is read up to its last whole line. A line that was altered is left
+    out too, and its number kept. Raises JournalError for a corrupt line before the last, by file and line,
+    for a record of another schema, for a file that is not a journal, and for more than `most` bytes.
     """
     history = History()
     if path.exists() and not path.is_file():
         raise JournalError(f"{path}: expected a journal or nothing, got no regular file; move it away")
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = files.unpacked(path, most) if path.exists() else b""
     except OSError as error:
         raise JournalError(f"{path}: expected a readable journal, got {error}") from error
     if not (content.startswith(_BEGINNING) or _BEGINNING.startswith(content) or not content.strip(b"\0")):
         raise JournalError(
             f"{path}: expected a bsr journal, got another file; nothing was overwritten: move it away"
         )
-    *lines, _torn = content.split(b"\n")
-    summed = bool(lines) and _CHECKSUM.search(lines[0]) is not None
-    for number, line in enumerate(lines, start=1):
+    if most is not None and len(content) > most:
+        raise JournalError(
+            f"{path}: expected a journal of at most {most // 2**20} MiB, got more; split the study"
+        )
+    summed = False
+    for number, whole in enumerate(io.BytesIO(content), start=1):
+        if not whole.endswith(b"\n"):
+            break
+        line = whole[:-1]
+        summed = summed or (number == 1 and _CHECKSUM.search(line) is not None)
         try:
             if number > 1 and _altered(line):
                 history.altered.append(number)
@@ -225,7 +234,7 @@ def read(path: Path) -> History:
                 f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
                 f"{_mending(number, line)}, or move the file away"
             ) from error
-        history.whole_bytes += len(line) + 1
+        history.whole_bytes += len(whole)
     return history
 
 
@@ -250,14 +259,26 @@ def _check_sum(line: bytes, *, expected: bool) -> None:
         raise ValueError("a line without a checksum among others that have one")
 
 
+class _Line(msgspec.Struct):
+    """What every line says first."""
+
+    kind: str = ""
+    schema: Any = None
+
+
 def _take(history: History, line: bytes) -> None:
-    raw = msgspec.json.decode(line)
-    if not isinstance(raw, dict) or raw.get("kind") not in _KINDS:
+    try:
+        said = msgspec.json.decode(line, type=_Line)
+    except msgspec.ValidationError:
+        said = _Line()
+    if said.kind not in _KINDS:
         raise ValueError("a line of no known kind")
-    if raw.get("schema") != SCHEMA:
-        raise ValueError(f"schema {raw.get('schema')!r} where this version of bsr has schema {SCHEMA}")
-    kind = raw["kind"]
-    history.take(_measured(kind, raw) if kind in PROBES else msgspec.convert(raw, _KINDS[kind]))
+    if said.schema != SCHEMA:
+        raise ValueError(f"schema {said.schema!r} where this version of bsr has schema {SCHEMA}")
+    if said.kind in PROBES:
+        history.take(_measured(said.kind, msgspec.json.decode(line)))
+    else:
+        history.take(msgspec.json.decode(line, type=_KINDS[said.kind]))
 
 
 _ROWS: Final = ("rows", "labels", "timings", "scale")
@@ -277,7 +298,7 @@ Entry = Header | ResultLine | Measured | Benchmark | Environment | End
 
 def line_of(entry: Entry) -> bytes:
     """A journal's line, its checksum last."""
-    text = msgspec.json.encode(plain(entry))[:-1]
+    text = msgspec.json.encode(plain(sparse(entry)))[:-1]
     return text + f',"crc":"{zlib.crc32(text):08x}"}}\n'.encode()
 
 
