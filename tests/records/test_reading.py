@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import synthetic
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read, read_all
-from bsr.records.reading.json_file import nesting
+from bsr.records.reading.strict import nesting
 from bsr.result import Status
 from bsr.run import Run
 
@@ -224,7 +224,7 @@ def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
 
 def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bsr.records.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
+        "bsr.records.reading.strict.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
     )
     with pytest.raises(RefusedError, match="nested at most 64 deep, got 65"):
         read(saved(tmp_path, b"[" * 65 + b"]" * 65))
@@ -234,7 +234,7 @@ def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: 
     path = saved(tmp_path, document())
     monkeypatch.setattr("bsr.records.reading.json_file.MOST_BYTES", path.stat().st_size - 1)
     monkeypatch.setattr(
-        "bsr.records.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
+        "bsr.records.reading.strict.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
     )
     with pytest.raises(RefusedError, match="expected at most .* MiB"):
         read(path)

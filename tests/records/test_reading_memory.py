@@ -14,7 +14,7 @@ import pytest
 import synthetic
 from bsr.experiments import Grid
 from bsr.experiments.grid import MOST_BYTES
-from bsr.records.reading.json_file import MOST_PARTS
+from bsr.records.reading.strict import MOST_PARTS
 from plugin_support import REPOSITORY
 
 MOST: int = 600 * 2**20

@@ -6,10 +6,10 @@ digest, and within an experiment runs differ only by task, batch size, seed and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH
@@ -102,10 +102,13 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
 
 def _value_complaints(result: Result) -> Iterator[Complaint]:
     for name in OF_AN_EPOCH:
-        for index, value in enumerate(getattr(result, name)):
+        values = getattr(result, name)
+        if values and None not in values and min(values) >= 1 / LARGEST and max(values) <= LARGEST:
+            continue
+        for index, value in enumerate(values):
             if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
-            if value is None and index < len(getattr(result, name)) - 1:
+            if value is None and index < len(values) - 1:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     if (value := result.baseline_mse) and not 1 / LARGEST <= value <= LARGEST:
         yield "result.baseline_mse", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
@@ -151,14 +154,12 @@ def _check_one_grid(session: SessionRecord) -> None:
         for part in EVALUATED_ON:  # an own validation part may be of another size than the test part
             on = [case for case in cases if case.result.run.evaluate_on == part]
             _check_same(on, ("test_images",), "a study")
-    for name in EXPERIMENTS:
-        for task, model in sorted({(run.task, run.model) for run in runs}):
-            cases = [
-                case
-                for case in session.cases
-                if name in case.cases and (case.result.run.task, case.result.run.model) == (task, model)
-            ]
-            _check_same(cases, agreement.fixed(name), f"task {task!r} of experiment {name}")
+    placed: dict[agreement.Place, list[Case]] = defaultdict(list)
+    for case in session.cases:
+        for name in case.cases:
+            placed[name, case.result.run.task, case.result.run.model].append(case)
+    for (name, task, _), cases in sorted(placed.items(), key=lambda place: place[0]):
+        _check_same(cases, agreement.fixed(name), f"task {task!r} of experiment {name}")
     _check_epochs(session.cases)
 
 

@@ -26,11 +26,11 @@ def read(path: Path) -> Recording:
     """The last session of a journal, with the results of all. Raises RefusedError, one line."""
     name = printable(str(path))
     try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        if not path.is_file():
             raise RefusedError(
                 f"{name}: expected a journal of at most {MOST_BYTES // 2**20} MiB, got no such file"
             )
-        history = journal.read(path)
+        history = journal.read(path, MOST_BYTES)
     except (OSError, journal.JournalError) as error:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
