@@ -332,3 +332,40 @@ def test_without_pandas_everything_else_is_read(tmp_path: Path, monkeypatch: pyt
     assert recording.results
     with pytest.raises(ImportError, match=r"^Recording.runs and .epochs: .*pip install 'bsr\[pandas\]'$"):
         _ = recording.runs
+
+
+def test_tables_of_many_runs_are_those_of_each(tmp_path: Path) -> None:
+    """Runs of unlike lengths, one that never began and one that ended early among them."""
+    ends: dict[int, Status] = {32: "ok", 64: "diverged", 128: "not_run"}
+    grid = replace(SMALL, batch_sizes=tuple(ends), runs=2, epochs=4)
+    session = synthetic.session(grid=grid, disturb=lambda run: ends[run.batch_size])
+    epochs = read(synthetic.write(tmp_path / "run.json", session)).epochs
+    for case in session.cases:
+        rows = epochs[epochs["key"] == case.key]
+        assert tuple(rows["test_mse"].replace(float("nan"), None)) == case.result.test_mse
+        assert tuple(rows["training_seconds"].dropna()) == case.result.training_seconds
+        assert tuple(rows["step"]) == (0, *case.result.run.evaluation_steps)[: len(rows)]
+        assert set(rows["status"]) <= {case.result.status}
+
+
+def test_parquet_files_hold_what_the_frames_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("bsr.records.reading.parquet.AT_ONCE", 1)
+    recording = recorded(tmp_path)
+    runs, epochs = (parquet.read_table(path) for path in recording.to_parquet(tmp_path / "tables"))
+    assert runs.column_names == list(recording.runs)
+    assert runs.column("final_mse").to_pylist() == [recording.results[0].final_mse, None]
+    assert str(runs.schema.field("order_seed").type) == "int64"  # though no Run has one
+    assert set(epochs.column_names) == set(recording.epochs)
+    first = recording.epochs.iloc[1]
+    assert {name: epochs.column(name)[1].as_py() for name in ("key", "epoch", "step", "test_mse")} == {
+        name: first[name] for name in ("key", "epoch", "step", "test_mse")
+    }
+    assert epochs.column("training_loss").to_pylist()[0] is None
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'bsr\[parquet\]'$"):
+        recorded(tmp_path).to_parquet(tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
-from bsr.records.reading.recording import OF_AN_EPOCH
+from bsr.records.reading.columns import OF_AN_EPOCH
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, Result, Trait
 from bsr.run import EVALUATED_ON

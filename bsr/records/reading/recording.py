@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from bsr.records.schema import Case, SessionRecord
+import numpy as np
+
+from bsr.records.reading import columns
+from bsr.records.schema import SessionRecord
 from bsr.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OF_A_RUN: Final = (
-    "status",
-    "message",
-    "final_mse",
-    "normalised_mse",
-    "baseline_mse",
-    "degenerate",
-    "prediction_spread",
-    "total_training_seconds",
-    "images_per_second",
-    "wall_seconds",
-    "steps",
-    "diverged_at_step",
-    "engine",
-    "device",
-    "threads",
-    "timing",
-    "disturbed",
-    "environment",
-    "finished_at",
-)
-"""Of Result, the columns of `Recording.runs` behind those of its Run."""
-OF_AN_EPOCH: Final = (
-    "test_mse",
-    "test_mae",
-    "training_loss",
-    "training_seconds",
-    "device_seconds",
-    "evaluation_seconds",
-)
-"""Of Result, the columns of `Recording.epochs`."""
-FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds", "device_seconds"})
-"""The others also have a value before training, at epoch 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +44,9 @@ class Recording:
 
         Label units (MSE: squared) and seconds; missing where a Run has no such value. Needs pandas.
         """
-        return _frame([_identity(case) | _outcome(case.result) for case in self.session.cases])
+        cases = self.session.cases
+        made: pd.DataFrame = _pandas().DataFrame(columns.identity(cases) | columns.outcome(cases))
+        return made
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -83,33 +54,27 @@ class Recording:
 
         Needs pandas.
         """
-        rows = [_identity(case) | row for case in self.session.cases for row in _epochs(case.result)]
-        return _frame(rows)
+        cases = self.session.cases
+        measured = columns.epochs(cases)
+        place = measured.pop("place")
+        status = np.array([case.result.status for case in cases], dtype=object)[place]
+        of_runs = _pandas().DataFrame(columns.identity(cases)).take(place).reset_index(drop=True)
+        moments = {name: measured.pop(name) for name in ("epoch", "step")}
+        made: pd.DataFrame = of_runs.assign(**moments, status=status, **measured)
+        return made
+
+    def to_parquet(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write `runs.parquet` and `epochs.parquet`, the tables above, into a folder; returns their paths.
+
+        For DuckDB, polars, R or Spark; needs pyarrow, not pandas. A folder that is not there is made, files
+        of those names are replaced. Raises OSError where it cannot be written.
+        """
+        from bsr.records.reading import parquet  # noqa: PLC0415 - the optional extra
+
+        return parquet.write(self.session.cases, Path(folder))
 
 
-def _identity(case: Case) -> dict[str, Any]:
-    run = case.result.run
-    return {"key": case.key, **asdict(run), "experiments": ",".join(case.cases)}
-
-
-def _outcome(result: Result) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in OF_A_RUN}
-
-
-def _epochs(result: Result) -> Iterator[dict[str, Any]]:
-    columns = [((None,) if name in FROM_EPOCH_1 else ()) + getattr(result, name) for name in OF_AN_EPOCH]
-    moments = (0, *result.run.evaluation_steps)
-    for epoch, row in enumerate(zip_longest(*columns)):
-        if any(value is not None for value in row):
-            yield {
-                "epoch": epoch,
-                "step": moments[epoch],
-                "status": result.status,
-                **dict(zip(OF_AN_EPOCH, row, strict=True)),
-            }
-
-
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _pandas() -> ModuleType:
     try:
         import pandas as pd  # noqa: PLC0415 - the optional extra
     except ImportError as error:
@@ -117,4 +82,4 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
             f"Recording.runs and .epochs: expected pandas, got {error}; install it with: "
             "pip install 'bsr[pandas]'"
         ) from None
-    return pd.DataFrame(rows)
+    return pd
