@@ -118,7 +118,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     # what draws takes over a second to load: help and a slip of the finger need none of it
     from rich.console import Console  # noqa: PLC0415
 
-    from bsr.records.files import stem  # noqa: PLC0415
+    from bsr.records.durable import stem  # noqa: PLC0415
     from bsr.records.reading import read, read_all  # noqa: PLC0415
     from reports.cells import Cells  # noqa: PLC0415
     from reports.compare import gate  # noqa: PLC0415
@@ -152,7 +152,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
 
 def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:
     """All as one, under a name beside the first's."""
-    from bsr.records.files import endings, stem  # noqa: PLC0415
+    from bsr.records.durable import endings, stem  # noqa: PLC0415
     from bsr.records.reading import one_of  # noqa: PLC0415
 
     if any((options.labels, options.same_engine, options.margin, options.fail_on)):

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from bsr.machine.capacity import problem_of_workers, workers_that_fit
 from bsr.own.named import is_import_path
 from bsr.plugin.own_code import PATIENT_SECONDS, called
-from bsr.records import durable, files, replacing
+from bsr.records import durable, replacing
 from bsr.records.reading.check import FaultError, check
 from bsr.records.reading.journal_file import session_of
 from bsr.records.schema import SessionRecord, plain_record
@@ -88,7 +88,7 @@ def output(path: Path) -> None:
     with usage_errors():
         replacing.check_file_name(path, what)
         for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
-            if files.is_json(path):
+            if durable.is_json(path):
                 writable(folder, what)
         replacing.check_target(path, what)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
-from bsr.records import files
+from bsr.records import durable
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
 from bsr.run import LEARNING_RATES
@@ -24,7 +24,7 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
 
     A rate at which a seed has no final MSE, since it diverged, is not best.
     """
-    new = path.with_name(f"{files.stem(path)}-rates.json").name
+    new = path.with_name(f"{durable.stem(path)}-rates.json").name
     remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={new}"
     tasks: dict[str, list[Result]] = defaultdict(list)
     for result in _results(path, REFINED):

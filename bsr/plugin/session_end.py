@@ -17,7 +17,7 @@ from bsr.plugin import json_output
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import STATE, State
-from bsr.records import durable, files
+from bsr.records import durable
 from bsr.records import replacing as recordings
 from bsr.records.journal import End, JournalError
 from bsr.records.schema import SessionRecord
@@ -110,7 +110,7 @@ def _rescue(config: pytest.Config, known: State) -> None:
     document = json_output.document(config)
     folder = Path(tempfile.mkdtemp(prefix="bsr-rescued-"))
     path = folder / (known.options.json.name if known.options.json is not None else "run.json")
-    durable.replace_file(path, files.packed(path, json_output.json_text(document)))
+    durable.replace_file(path, durable.stored(path, json_output.json_text(document)))
     known.notes.append(f"the journal {session.journal.path} was removed; what was measured is in {path}")
 
 

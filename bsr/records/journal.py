@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bsr.experiments.rates import TunedRate
-from bsr.records import durable, files
+from bsr.records import durable
 from bsr.records.schema import PROBES, Case, SessionRecord, sparse
 from bsr.result import FINISHED, Result
 from bsr.run import SCHEMA, Execution, Run
@@ -192,7 +192,7 @@ _BEGINNING: Final = b'{"kind":"header",'
 
 def journal_path(json_path: Path) -> Path:
     """The journal beside a benchmark JSON: `run.json` has `run.journal.jsonl`."""
-    return json_path.with_name(f"{files.stem(json_path)}.journal.jsonl")
+    return json_path.with_name(f"{durable.stem(json_path)}.journal.jsonl")
 
 
 def read(path: Path, most: int | None = None) -> History:
@@ -206,7 +206,7 @@ def read(path: Path, most: int | None = None) -> History:
     if path.exists() and not path.is_file():
         raise JournalError(f"{path}: expected a journal or nothing, got no regular file; move it away")
     try:
-        content = files.unpacked(path, most) if path.exists() else b""
+        content = durable.content_of(path, most) if path.exists() else b""
     except OSError as error:
         raise JournalError(f"{path}: expected a readable journal, got {error}") from error
     if not (content.startswith(_BEGINNING) or _BEGINNING.startswith(content) or not content.strip(b"\0")):

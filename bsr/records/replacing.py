@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bsr.records import durable, files, journal
+from bsr.records import durable, journal
 from bsr.records.reading import RefusedError, is_benchmark_json, raw_document
 from bsr.records.schema import PROBES, row_fields
 from bsr.result import FINISHED, Result
@@ -20,7 +20,7 @@ Measured = frozenset[tuple[str, ...]]
 
 def check_target(path: Path, what: str) -> None:
     """Raises RefusedError, which begins with `what`, for a path that no recording must be written to."""
-    if not files.is_json(path):
+    if not durable.is_json(path):
         raise RefusedError(
             f"{what}: expected a path that ends in .json or .json.gz, got {path.name!r}; rename it"
         )
@@ -69,7 +69,7 @@ def replace(path: Path, new: dict[str, Any], content: bytes) -> Path | None:
     """
     kept = set_aside(path, new)
     try:
-        durable.replace_file(path, files.packed(path, content))
+        durable.replace_file(path, durable.stored(path, content))
     except BaseException:
         if kept is not None:
             kept.replace(path.resolve())  # of a link, what it points to
@@ -94,7 +94,7 @@ def set_aside(path: Path, new: dict[str, Any]) -> Path | None:
     if superseded:
         return None
     number = 1
-    while (name := path.with_name(f"{files.stem(path)}.kept-{number}{files.endings(path)}")).exists():
+    while (name := path.with_name(f"{durable.stem(path)}.kept-{number}{durable.endings(path)}")).exists():
         number += 1
     path.rename(name)
     return name

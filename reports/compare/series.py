@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
-from bsr.records.files import stem
+from bsr.records.durable import stem
 from bsr.records.reading import RefusedError
 from bsr.records.schema import Case
 from bsr.result import Result

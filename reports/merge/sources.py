@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsr.records.files import is_journal
+from bsr.records.durable import is_journal
 from bsr.records.reading import Recording, raw_document
 from bsr.records.reading import read as read_recording
 from reports.text import printable

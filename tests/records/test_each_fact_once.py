@@ -16,7 +16,7 @@ import bsr
 import synthetic
 from bsr.experiments import Grid
 from bsr.experiments.grid import MOST_BYTES
-from bsr.records.files import endings, stem
+from bsr.records.durable import endings, stem
 from bsr.records.journal import Header, Journal, ResultLine, line_of, read
 from bsr.records.reading import RefusedError
 from bsr.records.schema import sparse

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import synthetic
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read, read_all
-from bsr.records.reading.strict import nesting
 from bsr.result import Status
 from bsr.run import Run
+from bsr.text.bounded_json import nesting
 
 SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
 Document = dict[str, Any]
@@ -223,9 +223,7 @@ def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
 
 
 def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "bsr.records.reading.strict.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
-    )
+    monkeypatch.setattr("bsr.text.bounded_json.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="nested at most 64 deep, got 65"):
         read(saved(tmp_path, b"[" * 65 + b"]" * 65))
 
@@ -233,9 +231,7 @@ def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch:
 def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, document())
     monkeypatch.setattr("bsr.records.reading.json_file.MOST_BYTES", path.stat().st_size - 1)
-    monkeypatch.setattr(
-        "bsr.records.reading.strict.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
-    )
+    monkeypatch.setattr("bsr.text.bounded_json.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="expected at most .* MiB"):
         read(path)
 
@@ -350,7 +346,7 @@ def test_tables_of_many_runs_are_those_of_each(tmp_path: Path) -> None:
 
 def test_parquet_files_hold_what_the_frames_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("bsr.records.reading.parquet.AT_ONCE", 1)
+    monkeypatch.setattr("bsr.records.reading.recording.AT_ONCE", 1)
     recording = recorded(tmp_path)
     runs, epochs = (parquet.read_table(path) for path in recording.to_parquet(tmp_path / "tables"))
     assert runs.column_names == list(recording.runs)

@@ -15,7 +15,7 @@ import bsr
 import synthetic
 from bsr.experiments import Grid
 from bsr.experiments.grid import MOST_BYTES
-from bsr.records.reading.strict import MOST_PARTS
+from bsr.text.bounded_json import MOST_PARTS
 from plugin_support import REPOSITORY
 
 MOST: int = 600 * 2**20

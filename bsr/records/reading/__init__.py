@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bsr.records import agreement, journal
-from bsr.records.files import is_journal
+from bsr.records.durable import is_journal
 from bsr.records.reading import journal_file, json_file
 from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.json_file import is_benchmark_json, raw_document

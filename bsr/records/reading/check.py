@@ -12,19 +12,16 @@ from typing import Any
 
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
-from bsr.records.reading.columns import OF_AN_EPOCH
+from bsr.records.reading.recording import OF_AN_EPOCH
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, Result, Trait
 from bsr.run import EVALUATED_ON
+from bsr.text import FaultError as FaultError  # noqa: PLC0414 - as the reader calls it
 from bsr.text import Refused
 
 
 class RefusedError(Refused):
     """A file that is not read; the message is one line: name, expected, got, remedy."""
-
-
-class FaultError(Exception):
-    """What is wrong with a file: expected, got, remedy."""
 
 
 Complaint = tuple[str, str, object]

@@ -15,13 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from bsr.experiments.grid import MOST_BYTES
-from bsr.records.files import unpacked
+from bsr.records.durable import content_of
 from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.recording import Recording
-from bsr.records.reading.strict import check_strict
 from bsr.records.schema import SessionRecord, derived, plain_record
 from bsr.run import SCHEMA
 from bsr.text import printable
+from bsr.text.bounded_json import check_strict
 
 _RECORD: Final = "record one with: pytest benchmarks --benchmark-json=run.json"
 
@@ -119,7 +119,7 @@ def read_bounded(path: Path) -> bytes:
     try:
         if not path.is_file():
             raise FaultError(f"expected a benchmark JSON file, got {_what(path)}; {_RECORD}")
-        content = unpacked(path, MOST_BYTES)
+        content = content_of(path, MOST_BYTES)
     except (OSError, ValueError) as error:
         raise FaultError(
             f"expected a readable file, got {error}; check the path and its permissions"

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from bsr.records.reading.check import FaultError
+from bsr.text import FaultError
 
 Numbers = npt.NDArray[np.int64]
 MAX_DEPTH: Final = 64
