@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -184,6 +185,8 @@ _KINDS: Final[dict[str, Any]] = {
     "environment": Environment,
     "end": End,
 }
+MOST_UNTYPED: Final = 8 * 2**20
+"""Bytes of fingerprints, benchmarks of one's own and what trains nothing, in a journal from anybody."""
 _CHECKSUM: Final = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
 """The end of a line: over what is before it. Journals of earlier versions have none."""
 _BEGINNING: Final = b'{"kind":"header",'
@@ -195,12 +198,13 @@ def journal_path(json_path: Path) -> Path:
     return json_path.with_name(f"{durable.stem(json_path)}.journal.jsonl")
 
 
-def read(path: Path, most: int | None = None) -> History:
+def read(path: Path, most: int | None = None, check: Callable[[bytes], None] = lambda _: None) -> History:
     """What the journal at `path` says; of no file, nothing. A torn last line is left out.
 
     So one that a session goes on writing is read up to its last whole line. A line that was altered is left
     out too, and its number kept. Raises JournalError for a corrupt line before the last, by file and line,
-    for a record of another schema, for a file that is not a journal, and for more than `most` bytes.
+    for a record of another schema, for a file that is not a journal, and for more than `most` bytes. `check`
+    sees the bytes before anything is made of them; with `most`, what no type describes is bounded too.
     """
     history = History()
     if path.exists() and not path.is_file():
@@ -217,7 +221,8 @@ def read(path: Path, most: int | None = None) -> History:
         raise JournalError(
             f"{path}: expected a journal of at most {most // 2**20} MiB, got more; split the study"
         )
-    summed = False
+    check(content)
+    summed, room = False, math.inf if most is None else MOST_UNTYPED
     for number, whole in enumerate(io.BytesIO(content), start=1):
         if not whole.endswith(b"\n"):
             break
@@ -227,7 +232,7 @@ def read(path: Path, most: int | None = None) -> History:
             if number > 1 and _altered(line):
                 history.altered.append(number)
             else:
-                _take(history, line)
+                room -= _take(history, line, room)
                 _check_sum(line, expected=summed)
         except _CORRUPT as error:
             raise JournalError(
@@ -264,9 +269,12 @@ class _Line(msgspec.Struct):
 
     kind: str = ""
     schema: Any = None
+    environment: msgspec.Raw = msgspec.Raw(b"")
+    benchmark: msgspec.Raw = msgspec.Raw(b"")
 
 
-def _take(history: History, line: bytes) -> None:
+def _take(history: History, line: bytes, room: float) -> int:
+    """Returns how many of its bytes no type describes, at most `room`."""
     try:
         said = msgspec.json.decode(line, type=_Line)
     except msgspec.ValidationError:
@@ -275,10 +283,15 @@ def _take(history: History, line: bytes) -> None:
         raise ValueError("a line of no known kind")
     if said.schema != SCHEMA:
         raise ValueError(f"schema {said.schema!r} where this version of bsr has schema {SCHEMA}")
+    untyped = sum(len(memoryview(part)) for part in (said.environment, said.benchmark))
+    untyped = len(line) if said.kind in PROBES else untyped
+    if untyped > room:
+        raise ValueError(f"more than {MOST_UNTYPED // 2**20} MiB that no type describes")
     if said.kind in PROBES:
         history.take(_measured(said.kind, msgspec.json.decode(line)))
     else:
         history.take(msgspec.json.decode(line, type=_KINDS[said.kind]))
+    return untyped
 
 
 _ROWS: Final = ("rows", "labels", "timings", "scale")

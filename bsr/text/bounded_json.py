@@ -7,6 +7,7 @@ characters and numbers too large for a float.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -51,14 +52,19 @@ def check_strict(content: bytes) -> None:
         raise FaultError(f"expected strict JSON, got {error}; record it again, or export it again") from error
 
 
-def _refuse_costly(content: bytes) -> None:
-    """What would take more memory than any recording does."""
-    for part, most in MOST_PARTS.items():
+def refuse_many(content: bytes, parts: Mapping[bytes, int]) -> None:
+    """Raises FaultError for more of a part than it may have."""
+    for part, most in parts.items():
         if (count := content.count(part)) > most:
             raise FaultError(
-                f"expected at most {most:,} of {part.decode()} in a benchmark JSON, got {count:,}; "
+                f"expected at most {most:,} of {part.decode()} in a recording, got {count:,}; "
                 "split the study into several files"
             )
+
+
+def _refuse_costly(content: bytes) -> None:
+    """What would take more memory than any recording does."""
+    refuse_many(content, MOST_PARTS)
     characters = np.frombuffer(content, dtype=np.uint8)
     widest = int(characters.max(initial=0))
     width = 4 if widest >= 0xF0 else 2 if widest >= 0xC4 else 1

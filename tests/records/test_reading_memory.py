@@ -63,6 +63,28 @@ CORPUS = {
 }
 
 
+HEADER = b'{"kind":"header","schema":1,"planned":[],"execution":{},"dataset_digest":"","started_at":"",'
+RUN = b'{"task":"mean","batch_size":1,"seed":1,"learning_rate":1}'
+JOURNALS = {
+    "fingerprint": lambda: filled(b"1.5,", HEADER + b'"environment":{"id":[', b"1]}}\n"),
+    "fingerprints": lambda: filled(
+        b'{"kind":"environment","schema":1,"environment":{"id":"a"}}\n', HEADER + b"}\n"
+    ),
+    "cases": lambda: (
+        HEADER + b'"environment":{"id":"a"},"cases":{' + b'"abc":{},' * 1_400_000 + b'"a":{}}}\n'
+    ),
+    "curve": lambda: (
+        HEADER
+        + b'"environment":{"id":"a"}}\n{"kind":"result","schema":1,"key":"a","result":{"status":"ok","run":'
+        + RUN
+        + b',"test_mse":['
+        + b"1.234567," * 5_900_000
+        + b"1]}}\n"
+    ),
+}
+"""What a journal may hold that costs the most."""
+
+
 def peak_of_a_report(path: Path) -> tuple[int, str]:
     """Bytes resident at most, and what it said."""
     code = (
@@ -100,12 +122,13 @@ TELLING = ("wide characters", "most strings", "bomb")
     "kind",
     [
         pytest.param(kind, marks=pytest.mark.slow if kind in TELLING else pytest.mark.soak)
-        for kind in (*CORPUS, "study")
+        for kind in (*CORPUS, *JOURNALS, "study")
     ],
 )
 def test_a_report_takes_at_most_600_mb(room: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = room / f"run.json{'.gz' * kind.startswith('bomb')}"
-    path.write_bytes(study(room) if kind == "study" else CORPUS[kind]())
+    ending = "journal.jsonl" if kind in JOURNALS else f"json{'.gz' * kind.startswith('bomb')}"
+    path = room / f"run.{ending}"
+    path.write_bytes(study(room) if kind == "study" else (CORPUS | JOURNALS)[kind]())
     peak, said = peak_of_a_report(path)
     with capsys.disabled():
         print(f"\n{kind}: {path.stat().st_size / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB")
