@@ -94,8 +94,10 @@ class Table:
 
     def csv(self) -> bytes:
         """UTF-8, columns named for machines; text like a formula is disarmed."""
-        text = io.StringIO()
+        content = io.BytesIO()
+        text = io.TextIOWrapper(content, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([spreadsheet_cell(column(words)) for words in self.header])
         writer.writerows([spreadsheet_cell(cell) for cell in row] for row in self.rows)
-        return text.getvalue().encode("utf-8")
+        text.flush()
+        return content.getvalue()
