@@ -172,6 +172,14 @@ class Result:
     """[evaluations + 1], the first before training; squared label units, accumulated in float64."""
     test_mae: tuple[float | None, ...] = ()
     """[evaluations + 1], label units."""
+    training_mse: tuple[float | None, ...] = ()
+    """Of the weights of `test_mse`, evaluated alike, on the first, at most 10,000, images they trained on.
+
+    [evaluations + 1] where steps decide, else [1], of the last weights; empty unless ok or dead, and in
+    earlier recordings."""
+    validation_mse: tuple[float | None, ...] = ()
+    """Likewise on held-out images, those on which the Run would be evaluated on validation, as many as there
+    are; empty where there are none, and for a Run that is evaluated on them: its `test_mse` is that."""
     training_loss: tuple[float | None, ...] = ()
     """[evaluations], the mean over the images since the one before of the loss that was trained on."""
     training_seconds: tuple[float, ...] = ()
@@ -220,6 +228,16 @@ class Result:
         """Test MSE after the last epoch; None where the training did not get there, diverged or failed."""
         last, constant = self._last_mse, self.baseline_mse
         return None if last is not None and constant and last > EXPLODED * constant else last
+
+    @property
+    def final_training_mse(self) -> float | None:
+        """Error of the last weights on images that they trained on; None where it was not measured."""
+        return self.training_mse[-1] if self.training_mse else None
+
+    @property
+    def final_validation_mse(self) -> float | None:
+        """Error of the last weights on held-out images; None where it was not measured."""
+        return self.validation_mse[-1] if self.validation_mse else None
 
     @property
     def degenerate(self) -> bool:

@@ -157,7 +157,7 @@ class Run:
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
-        """After how many steps it is evaluated, beside before the first: the ends of epochs.
+        """After how many steps it is evaluated, not counting the time before the first: the ends of epochs.
 
         Where steps decide: half octaves from 64, quarter octaves beyond 2,344, and ten epochs' worth of the
         study's larger batch sizes, 586, 2,344 and 9,375, at which Runs of other batch sizes are compared.

@@ -63,7 +63,7 @@ def remembered(question: Question[Arguments, Answer]) -> Question[Arguments, Ans
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One recording, asked by experiment; what is asked often is looked for among all runs once."""
+    """One recording; its results are looked up by experiment, task and batch size, each question once."""
 
     recording: Recording
     include_disturbed: bool = False

@@ -51,8 +51,8 @@ class FaultyLearner(EagerLearner):
         self.epochs = getattr(self, "epochs", 0) + 1
         return self.epochs == 2
 
-    def evaluate(self) -> Evaluation:
-        measured = super().evaluate()
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        measured = super().evaluate(images, labels)
         if self._fate == "constant":
             return replace(measured, prediction_spread=0.0)
         return measured

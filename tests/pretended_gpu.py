@@ -277,10 +277,12 @@ def trained(kind: type[Learner], changes: dict[str, Any]) -> dict[str, Noted]:
     with pretended() as gpu:
         worker = kind(initial_model(run.seed)[0], run, split, execution)
         noted["set-up"] = gpu.taken()
+        tested = split.test_images.to(execution.device), split.test_labels
+        gpu.taken()
         for epoch in (1, 2):
             worker.train_epoch(torch.arange(run.train_images), math.inf)
             noted[f"epoch {epoch}"] = gpu.taken()
-            worker.evaluate()
+            worker.evaluate(*tested)
             noted[f"evaluation {epoch}"] = gpu.taken()
     return noted
 

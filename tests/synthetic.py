@@ -16,9 +16,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
-from bsr.experiments.controlled import tune
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan, square
+from bsr.experiments.controlled import SCALED_FROM, tune
 from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
+from bsr.experiments.settings import AMONG, Setting, TunedSetting
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 from bsr.result import FINISHED, Result, Status
 from bsr.run import Run
@@ -31,11 +32,21 @@ _FINAL_MSE: Final = {
     "std": (1.27, 0.52, 0.61, 0.97, 1.33, 1.28, 1.82, 2.97, 4.63),
     "var": (11400, 10100, 15300, 16500, 18400, 23500, 27800, 39300, 89400),
 }
-CONTROLLED = ("tune", "networks", *PRESETS["why"].experiments)
+CONTROLLED = (*(name for name, one in EXPERIMENTS.items() if "steps" in one.varies), "noise-scale")
 EPOCH_BASED = tuple(name for name in EXPERIMENTS if name not in CONTROLLED)
 """Experiments that share a recording: controlled Runs have recordings of their own."""
 _MACHINE: Final = "0123456789ab"
 _STARTED: Final = "2026-01-02T03:04:05.000+00:00"
+
+
+def settings_for(grid: Grid) -> tuple[TunedSetting, ...]:
+    """A setting of each kind for every problem of a grid."""
+    of_kind = tuple(zip(AMONG, (Setting(0.001, 0.5), Setting(0.002), Setting(0.001, 0.0)), strict=True))
+    return tuple(
+        TunedSetting.of(problem, among, setting, error=1.0, seeds=5, at_edge=False)
+        for problem in square.problems(grid, (*grid.batch_sizes, SCALED_FROM))
+        for among, setting in of_kind
+    )
 
 
 def _arms(grid: Grid) -> dict[tuple[str, int, int, Schedule], list[Run]]:
@@ -45,20 +56,24 @@ def _arms(grid: Grid) -> dict[tuple[str, int, int, Schedule], list[Run]]:
     return found
 
 
-RATES: Final = tuple(
-    TunedRate(
-        task=task,
-        batch_size=size,
-        steps=steps,
-        schedule=schedule,
-        learning_rate=max(run.learning_rate for run in runs) / 4,
-        validation_mse=1.0,
-        seeds=3,
-        at_edge=False,
+def tuned_rates(grid: Grid) -> tuple[TunedRate, ...]:
+    """A table of tuned rates: for each arm the one in the middle of its grid."""
+    return tuple(
+        TunedRate(
+            task=task,
+            batch_size=size,
+            steps=steps,
+            schedule=schedule,
+            learning_rate=max(run.learning_rate for run in runs) / 4,
+            validation_mse=1.0,
+            seeds=3,
+            at_edge=False,
+        )
+        for (task, size, steps, schedule), runs in _arms(grid).items()
     )
-    for (task, size, steps, schedule), runs in _arms(PRESETS["tune"].grid).items()
-)
-"""A table of tuned rates: for each arm the one in the middle of its grid."""
+
+
+RATES: Final = tuned_rates(PRESETS["tune"].grid)
 Disturb = Callable[[Run], Status]
 """Says how a Run ended; the default is what its learning rate and optimiser make of it."""
 
@@ -275,6 +290,7 @@ def why_session(
     preset: str = "why",
     tasks: tuple[str, ...] = ("mean", "std", "var"),
     experiments: tuple[str, ...] = (),
+    rates: tuple[TunedRate, ...] = RATES,
     **axes: Any,
 ) -> SessionRecord:
     """A session of the controlled experiments in which 1024 has so many times the error of 16, by cause.
@@ -284,8 +300,8 @@ def why_session(
     `axes` are others of the grid.
     """
     chosen = PRESETS[preset]
-    grid = replace(chosen.grid, rates=RATES, tasks=tasks, **axes)
-    tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in RATES}
+    grid = replace(chosen.grid, rates=rates, tasks=tasks, **axes)
+    tuned = {(one.task, one.batch_size, one.steps, one.schedule): one.learning_rate for one in rates}
 
     def planted(run: Run) -> dict[str, Any]:
         if not run.steps:
@@ -302,4 +318,44 @@ def why_session(
         return {"test_mse": tuple(map(float, errors)), "test_mae": tuple(map(float, np.sqrt(errors)))}
 
     names = experiments or tuple(name for name in chosen.experiments if name != "noise-scale")
-    return session(names, grid, circumstances=planted, rates=RATES, preset=preset)
+    return session(names, grid, circumstances=planted, rates=rates, preset=preset)
+
+
+def square_session(
+    *,
+    preset: str = "why-square",
+    batch_size: float = 1.0,
+    overfits: float = 1.0,
+    spread: float = 0.1,
+    tuning: bool = False,
+    **axes: Any,
+) -> SessionRecord:
+    """A session of the second protocol; the largest batch has `batch_size` times the smallest's error.
+
+    `overfits` is the test error over the training error after the most updates; without updates it is 1.
+    """
+    chosen = PRESETS[preset]
+    grid = replace(chosen.grid, **axes)
+    settings = settings_for(grid)
+    span = math.log2(max(grid.batch_sizes) / min(grid.batch_sizes))
+
+    def planted(run: Run) -> dict[str, Any]:
+        stream = np.random.default_rng(int(run.key, 16))
+        steps = np.array((1, *run.evaluation_steps))
+        level = math.log(batch_size) * math.log2(run.batch_size / min(grid.batch_sizes)) / span
+        logs = math.log(0.01) + level - 0.4 * np.log(steps / 586) + stream.normal(0, spread)
+        errors = BASELINE_MSE.get(run.task, 600.0) * np.exp(logs)
+        away = 0.0 if run.evaluate_on == "test" else abs(math.log2(run.learning_rate / 0.001))
+        errors *= math.exp(0.1 * away)
+        training = errors * overfits ** -(np.log(steps) / math.log(37_500))
+        return {
+            "test_mse": tuple(map(float, errors)),
+            "test_mae": tuple(map(float, np.sqrt(errors))),
+            "training_mse": tuple(map(float, training)),
+            "validation_mse": () if run.evaluate_on == "validation" else tuple(map(float, 1.01 * errors)),
+        }
+
+    names = ("why-tune", *chosen.experiments) if tuning else chosen.experiments
+    return session(
+        names, replace(grid, settings=settings), circumstances=planted, settings=settings, preset=preset
+    )

@@ -42,11 +42,13 @@ def run(code: str) -> str:
     return process.stdout
 
 
+@pytest.mark.slow
 def test_everything_that_needs_no_torch_works_without_it() -> None:
     names = "bsr.Run, bsr.Result, bsr.EXPERIMENTS, bsr.PRESETS, bsr.read"
     run(f"{WITHOUT_HEAVY}import {', '.join(LIGHT)}; {names}")
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     loaded = f"print(*[name for name in {HEAVY} if name in sys.modules])"
     assert run(f"import sys, {', '.join(LIGHT)}; {loaded}") == "\n"

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from bsr.data import labels as data
+from bsr.data import label_check as data
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.tasks import TASKS, oracle_of
 

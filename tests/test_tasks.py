@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bsr.data import labels as data
+from bsr.data import label_check as data
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.tasks import TASKS, Task, checked_by, oracle_of
 

@@ -63,6 +63,7 @@ def test_results_of_other_seeds_are_merged_with_it(tmp_path: Path) -> None:
     assert {result.run for result in bsr.read(output).results} == set(RUNS)
 
 
+@pytest.mark.slow
 def test_results_of_another_engine_are_compared_with_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,7 @@
 """Where Runs are computed: in this process, in processes of this machine, or on a cluster.
 
 Each is a `concurrent.futures.Executor` that also says how a session uses it: `compute(run, execution)` queues
-a Run (a future that is cancelled asks for it to be queued again), `capacity` is how many to keep queued (so
+a Run (a future that was cancelled means: queue it again), `capacity` is how many to keep queued (so
 that no worker idles, and memory does not grow with the study), `workers` how many processes train now, 0
 where it is this one, `epochs` tells of progress since it was last asked, and `news` what a person should
 know; it raises BrokenExecutor where no more Results will come. What a future gives is for
@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from bsr import engines
 from bsr.data.images import load_images, load_split
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.machine import device as machine
 from bsr.model import check as check_network
 from bsr.own.named import is_import_path

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bsr.data import image_data, rotated, torchvision_files
 from bsr.data.image_data import ImageData, Images
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.data.raw_files import BUNDLED, MD5, RAW_FILES, DataError, DatasetFolder, cache_folder, reason
 from bsr.data.split import Split
 from bsr.own.named import IMPORT_PATH, NamedError, is_import_path, look_up
@@ -40,7 +40,8 @@ def load_split(run: Run, folder: str | None = None) -> Split:
     """What a Run trains and is evaluated on: images from the start of each part of its data set, and labels.
 
     For a validation Run the `test` part is the data set's own validation part, or where it has none the last
-    `test_images` of the training part.
+    `test_images` of the training part. Any other Run has those images as its `validation`, as many of them as
+    there are and it does not train on.
 
     `folder` holds `NAME/raw/` as torchvision lays it out, or the files themselves; None is the cache, into
     which bundled MNIST is unpacked. Raises DataError where the data cannot be had or are not genuine,
@@ -56,7 +57,19 @@ def load_split(run: Run, folder: str | None = None) -> Split:
         _labels(run.dataset, folder, run.task, part)[chosen],
         images.digest,
         run.task,
+        _held_out(run, images, folder),
     )
+
+
+def _held_out(run: Run, images: Images, folder: str | None) -> tuple[Tensor, Tensor] | None:
+    if run.evaluate_on == "validation":
+        return None
+    own = images.validation is not None
+    part, first = ("validation", 0) if own else ("train", run.train_images)
+    held_out = images.part(part)[first:]
+    chosen = slice(0, run.test_images) if own else slice(-run.test_images, None)
+    labels_of = _labels(run.dataset, folder, run.task, part)[first:]
+    return (held_out[chosen], labels_of[chosen]) if len(held_out) else None
 
 
 def takes(run: Run, images: Images) -> tuple[str, int]:
@@ -137,7 +150,7 @@ def _made(dataset: str) -> Images:
 def labels_in(images: Images, task: str, part: str) -> Tensor:
     """A task's labels, float32 [N], of `train`, `test` or `validation`: a data set's target, or computed.
 
-    Raises as bsr.data.labels.labels does.
+    Raises as bsr.data.label_check.labels does.
     """
     if task in images.targets:
         return images.targets[task][part]

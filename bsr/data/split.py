@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from bsr.data import image_data
 from bsr.data.image_data import DTYPES, ImageData
 from bsr.run import Run
+
+TRAINED_ON: Final = 10_000
+"""Images, at most, on which the error of a training is taken that trained on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +32,41 @@ class Split:
     """The data set's, see Images."""
     task: str
     """Whose labels they are."""
+    validation: tuple[Tensor, Tensor] | None = None
+    """Images and labels that are held out, where the Run is evaluated on others and there are any."""
 
     @classmethod
     def of(
-        cls, images: Any, targets: Any, test_images: Any, test_targets: Any, task: str = "target"
+        cls,
+        images: Any,
+        targets: Any,
+        test_images: Any,
+        test_targets: Any,
+        task: str = "target",
+        validation: tuple[Any, Any] | None = None,
     ) -> Split:
         """One of your own: images as in bsr.ImageData, targets float32 [N]; the Run says `task`, too.
 
-        Raises DataError, one line, for anything else.
+        `validation` are held-out images and their targets. Raises DataError, one line, for anything else.
         """
-        data = ImageData(train=(images, {task: targets}), test=(test_images, {task: test_targets}))
+        data = ImageData(
+            train=(images, {task: targets}),
+            test=(test_images, {task: test_targets}),
+            validation=validation and (validation[0], {task: validation[1]}),
+        )
         found = image_data.checked(data, "split")
         labels = found.targets[task]
-        return cls(found.train, labels["train"], found.test, labels["test"], found.digest, task)
+        held_out = None if found.validation is None else (found.validation, labels["validation"])
+        return cls(found.train, labels["train"], found.test, labels["test"], found.digest, task, held_out)
+
+    @property
+    def trained_on(self) -> tuple[Tensor, Tensor]:
+        """The first of the images to train on, and their labels: those that the training error is of."""
+        return self.train_images[:TRAINED_ON], self.train_labels[:TRAINED_ON]
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 over the labels of both parts, 16 hexadecimal digits."""
+        """SHA-256 over the labels to train and to be tested on, 16 hexadecimal digits."""
         digest = hashlib.sha256(self.train_labels.cpu().numpy().data)
         digest.update(self.test_labels.cpu().numpy().data)
         return digest.hexdigest()[:16]
@@ -56,8 +77,13 @@ class Split:
             raise ValueError(
                 f"split: expected labels of {run.task!r}, got {self.task!r}; use load_split(run) or Split.of"
             )
-        for part, count in (("train", run.train_images), ("test", run.test_images)):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+        parts = {
+            "train": (self.train_images, self.train_labels, run.train_images),
+            "test": (self.test_images, self.test_labels, run.test_images),
+        }
+        if self.validation is not None:
+            parts["validation"] = (*self.validation, len(self.validation[0]))
+        for part, (images, labels, count) in parts.items():
             sizes = f"[{count}, H, W] or [{count}, C, H, W]"
             if images.dtype not in DTYPES or images.ndim not in {3, 4} or len(images) != count:
                 _refuse(f"{part}_images", f"torch.uint8 or torch.float32 {sizes}", images)
@@ -65,15 +91,11 @@ class Split:
                 _refuse(f"{part}_labels", f"torch.float32 [{count}]", labels)
             if not bool(labels.isfinite().all()):
                 raise ValueError(f"split.{part}_labels: expected finite labels, got others; mend the task")
-        if self.train_images.dtype != self.test_images.dtype or (
-            self.train_images.shape[1:] != self.test_images.shape[1:]
-        ):
-            alike = f"{self.train_images.dtype} {list(self.train_images.shape)}"
-            _refuse(
-                "test_images",
-                f"images of one type and size with those to train on, {alike}",
-                self.test_images,
-            )
+            if (images.dtype, images.shape[1:]) != (self.train_images.dtype, self.train_images.shape[1:]):
+                alike = f"{self.train_images.dtype} {list(self.train_images.shape)}"
+                _refuse(
+                    f"{part}_images", f"images of one type and size with those to train on, {alike}", images
+                )
 
 
 def _refuse(what: str, expected: str, got: Tensor) -> None:

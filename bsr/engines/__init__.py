@@ -121,8 +121,7 @@ def unsupported_reason(engine: str, run: Run, execution: Execution) -> str:
     kind = learner(engine)
     if unknown := [name for name in run.later_fields if name not in getattr(kind, "honours", ())]:
         return f"does not know a Run's {unknown[0]}, here {getattr(run, unknown[0])!r}"
-    reason = getattr(kind, "unsupported_reason", None)
-    return str(reason(run, execution)) if reason is not None else ""
+    return _asked(engine, "unsupported_reason", run, execution)
 
 
 def unavailable_reason(engine: str, runs: Iterable[Run] = (), execution: Execution | None = None) -> str:
@@ -130,20 +129,23 @@ def unavailable_reason(engine: str, runs: Iterable[Run] = (), execution: Executi
 
     What is compiled is for the networks and data sets of `runs`; without any, for the study's.
     """
-    reason = getattr(learner(engine), "unavailable_reason", None)
-    return str(reason(tuple(runs), execution or Execution())) if reason is not None else ""
+    return _asked(engine, "unavailable_reason", tuple(runs), execution or Execution())
 
 
 def spent_reason(engine: str) -> str:
     """Why this process can train no more Runs with an engine, in one line; empty where it can."""
-    reason = getattr(learner(engine), "spent_reason", None)
-    return str(reason()) if reason is not None else ""
+    return _asked(engine, "spent_reason")
 
 
 def source_digest(engine: str, run: Run, images: Tensor) -> str:
     """Of the kernel that an engine has for a Run on such images, 12 hexadecimal digits; empty without one."""
-    digest = getattr(learner(engine), "source_digest", None)
-    return str(digest(run, images)) if digest is not None else ""
+    return _asked(engine, "source_digest", run, images)
+
+
+def _asked(engine: str, question: str, *about: object) -> str:
+    """What an engine's class answers; empty where it does not know the question."""
+    answer = getattr(learner(engine), question, None)
+    return str(answer(*about)) if answer is not None else ""
 
 
 def session_digest(execution: Execution, runs: Iterable[Run]) -> str:

@@ -31,6 +31,12 @@ VIEWS: Final = {
     *("clone", "alias", "detach", "to_copy"),
 }
 """Operators that may leave every number of an image as it is, and in its order."""
+FIXED: Final = {
+    "relu": Activation("Relu"),
+    "tanh": Activation("Tanh"),
+    "neg": Activation("Affine", (-1.0, 0.0)),
+}
+"""Operators that do one thing to each number, and have nothing to be told."""
 
 
 def read(model: nn.Module, shape: Shape) -> tuple[Layer, ...]:
@@ -41,11 +47,10 @@ def read(model: nn.Module, shape: Shape) -> tuple[Layer, ...]:
     """
     places = _places(model)
     learning, evaluated = (_read(model, shape, places, training=training) for training in (True, False))
-    if tuple(layer for layer in learning if layer.kind != "dropout") != evaluated:
-        raise NotAChainError(
-            "needs a network that differs in dropout alone when it is evaluated, here "
-            f"{module_name(model, '')}"
-        )
+    _need(
+        tuple(layer for layer in learning if layer.kind != "dropout") == evaluated,
+        f"needs a network that differs in dropout alone when it is evaluated, here {module_name(model, '')}",
+    )
     return fused(learning)
 
 
@@ -92,9 +97,9 @@ def _places(model: nn.Module) -> dict[int, int]:
         raise NotAChainError(f"knows no buffers, here {name} of {module_name(model, owner)}")
     places, count = {}, 0
     for name, value in model.named_parameters():
-        if value.dtype != torch.float32 or not value.requires_grad:
-            what = "frozen" if value.dtype == torch.float32 else str(value.dtype)
-            raise NotAChainError(f"trains parameters of float32, here {name}, which is {what}")
+        what = "frozen" if value.dtype == torch.float32 else str(value.dtype)
+        trained = value.dtype == torch.float32 and value.requires_grad
+        _need(trained, f"trains parameters of float32, here {name}, which is {what}")
         places[id(value)] = count
         count += value.numel()
     return places
@@ -106,12 +111,12 @@ def _read(model: nn.Module, shape: Shape, places: dict[int, int], *, training: b
     reader = _Reader(places, images, shape)
     for call in calls:
         reader.take(call)
-    if found is not reader.current or found.shape != (WATCHED,):
-        got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise NotAChainError(
-            f"needs a chain of layers that ends in a prediction for each image, here {got} for {WATCHED} "
-            f"images, in {module_name(model, '')}"
-        )
+    got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    _need(
+        found is reader.current and got == [WATCHED],
+        f"needs a chain of layers that ends in a prediction for each image, here {got} for {WATCHED} images, "
+        f"in {module_name(model, '')}",
+    )
     return tuple(reader.chain)
 
 
@@ -142,11 +147,15 @@ class _Reader:
         elif function in {aten.empty_like, aten.new_empty, aten.bernoulli_, aten.div_} and self._draws(call):
             pass
         else:
-            data = next((each for each in _tensors(arguments) if each is self.current), None)
-            if data is None:
-                raise NotAChainError(f"needs a chain of layers, here {call.name} takes something else")
+            given = any(each is self.current for each in _tensors(arguments))
+            _need(given, f"needs a chain of layers, here {call.name} takes something else")
             kind = str(function).removeprefix("aten.").strip("_")
-            self._view(call) if kind in VIEWS else getattr(self, f"_read_{kind}", _unknown)(call)
+            if kind in VIEWS:
+                self._view(call)
+            elif kind in FIXED:
+                self._activated(FIXED[kind])
+            else:
+                getattr(self, f"_read_{kind}", _unknown)(call)
             self.current = call.found[0] if isinstance(call.found, tuple) else call.found
 
     def _draws(self, call: Call) -> bool:
@@ -165,21 +174,18 @@ class _Reader:
 
     def _view(self, call: Call) -> None:
         found, before = call.found, self.current
-        if found.shape[0] != WATCHED or found.numel() != before.numel() or found.dtype != torch.float32:
-            raise NotAChainError(
-                f"needs images kept apart and whole, in float32, here {call.name} makes {list(found.shape)} "
-                f"of {list(before.shape)}"
-            )
+        _need(
+            found.shape[0] == WATCHED and found.numel() == before.numel() and found.dtype == torch.float32,
+            f"needs images kept apart and whole, in float32, here {call.name} makes {list(found.shape)} of "
+            f"{list(before.shape)}",
+        )
 
     # ---- operators by PyTorch's name for them, in place or not ----
 
     def _read_convolution(self, call: Call) -> None:
         _, weight, bias, stride, padding, dilation, turned, _, groups = call.arguments[:9]
         plain = not turned and groups == 1 and all(step == 1 for step in dilation) and weight.ndim == 4
-        if not plain:
-            raise NotAChainError(
-                f"knows only plain 2D convolutions, without groups or dilation, here {call.name}"
-            )
+        _need(plain, f"knows only plain 2D convolutions, without groups or dilation, here {call.name}")
         self._append(
             Layer(
                 "convolution", _shape(call.found), _pair(weight.shape[2:]), _pair(stride), _pair(padding),
@@ -188,57 +194,47 @@ class _Reader:
         )  # fmt: skip
 
     def _read_addmm(self, call: Call) -> None:
-        bias, data, turned = call.arguments[:3]
-        self._linear(call, data, turned, bias)
+        self._linear(call, *call.arguments[:3])
 
     def _read_mm(self, call: Call) -> None:
-        data, turned = call.arguments[:2]
-        self._linear(call, data, turned, None)
+        self._linear(call, None, *call.arguments[:2])
 
-    def _linear(self, call: Call, data: Any, turned: Any, bias: Any) -> None:
+    def _linear(self, call: Call, bias: Any, data: Any, turned: Any) -> None:
         weight = self.transposed.get(id(turned))
-        if data is not self.current or weight is None or set(call.named.values()) - {1}:
-            raise NotAChainError(f"needs linear layers with weights of their own, here {call.name}")
+        own = data is self.current and weight is not None and set(call.named.values()) <= {1}
+        _need(own, f"needs linear layers with weights of their own, here {call.name}")
         shape = (call.found.shape[1], 1, 1)
         self._append(Layer("linear", shape, weight=self._place(weight, call), bias=self._place(bias, call)))
 
     def _read_max_pool2d_with_indices(self, call: Call) -> None:
-        if any(step != 1 for step in call.argument(4, ())):
-            raise NotAChainError(f"knows pools without dilation, here {call.name}")
+        _need(set(call.argument(4, ())) <= {1}, f"knows pools without dilation, here {call.name}")
         self._append(Layer("max", _shape(call.found[0]), *_pooling(call.arguments)))
 
     def _read_avg_pool2d(self, call: Call) -> None:
         kernel, stride, padding = _pooling(call.arguments)
-        if padding != (0, 0) or call.argument(4) or call.argument(6) is not None:
-            raise NotAChainError(
-                f"knows mean pools without padding, ceil_mode or a divisor of their own, here {call.name}"
-            )
+        plain = padding == (0, 0) and not call.argument(4) and call.argument(6) is None
+        _need(
+            plain, f"knows mean pools without padding, ceil_mode or a divisor of their own, here {call.name}"
+        )
         self._append(Layer("average", _shape(call.found), kernel, stride))
 
     def _read_adaptive_avg_pool2d(self, call: Call) -> None:
         before, after = (each[1:] for each in (_shape(self.current), _shape(call.found)))
-        if any(large % small for large, small in zip(before, after, strict=True)):
-            raise NotAChainError(f"knows adaptive pools of equal windows, here {call.name}")
+        equal = not any(large % small for large, small in zip(before, after, strict=True))
+        _need(equal, f"knows adaptive pools of equal windows, here {call.name}")
         kernel = (before[0] // after[0], before[1] // after[1])
         self._append(Layer("average", _shape(call.found), kernel, kernel))
 
     def _read_mean(self, call: Call) -> None:
         data = self.current
-        if data.ndim != 4 or sorted(each % 4 for each in call.argument(1) or ()) != [2, 3]:
-            raise NotAChainError(f"knows means over an image's rows and columns, here {call.name}")
+        of_sides = data.ndim == 4 and sorted(each % 4 for each in call.argument(1) or ()) == [2, 3]
+        _need(of_sides, f"knows means over an image's rows and columns, here {call.name}")
         channels, *sides = _shape(data)
         self._append(Layer("average", (channels, 1, 1), _pair(sides), _pair(sides)))
 
-    def _read_relu(self, _call: Call) -> None:
-        self._activated(Activation("Relu"))
-
-    def _read_tanh(self, _call: Call) -> None:
-        self._activated(Activation("Tanh"))
-
     def _read_leaky_relu(self, call: Call) -> None:
         slope = float(call.argument(1, 0.01))
-        if not slope > 0:
-            raise NotAChainError(f"knows leaky ReLUs with a slope above 0, here {call.name} with {slope:g}")
+        _need(slope > 0, f"knows leaky ReLUs with a slope above 0, here {call.name} with {slope:g}")
         self._activated(Activation("LeakyRelu", (slope,)))
 
     def _read_add(self, call: Call) -> None:
@@ -250,8 +246,7 @@ class _Reader:
         self._affine(*((1.0, -other) if call.arguments[0] is self.current else (-1.0, other)))
 
     def _read_rsub(self, call: Call) -> None:
-        if call.named.get("alpha", 1) != 1:
-            raise NotAChainError(f"does not know {call.name} with an alpha")
+        _need(call.named.get("alpha", 1) == 1, f"does not know {call.name} with an alpha")
         self._affine(-1.0, self._other(call))
 
     def _read_mul(self, call: Call) -> None:
@@ -259,34 +254,32 @@ class _Reader:
         mask = self.masks.get(id(other))
         if mask is None or not mask.divided:
             self._affine(self._other(call), 0.0)
-        elif mask.values.shape != self.current.shape:
-            raise NotAChainError(f"knows dropout of single numbers, not of whole channels, here {call.name}")
-        else:
-            self._append(Layer("dropout", self._here(), probability=1 - mask.kept))
-            if sum(layer.kind == "dropout" for layer in self.chain) > MOST_DROPOUTS:
-                raise NotAChainError(f"knows at most {MOST_DROPOUTS} layers of dropout, here {call.name}")
+            return
+        each = mask.values.shape == self.current.shape
+        _need(each, f"knows dropout of single numbers, not of whole channels, here {call.name}")
+        self._append(Layer("dropout", self._here(), probability=1 - mask.kept))
+        few = sum(layer.kind == "dropout" for layer in self.chain) <= MOST_DROPOUTS
+        _need(few, f"knows at most {MOST_DROPOUTS} layers of dropout, here {call.name}")
 
     def _read_div(self, call: Call) -> None:
         other = self._other(call)
-        if call.arguments[0] is not self.current or not other or call.named.get("rounding_mode"):
-            raise NotAChainError(f"knows division by a constant, here {call.name}")
+        divided = call.arguments[0] is self.current and other and not call.named.get("rounding_mode")
+        _need(bool(divided), f"knows division by a constant, here {call.name}")
         self._affine(1.0 / other, 0.0)
-
-    def _read_neg(self, _call: Call) -> None:
-        self._affine(-1.0, 0.0)
 
     # ---- helpers ----
 
     def _other(self, call: Call) -> float:
         """The number beside the data."""
         others = [each for each in call.arguments if each is not self.current]
-        if len(others) != 1 or isinstance(others[0], Tensor):
-            raise NotAChainError(
-                f"needs a chain of layers that keeps images apart, here {call.name} takes another tensor"
-            )
-        if not SMALLEST_CONSTANT <= abs(others[0]) <= LARGEST_CONSTANT and others[0] != 0:
-            raise NotAChainError(f"knows constants from 1e-9 to 1e9, here {call.name} takes {others[0]:g}")
-        return float(others[0])
+        _need(
+            len(others) == 1 and not isinstance(others[0], Tensor),
+            f"needs a chain of layers that keeps images apart, here {call.name} takes another tensor",
+        )
+        number = float(others[0])
+        usual = number == 0 or SMALLEST_CONSTANT <= abs(number) <= LARGEST_CONSTANT
+        _need(usual, f"knows constants from 1e-9 to 1e9, here {call.name} takes {number:g}")
+        return number
 
     def _affine(self, factor: float, shift: float) -> None:
         self._activated(Activation("Affine", (factor, shift)))
@@ -308,16 +301,19 @@ class _Reader:
         if value is None:
             return -1
         place = self.places.get(id(value), -1)
-        if place < 0:
-            raise NotAChainError(f"needs layers whose weights are parameters as they are, here {call.name}")
-        if place in self.used:
-            raise NotAChainError(f"knows parameters that are used once, here {call.name} uses one again")
+        _need(place >= 0, f"needs layers whose weights are parameters as they are, here {call.name}")
+        _need(place not in self.used, f"knows parameters that are used once, here {call.name} uses one again")
         self.used.add(place)
         return place
 
 
 def _unknown(call: Call) -> None:
     raise NotAChainError(f"does not know {call.name}")
+
+
+def _need(met: bool, sentence: str) -> None:  # noqa: FBT001 - it reads as an assertion
+    if not met:
+        raise NotAChainError(sentence)
 
 
 def _tensors(arguments: Sequence[Any]) -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ from bsr.training.warm_up import undone
 PIECE: Final = 128
 """Images that a CPU takes at once: of 32, 64, 128, 256 and all, the fastest on one core and on two."""
 EVALUATED: Final = 500
-"""Test images at once, fewer where they are large."""
+"""Images evaluated at once, fewer where they are large."""
 
 
 DROPOUTS: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -88,13 +88,12 @@ class EagerLearner:
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)
         self.run = run
+        self.split = split
         self.taken = 0
         self.device = device
         self.device_seconds: list[float] = []
         self.images = batch_of(split.train_images).to(device)
         self.labels = split.train_labels.to(device)
-        self.test_images = batch_of(split.test_images).to(device)
-        self.test_labels = split.test_labels
         self.model = model.to(device)
         own, on_cpu = run.model not in MODELS, device.type == "cpu"
         if not own or (on_cpu and takes_channels_last(self.model, self.images[:TRIED])):
@@ -119,7 +118,7 @@ class EagerLearner:
         began = time.perf_counter()
         with undone(self.model, self.optimiser, wait):
             self._train_epoch(order, math.inf)
-            self.evaluate()
+            self.evaluate(self.split.test_images, self.split.test_labels)
         self.taken = 0
         wait()
         return time.perf_counter() - began
@@ -170,14 +169,15 @@ class EagerLearner:
         }
         return {name: value.cpu().contiguous().clone() for name, value in found.items()}, loss
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
         """See Learner."""
         self.model.eval()
         with torch.inference_mode(), self.autocast:
-            predictions = [self._predicted(images) for images in pieces(self.test_images, EVALUATED)]
-        return evaluation(torch.cat(predictions).cpu(), self.test_labels)
+            predictions = [self._predicted(some) for some in pieces(batch_of(images), EVALUATED)]
+        return evaluation(torch.cat(predictions).cpu(), labels)
 
     def _predicted(self, images: Tensor) -> Tensor:
+        images = images.to(self.device)
         predictions = self.model(images.to(torch.float32, copy=True))  # float images would be shared
         check_predictions(self.run.model, predictions, len(images))
         return predictions.float()  # type: ignore[no-any-return]

@@ -75,22 +75,11 @@ class _Training(ctypes.Structure):
     """`Training` of kernel/training.h."""
 
     _fields_ = (
-        ("weights", ctypes.c_void_p),
-        ("mean", ctypes.c_void_p),
-        ("square", ctypes.c_void_p),
-        ("work", ctypes.c_void_p),
-        ("images", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-        ("batch_size", ctypes.c_int64),
-        ("step", ctypes.c_int64),
-        ("drawn", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weights", "mean", "square", "work", "images", "labels")),
+        *((name, ctypes.c_int64) for name in ("batch_size", "step", "drawn")),
         ("seed", ctypes.c_uint64),
-        ("beta1", ctypes.c_double),
-        ("beta2", ctypes.c_double),
-        ("epsilon", ctypes.c_double),
-        ("loss", ctypes.c_int32),
-        ("optimiser", ctypes.c_int32),
-        ("dropping", ctypes.c_int32),
+        *((name, ctypes.c_double) for name in ("beta1", "beta2", "epsilon")),
+        *((name, ctypes.c_int32) for name in ("loss", "optimiser", "dropping")),
     )
 
 
@@ -128,12 +117,12 @@ class Kernel:
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
         self._images, self._labels = images, labels
-        self._moments = torch.zeros(2, len(self.parameters))
+        self._mean, self._square = torch.zeros(2, len(self.parameters))
         self._work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
         self._training = _Training(
             weights=self.parameters.data_ptr(),
-            mean=self._moments[0].data_ptr(),
-            square=self._moments[1].data_ptr(),
+            mean=self._mean.data_ptr(),
+            square=self._square.data_ptr(),
             work=-(-self._work.data_ptr() // ALIGNMENT) * ALIGNMENT,
             images=images.data_ptr(),
             labels=labels.data_ptr(),

@@ -31,6 +31,8 @@ from bsr.training.warm_up import undone
 
 STEPS_PER_GRAPH: Final = 100
 WARMUP_STEPS: Final = 3
+EVALUATED: Final = 2_500
+"""Images at once; they are 28x28, as the study's network takes them."""
 _FAILED_CAPTURES: Final[list[str]] = []
 """Of this process: what was said."""
 
@@ -52,11 +54,11 @@ class GraphLearner:
     def __init__(self, model: torch.nn.Module, run: Run, split: Split, execution: Execution) -> None:
         device = torch.device(execution.device)
         self.run = run
+        self.split = split
         self.captures = device.type != "cpu"
         self.images = batch_of(split.train_images).to(device)
         self.labels = split.train_labels.to(device)
-        self.test_images = batch_of(split.test_images).to(device)
-        self.test_labels = split.test_labels
+        self.device = device
         self.order = torch.zeros(run.train_images, dtype=torch.int32, device=device)
         self.offsets = torch.arange(run.batch_size, device=device)
         self.position = torch.zeros((), dtype=torch.int64, device=device)
@@ -120,7 +122,7 @@ class GraphLearner:
         """One graph per kind of stretch, in one memory pool: they are only ever replayed in turn."""
         pool = torch.cuda.graph_pool_handle()
         with undone(self.model, self.optimiser, self._wait), self._on_stream():
-            self.evaluate()
+            self.evaluate(self.split.test_images, self.split.test_labels)
             for sizes, _ in self.stretches():
                 for size in {sizes[0], sizes[-1]}:
                     for _ in range(WARMUP_STEPS):
@@ -191,13 +193,13 @@ class GraphLearner:
             self.device_seconds.append(events[0].elapsed_time(events[1]) / 1000)
         return self.losses.cpu()
 
-    def evaluate(self) -> Evaluation:
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
         """See bsr.training.loop.Learner."""
         with self._on_stream(), torch.inference_mode(), self.autocast:
-            predictions = [self.model(images.float()).float() for images in self.test_images.split(2_500)]
-            found = torch.cat(predictions)
+            some = (each.to(self.device).float() for each in batch_of(images).split(EVALUATED))
+            found = torch.cat([self.model(each).float() for each in some])
         self._wait()
-        return evaluation(found.cpu(), self.test_labels)
+        return evaluation(found.cpu(), labels)
 
     def weights(self) -> dict[str, Tensor]:
         """See bsr.training.loop.Learner."""

@@ -49,9 +49,6 @@ class NativeLearner:
         self.run = run
         self.taken = 0
         self.images, self.labels = _checked(split.train_images, split.train_labels)
-        self.test_images, self.test_labels = _checked(split.test_images, split.test_labels)
-        if image_of(self.images) != image_of(self.test_images):
-            raise ValueError("images: expected those to train and test on of one shape and dtype, got two")
         began = time.perf_counter()
         try:
             text = read(model, *image_of(self.images)).source
@@ -102,13 +99,17 @@ class NativeLearner:
         """The gradient of the batch `order`, int64 [n], by parameter, and its loss; changes no weight."""
         return self.kernel.gradient(self._checked_order(order))
 
-    def predictions(self) -> Tensor:
-        """For the test images, float32 [N], label units."""
-        return self.kernel.predictions(self.test_images)
+    def predictions(self, images: Tensor) -> Tensor:
+        """Float32 [N], label units. Raises ValueError for images of another kind than those to train on."""
+        if image_of(self.images) != image_of(images):
+            raise ValueError(
+                "images: expected those to train and evaluate on of one shape and dtype, got two"
+            )
+        return self.kernel.predictions(images.cpu().contiguous())
 
-    def evaluate(self) -> Evaluation:
-        """See bsr.training.loop.Learner."""
-        return evaluation(self.predictions(), self.test_labels)
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """See bsr.training.loop.Learner. Raises ValueError as predictions does."""
+        return evaluation(self.predictions(images), labels)
 
     def weights(self) -> dict[str, Tensor]:
         """See bsr.training.loop.Learner."""

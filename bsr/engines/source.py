@@ -26,7 +26,7 @@ WIDEST: Final = 16
 
 def text(chain: Sequence[Layer], dtype: torch.dtype) -> str:
     """The C++ of a network: a type per layer, by their order."""
-    lines = ['#include "training.h"', ""]
+    lines = ['#include "layers.h"', ""]
     for index, (layer, following) in enumerate(zip(chain, [*chain[1:], None], strict=True)):
         border = following.padding if following is not None and following.kind == "convolution" else (0, 0)
         lines += [
@@ -35,7 +35,7 @@ def text(chain: Sequence[Layer], dtype: torch.dtype) -> str:
             f"typedef {_type(chain, index, PIXELS[dtype])} Layer{index};",
         ]
     names = ", ".join(f"Layer{index}" for index in range(1, len(chain)))
-    lines += [f"typedef Chain<{names}, End> Network;", "BSR_NETWORK(Layer0, Network)", ""]
+    lines += ["typedef Layer0 Input;", f"typedef Chain<{names}> Network;", '#include "training.h"', ""]
     return "\n".join(lines)
 
 

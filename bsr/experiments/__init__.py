@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bsr.experiments import controlled, original
+from bsr.experiments import controlled, original, square
 from bsr.experiments.grid import EXTENDED_BATCH_SIZES, MOST_BYTES, Experiment, Grid
 from bsr.run import STUDY_MODEL, Run
 from bsr.text import Refused
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _CONTROLLED: Final = ("learning_rate", "steps", "schedule")
+_TUNED: Final = (*_CONTROLLED, "decay", "warmup", "beta2", "train_images")
 
 
 EXPERIMENTS: Final[dict[str, Experiment]] = {
@@ -59,6 +60,16 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
         "Does Adam's memory matter to few updates?", controlled.adam_memory, (*_CONTROLLED, "beta2")
     ),
     "networks": Experiment("Does the answer hold for other networks?", controlled.networks, ("steps",)),
+    "why-tune": Experiment(
+        "Which rate and schedule are best per batch size and budget?", square.why_tune, _TUNED
+    ),
+    "square": Experiment(
+        "Does the batch size matter after the same number of updates, at each budget?", square.square, _TUNED
+    ),
+    "travelling-rate": Experiment(
+        "Does the rate of a small batch serve a large one?", square.travelling_rate, _TUNED
+    ),
+    "usual-rate": Experiment("And at a constant rate that nobody tuned for it?", square.usual_rate, _TUNED),
     "noise-scale": Experiment("Up to which batch size does the gradient's noise outweigh it?", None),
     "label-distribution": Experiment("How are the labels distributed?", None),
     "harness": Experiment("How much faster than the textbook loop are the engines?", None),
@@ -81,6 +92,12 @@ _STUDY: Final = (
 _WHY: Final = ("study-rate", "equal-epochs", "equal-updates", "rate-rules", "adam-memory", "noise-scale")
 _CONTROLLED_GRID: Final = Grid(
     tasks=controlled.LEARNABLE, batch_sizes=controlled.BATCH_SIZES, train_images=controlled.IMAGES
+)
+
+
+_SQUARE_GRID: Final = replace(_CONTROLLED_GRID, batch_sizes=square.BATCH_SIZES, runs=square.SEEDS)
+_LITTLE_DATA_GRID: Final = replace(
+    _SQUARE_GRID, dataset="Rotated", tasks=("angle",), parts=square.LITTLE_DATA
 )
 
 
@@ -122,6 +139,26 @@ PRESETS: Final[dict[str, Preset]] = {
         "the same for two batch sizes, 586 updates and three seeds, five minutes",
         replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=1),
         _WHY[:3],
+    ),
+    "why-tune": Preset(
+        "rate and schedule per batch size and budget, look after look (--bsr-refine): hours on them",
+        _SQUARE_GRID,
+        ("why-tune",),
+    ),
+    "why-square": Preset(
+        "every batch size after every number of updates, at the settings tuned for it: hours on them",
+        _SQUARE_GRID,
+        ("square", "travelling-rate", "usual-rate"),
+    ),
+    "why-data-tune": Preset(
+        "rate and schedule per batch size and budget where 1,000, 10,000 or 50,000 images train",
+        _LITTLE_DATA_GRID,
+        ("why-tune",),
+    ),
+    "why-data": Preset(
+        "does the batch size matter where there are few images: 1,000, 10,000, 50,000 digits, rotated",
+        _LITTLE_DATA_GRID,
+        ("square",),
     ),
     "networks": Preset(
         "does it hold for a wider and a deeper network: equal epochs, equal updates, an hour on them",
@@ -166,4 +203,4 @@ def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
 
 def _bytes_of(run: Run) -> int:
     """Of a Run in a benchmark JSON, at most: what it is, its GPU, and what each epoch measured."""
-    return 4_500 + 150 * run.evaluations
+    return 4_500 + (200 if run.steps else 150) * run.evaluations

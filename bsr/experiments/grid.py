@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bsr.experiments.rates import Arm, TunedRate, tuned_rate
+from bsr.experiments.settings import Problem, TunedSetting
+from bsr.experiments.tuning import Tried
 from bsr.run import MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
@@ -57,6 +59,12 @@ class Grid:
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()
     """What was tuned, and a rate beyond the edge of its tuning; non-empty collects only these."""
+    parts: tuple[tuple[int, int], ...] = ()
+    """(training images, updates at most) of each part that is trained on alone; empty: all there are."""
+    tried: tuple[tuple[Problem, Tried], ...] = ()
+    """What the tuning of each problem has tried; it goes on from there."""
+    settings: tuple[TunedSetting, ...] | None = None
+    """Tuned per problem; None: those that come with the package."""
     models: tuple[str, ...] = (STUDY_MODEL,)
     """The networks with which every Run of an experiment is trained."""
     learning_rates: tuple[tuple[str, float], ...] = ()
@@ -138,7 +146,7 @@ class Experiment:
     def planned(self, grid: Grid) -> Iterator[Run]:
         """Its Runs over a grid, with every network of it."""
         for model in grid.models if self.runs is not None else ():
-            for run in self.runs(grid) if self.runs is not None else ():
+            for run in self.runs(replace(grid, models=(model,))) if self.runs is not None else ():
                 yield run if run.model == model else replace(run, model=model)
 
     def axes(self, runs: Iterable[Run]) -> tuple[str, ...]:
@@ -152,7 +160,8 @@ class Experiment:
 
     def setting(self, run: Run) -> tuple[str, ...]:
         """What this experiment varies, of one Run: `lr1e-05`, `586steps`."""
-        return tuple(_ID_PARTS.get(name, "{}").format(getattr(run, name)) for name in self.varies)
+        given = ((name, getattr(run, name)) for name in self.varies)
+        return tuple(_ID_PARTS.get(name, "{}").format(value) for name, value in given if value is not None)
 
 
 _ID_PARTS: Final = {
@@ -160,4 +169,7 @@ _ID_PARTS: Final = {
     "epochs": "{}epochs",
     "steps": "{}steps",
     "beta2": "beta2-{:g}",
+    "decay": "decay{:g}",
+    "warmup": "warmup{:g}",
+    "train_images": "{}images",
 }

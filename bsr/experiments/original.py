@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Final, Literal
 
-from bsr.experiments.grid import Grid
+from bsr.experiments.grid import STUDY_TASKS, Grid
 from bsr.experiments.rates import DEFAULT_LEARNING_RATE, TUNED_FOR_A_TARGET, TUNED_LEARNING_RATE
 from bsr.run import STUDY_MODEL, Run
 
@@ -34,7 +34,7 @@ def batch_size(grid: Grid) -> Iterator[Run]:
 
 
 def std_at_001(grid: Grid) -> Iterator[Run]:
-    """The std task at rate 0.01, the one behind the study's "difference of 1300"."""
+    """The std task at rate 0.01, the one behind the study's "difference of 1300": of no other task."""
     if "std" in grid.tasks:
         for size in grid.batch_sizes:
             for run in grid.cell("std", size):
@@ -61,7 +61,7 @@ def second_look(grid: Grid, task: str) -> frozenset[float]:
 
 
 def optimiser(grid: Grid) -> Iterator[Run]:
-    """Adam and SGD without momentum on the mean task, over the log grid at batch size 32.
+    """Adam and SGD without momentum over the log grid at batch size 32: of the study's tasks on the mean.
 
     SGD's best rate is the lowest of that grid, so three lower ones are tried too: the study did not.
     """
@@ -69,31 +69,35 @@ def optimiser(grid: Grid) -> Iterator[Run]:
         "adam": LOG_GRID,
         "sgd": (*BELOW_THE_LOG_GRID, *LOG_GRID),
     }
-    if "mean" in grid.tasks:
+    for task in _asked_of(grid, "mean"):
         for name, tried in rates.items():
             for rate in tried:
-                for run in grid.cell("mean", TUNING_BATCH_SIZE):
+                for run in grid.cell(task, TUNING_BATCH_SIZE):
                     yield replace(run, optimiser=name, learning_rate=rate)
 
 
 def loss(grid: Grid) -> Iterator[Run]:
     """Training on MSE and on MAE at batch size 32; both are evaluated on both measures."""
     losses: tuple[Literal["mse", "mae"], ...] = ("mse", "mae")
-    for task in ("mean", "std", "var"):
-        if task in grid.tasks:
-            for name in losses:
-                for run in grid.cell(task, TUNING_BATCH_SIZE):
-                    yield replace(run, loss=name)
+    for task in _asked_of(grid, "mean", "std", "var"):
+        for name in losses:
+            for run in grid.cell(task, TUNING_BATCH_SIZE):
+                yield replace(run, loss=name)
 
 
 def longer(grid: Grid) -> Iterator[Run]:
     """Three times the epochs for the non-degenerate tasks at a small, a middle and a large batch."""
-    for task in ("mean", "std", "var"):
-        if task in grid.tasks:
-            for size in (16, 128, 1024):
-                if size in grid.batch_sizes:
-                    for run in grid.cell(task, size):
-                        yield replace(run, epochs=3 * grid.epochs)
+    for task in _asked_of(grid, "mean", "std", "var"):
+        for size in (16, 128, 1024):
+            if size in grid.batch_sizes:
+                for run in grid.cell(task, size):
+                    yield replace(run, epochs=3 * grid.epochs)
+
+
+def _asked_of(grid: Grid, *studied: str) -> list[str]:
+    """Of the study's tasks those that it asked; every target and task of a user's own."""
+    own = [task for task in grid.tasks if task not in STUDY_TASKS]
+    return [task for task in studied if task in grid.tasks] + own
 
 
 def untuned(run: Run) -> str:

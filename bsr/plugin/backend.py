@@ -87,7 +87,7 @@ def _cluster(
     from bsr.compute.cluster import WAIT_SECONDS, Cluster, ClusterError  # noqa: PLC0415 - the optional extra
 
     asked = replace(options.execution, threads=options.execution.threads or 1)
-    checks.wherever(asked)
+    checks.check_before_placement(asked)
     try:
         wait = options.dask_wait or WAIT_SECONDS
         cluster = Cluster(address, asked, options.grid.dataset, runs, wait, waited)

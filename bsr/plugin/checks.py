@@ -212,7 +212,7 @@ def execution(
         machine.check_precision(options.grid.precision, found.device)
     except machine.DeviceError as error:
         raise pytest.UsageError(f"--bsr-precision: {error}") from error
-    wherever(found)
+    check_before_placement(found)
     workers, why = options.workers, ""
     if workers is None:  # one Run per core; one on all of them where PyTorch was asked for by name
         several = found.engine == "native" or (asked.engine == "auto" and found.device == "cpu")
@@ -228,7 +228,7 @@ def execution(
     return replace(found, threads=threads), workers, why
 
 
-def wherever(execution: Execution) -> None:
+def check_before_placement(execution: Execution) -> None:
     """What can be refused without knowing the machine that will train."""
     if execution.save_models:
         writable(Path(execution.save_models), f"--bsr-save-models={execution.save_models}", make=True)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -13,6 +14,7 @@ import torch
 
 from bsr import engines
 from bsr.data.images import load_split
+from bsr.data.split import TRAINED_ON
 from bsr.machine import device as machine
 from bsr.run import Execution, Run
 from bsr.text.strict_json import one_line
@@ -82,14 +84,19 @@ class Forecast:
             )
             learner.train_epoch(order, math.inf)
             seconds = _timed(lambda: learner.train_epoch(order, math.inf), execution.device)
-            self._evaluation = _timed(learner.evaluate, execution.device) / run.test_images
+            evaluate = partial(learner.evaluate, split.test_images, split.test_labels)
+            self._evaluation = _timed(evaluate, execution.device) / run.test_images
         self._warm_up = 0.0 if few else learner.warmup_seconds
         return seconds / (run.train_images / run.batch_size)
 
     def run(self, run: Run) -> float:
         """Seconds of one Run: warm-up, training and evaluation."""
         training_seconds = run.total_steps * self._step(run.batch_size)
-        return self._warm_up + training_seconds + (run.evaluations + 1) * run.test_images * self._evaluation
+        images = run.test_images
+        if run.steps:  # those that it trained on, and held-out ones, too
+            held_out = run.test_images if run.evaluate_on == "test" else 0
+            images += min(run.train_images, TRAINED_ON) + held_out
+        return self._warm_up + training_seconds + (run.evaluations + 1) * images * self._evaluation
 
     def _step(self, size: int) -> float:
         smallest, largest = self._steps[0], self._steps[-1]

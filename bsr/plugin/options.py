@@ -23,13 +23,14 @@ from bsr.experiments import (
     controlled,
     plan,
     rates,
+    settings,
 )
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.experiments.original import REFINED
 from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
-from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges
+from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried
 from bsr.run import (
     DEVICE,
     DEVICES,
@@ -44,7 +45,7 @@ from bsr.run import (
 from bsr.text import shortened
 
 T = TypeVar("T", int, float)
-REFINABLE: Final = (REFINED, "tune")
+REFINABLE: Final = (REFINED, "tune", "why-tune")
 """The experiments that --bsr-refine takes further."""
 LONGEST_TIMEOUT: Final = 10_000_000
 NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
@@ -154,9 +155,15 @@ def add(parser: pytest.Parser) -> None:
     option(
         "refine",
         "RUN.json",
-        "look again round the best rates in that file; with the preset tune: beyond those at an edge",
+        "look again round the best rates in that file; with the preset tune: beyond those at an edge; with "
+        "why-tune: what its tuning tries next, of that file or all of a pattern",
     )
-    option("rates", "CSV", "tuned rates for the preset why: the tuned-rates.csv of a tuning session's report")
+    option(
+        "rates",
+        "CSV",
+        "tuned rates for the preset why, the tuned-rates.csv of a tuning session's report; its "
+        "tuned-settings.csv for why-square and why-data",
+    )
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")
     group.addoption(
@@ -186,6 +193,12 @@ def read(config: pytest.Config) -> Options:
         planned = plan(experiments, grid)
     except (PlanTooLargeError, rates.RatesError) as error:
         raise pytest.UsageError(f"bsr: {error}") from error
+    if grid.tried and not any(planned.values()):
+        raise refuse(
+            "refine",
+            _value(config, "refine"),
+            "a tuning that has not ended (draw this one, and give its tuned-settings.csv by --bsr-rates)",
+        )
     return Options(
         preset=preset_name,
         experiments=experiments,
@@ -217,7 +230,9 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
     if config.getoption("bsr_resume_elsewhere") and not config.getoption("bsr_resume"):
         raise refuse("resume-elsewhere", "it alone", "--bsr-resume beside it")
     if _value(config, "refine") and not {*REFINABLE} & {*experiments}:
-        raise refuse("refine", _value(config, "refine"), f"the experiment {REFINED} or tune beside it")
+        raise refuse(
+            "refine", _value(config, "refine"), f"the experiment {REFINED}, tune or why-tune beside it"
+        )
     if _value(config, "evaluate-on") == "validation" and experiments != (REFINED,):
         raise refuse("evaluate-on", "validation", f"--bsr-experiments {REFINED} beside it, and no other")
     if _value(config, "runs") and _value(config, "seeds"):
@@ -299,10 +314,19 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "loop_compiled": config.getoption("bsr_compiled"),
         "evaluate_on": _choice(config, "evaluate-on", EVALUATED_ON),
     }
+    said |= _from_files(config, experiments)
+    return replace(grid, **{name: value for name, value in said.items() if value is not None})
+
+
+def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any]:
+    """What an earlier tuning found."""
+    said: dict[str, Any] = {}
     refined = _value(config, "refine")
     if refined is not None:
         try:
-            if "tune" in experiments:
+            if "why-tune" in experiments:
+                said["tried"] = settings_tried(Path(refined))
+            elif "tune" in experiments:
                 said["beyond"] = beyond_edges(Path(refined))
             else:
                 said["refine_around"] = best_rates(Path(refined))
@@ -311,10 +335,13 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
     table = _value(config, "rates")
     if table is not None:
         try:
-            said["rates"] = rates.read(Path(table))
+            if "square" in experiments:
+                said["settings"] = settings.read(Path(table))
+            else:
+                said["rates"] = rates.read(Path(table))
         except rates.RatesError as error:
             raise pytest.UsageError(f"--bsr-rates: {error}") from error
-    return replace(grid, **{name: value for name, value in said.items() if value is not None})
+    return said
 
 
 def _execution(config: pytest.Config) -> Execution:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
 from bsr.experiments.rates import Arm
+from bsr.experiments.settings import Problem
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
+from bsr.experiments.tuning import Tried, tried_settings
 from bsr.records import durable
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
@@ -27,7 +29,7 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
     new = path.with_name(f"{durable.stem(path)}-rates.json").name
     remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={new}"
     tasks: dict[str, list[Result]] = defaultdict(list)
-    for result in _results(path, REFINED):
+    for result in _of_one_network(path, REFINED):
         if result.run.learning_rate in LOG_GRID and result.run.batch_size == TUNING_BATCH_SIZE:
             tasks[result.run.task].append(result)
     tried = {task: by_rate(results) for task, results in tasks.items()}
@@ -43,7 +45,7 @@ def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
     Raises RefinementError where the file holds no tuning, or all its best rates lie inside.
     """
     arms: dict[Arm, list[Result]] = defaultdict(list)
-    for result in _results(path, "tune"):
+    for result in _of_one_network(path, "tune"):
         run = result.run
         if not run.steps or run.evaluate_on != "validation":
             raise RefinementError(
@@ -66,13 +68,28 @@ def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
     return tuple(found)
 
 
+def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
+    """What the tuning of each problem has tried, in all files of a pattern. Raises RefinementError."""
+    found = tried_settings(_results(path, "why-tune"))
+    if not found:
+        raise RefinementError(
+            f"{path}: expected a tuning of settings, got none; record one with --bsr-preset why-tune"
+        )
+    return tuple(found.items())
+
+
 def _results(path: Path, experiment: str) -> list[Result]:
     """Of an experiment, in a recording. Raises RefinementError where there is none."""
     try:
         session = read(path).session
     except RefusedError as refusal:
         raise RefinementError(str(refusal)) from refusal
-    found = [case.result for case in session.cases if experiment in case.cases]
+    return [case.result for case in session.cases if experiment in case.cases]
+
+
+def _of_one_network(path: Path, experiment: str) -> list[Result]:
+    """The same, of one network alone. Raises RefinementError."""
+    found = _results(path, experiment)
     if len(networks := {result.run.model for result in found}) > 1:
         raise RefinementError(
             f"{path}: expected rates of one network, got {', '.join(sorted(networks))}; record each apart"

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from bsr.experiments import controlled
+from bsr.experiments import controlled, square
 from bsr.plugin import backend, checks, json_output, resume
 from bsr.plugin.collection import experiment_of, planned, without_cases, without_runs
 from bsr.plugin.options import Options, without_meaning
@@ -29,7 +29,8 @@ from bsr.result import LESS
 from bsr.run import Execution, Run
 
 COMPILING: Final = (
-    "still getting ready: on first use the C++ compiler builds the native engine (seconds; ended after 3 min)"
+    "still getting ready: on first use the C++ compiler builds the native engine; that takes seconds, and is "
+    "stopped after 3 minutes"
 )
 
 
@@ -104,6 +105,7 @@ def _session(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["pytest", *(str(argument) for argument in config.invocation_params.args)]),
         rates=controlled.rates_of(options.experiments, options.grid),
+        settings=square.settings_of(options.experiments, options.grid),
     )
     _check_readable(header)
     SIGNALS.take_over()

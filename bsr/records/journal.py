@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bsr.experiments.rates import TunedRate
+from bsr.experiments.settings import TunedSetting
 from bsr.records import durable
 from bsr.records.schema import PROBES, Case, SessionRecord, sparse
 from bsr.result import FINISHED, Result
@@ -57,6 +58,7 @@ class Header:
     started_at: str
     command: str = ""
     rates: tuple[TunedRate, ...] = ()
+    settings: tuple[TunedSetting, ...] = ()
     """As in SessionRecord."""
 
     @property
@@ -165,7 +167,7 @@ class History:
 
     def exported(self, cases: Sequence[Case], **said: Any) -> SessionRecord:
         """The `bsr` part of a JSON, whoever writes it; what `said` leaves out is as the header has it."""
-        names = ("command", "dataset_digest", "started_at", "rates")
+        names = ("command", "dataset_digest", "started_at", "rates", "settings")
         told = {name: getattr(self.header, name) for name in names} if self.header is not None else {}
         rows = {kind: self.rows(kind) for kind in PROBES}
         return SessionRecord(

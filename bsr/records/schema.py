@@ -15,6 +15,7 @@ import msgspec
 
 from bsr.experiments.original import LOG_GRID
 from bsr.experiments.rates import TunedRate
+from bsr.experiments.settings import TunedSetting
 from bsr.result import Amount, Count, Number, Positive, Result
 from bsr.run import MOST_IMAGES, MOST_STEPS, SCHEMA, STUDY_MODEL, Run
 from bsr.text.strict_json import plain
@@ -190,6 +191,8 @@ class SessionRecord:
     noise: tuple[NoiseScale, ...] = ()
     rates: tuple[TunedRate, ...] = ()
     """The tuned rates that its controlled experiments took."""
+    settings: tuple[TunedSetting, ...] = ()
+    """The tuned settings that the experiments of the second protocol took."""
 
 
 ALWAYS_SAID: Final = frozenset(("kind", "schema"))
@@ -248,6 +251,7 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
         "loss": result.run.loss,
         "model": result.run.model,
         "learning_rate": result.run.learning_rate,
+        "training_mse": result.final_training_mse,
         "key": result.run.key,
         "images_per_second": result.images_per_second,
         "degenerate": result.degenerate,

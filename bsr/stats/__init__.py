@@ -26,6 +26,7 @@ seeded: the same values give the same statistic.
                   over_seeds(logs)          a factor with whole seeds as units
     critical      critical_batch_size(cells of steps)   S = S_min (1 + B_crit / B), misses counted
     soonest       over_reference(tasks, reference)      updates to a target, the arm chosen on other runs
+    regret        student(logs, luck)                     mean of logs over seeds, with tuning's luck
     speed         speed_up(first, second)                   seconds per epoch: ratio and interval
 """
 
@@ -42,19 +43,21 @@ from bsr.stats.convergence import (
     swing,
 )
 from bsr.stats.critical import Critical, Steps, critical_batch_size
-from bsr.stats.decomposition import CAUSES, Decomposition, Gaps, decompose, over_seeds
+from bsr.stats.decomposition import CAUSES, Decomposition, Gaps, decompose, holm, over_seeds
 from bsr.stats.difference import difference
 from bsr.stats.growth import GrowthShape, growth_shape
+from bsr.stats.regret import regrets, student
 from bsr.stats.speed import speed_up
 from bsr.stats.spread import Asymmetry, Effect, asymmetry, effect
 from bsr.stats.trend import Best, RankTrend, TurningPoint, best, rank_trend, slope, turning_point
-from bsr.stats.updates import EQUAL, Curves, Doublings, doublings
+from bsr.stats.updates import EQUAL, Curves, Doublings, doublings, unmatched
 
 __all__ = [
     "CAUSES", "EQUAL", "MARGIN", "SAME", "SIGNIFICANCE", "Agreement", "Asymmetry", "Best", "Critical",
     "Curves", "Decomposition", "Doublings", "Effect", "Estimate", "Gaps", "GrowthShape", "Interval",
     "Ordering", "PValue", "RankTrend", "Reached", "Steps", "TurningPoint", "agreement", "asymmetry", "best",
     "critical_batch_size", "decompose", "difference", "doublings", "effect", "first_epoch", "fluctuation",
-    "geometric_mean", "growth_shape", "later_with_batch_size", "log_changes", "mean_interval",
-    "needed_replicates", "over_seeds", "rank_trend", "reached", "slope", "speed_up", "swing", "turning_point",
+    "geometric_mean", "growth_shape", "holm", "later_with_batch_size", "log_changes", "mean_interval",
+    "needed_replicates", "over_seeds", "rank_trend", "reached", "regrets", "slope", "speed_up", "student",
+    "swing", "turning_point", "unmatched",
 ]  # fmt: skip

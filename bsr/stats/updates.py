@@ -46,13 +46,14 @@ class Doublings:
 def doublings(
     *tasks: Mapping[int, Curves], level: float = 0.95, resamples: int = RESAMPLES
 ) -> Doublings | None:
-    """Neighbours alone are compared: batch size B after epoch e with 2B after epoch 2e, and after the last.
+    """Batch size B with 2B, after the last epoch and where both have made the same number of updates.
 
-    At equal updates that is a mean over e, so over half of the training; a power law over all batch sizes at
-    once would be biased by its curvature. Every pair and task counts alike. Whole seeds, with their curves of
-    all tasks, are resampled within each batch size, so that a seed counts once however many epochs and tasks
-    are compared. None where no two batch sizes of some task lie a doubling apart, have two epochs each and
-    errors above zero, or tasks share no seed.
+    Neighbours alone are compared. At equal updates that is a mean over epochs e of B with, nearly always, 2e
+    of 2B, so over half of the training; a power law over all batch sizes at once would be biased by its
+    curvature. Every pair and task counts alike. Whole seeds, with their curves of all tasks, are resampled
+    within each batch size, so that a seed counts once however many epochs and tasks are compared. None where
+    no two batch sizes of some task lie a doubling apart and are evaluated after the same number of updates,
+    have two epochs each and errors above zero, or tasks share no seed.
     """
     each = [_logs(curves) for curves in tasks]
     pairs = sorted(set.intersection(*(_neighbours(curves) for curves in tasks))) if tasks else []
@@ -80,14 +81,36 @@ def doublings(
     )
 
 
+def unmatched(curves: Mapping[int, Curves]) -> set[tuple[int, int]]:
+    """Batch sizes a doubling apart that are never evaluated after the same number of updates."""
+    return _doubled(curves) - _neighbours(curves)
+
+
+def _doubled(curves: Mapping[int, Curves]) -> set[tuple[int, int]]:
+    trained = {size for size, one in curves.items() if one.errors}
+    return {(size, 2 * size) for size in trained if 2 * size in trained}
+
+
 def _neighbours(curves: Mapping[int, Curves]) -> set[tuple[int, int]]:
-    """Batch sizes a doubling apart, with half as many updates in an epoch."""
-    return {
-        (size, 2 * size)
-        for size, one in curves.items()
-        if 2 * size in curves and one.errors and curves[2 * size].errors
-        if math.isclose(one.steps_per_epoch, 2 * curves[2 * size].steps_per_epoch, rel_tol=EQUAL)
-    }
+    """Batch sizes a doubling apart, evaluated after the same number of updates."""
+    return {pair for pair in _doubled(curves) if _equal(curves, *pair)}
+
+
+def _equal(curves: Mapping[int, Curves], smaller: int, larger: int) -> list[tuple[int, int]]:
+    """The epochs of both after which they have made the same number of updates."""
+    steps, fewer = curves[smaller].steps_per_epoch, curves[larger].steps_per_epoch
+    epochs = _epochs(curves)
+    found = ((epoch, round(epoch * steps / fewer)) for epoch in range(1, epochs + 1))
+    return [
+        (epoch, other)
+        for epoch, other in found
+        if 1 <= other <= epochs and math.isclose(epoch * steps, other * fewer, rel_tol=EQUAL)
+    ]
+
+
+def _epochs(curves: Mapping[int, Curves]) -> int:
+    """As many as all were trained."""
+    return min((len(row) for one in curves.values() for row in one.errors), default=0)
 
 
 def _logs(curves: Mapping[int, Curves]) -> dict[int, dict[int, Array]]:
@@ -96,14 +119,18 @@ def _logs(curves: Mapping[int, Curves]) -> dict[int, dict[int, Array]]:
     Over as many epochs as all were trained; empty where nothing can be compared.
     """
     errors = {size: np.array(one.errors, dtype=np.float64) for size, one in curves.items() if one.errors}
-    epochs = min((values.shape[1] for values in errors.values()), default=0)
+    epochs = _epochs(curves)
     if epochs < 2 or any((values <= 0).any() for values in errors.values()):
         return {}
-    halves = np.arange(1, epochs // 2 + 1)
+    pairs = {pair: _equal(curves, *pair) for pair in _neighbours(curves)}
     found = {}
     for size, values in errors.items():
         logs = np.log(values)
-        means = (logs[:, halves - 1].mean(axis=1), logs[:, 2 * halves - 1].mean(axis=1))
+        sides = (
+            [epoch for epoch, _ in pairs.get((size, 2 * size), ())],
+            [epoch for _, epoch in pairs.get((size // 2, size), ())],
+        )
+        means = (logs[:, np.array(side or [epochs]) - 1].mean(axis=1) for side in sides)
         rows = np.column_stack([logs[:, epochs - 1], *means])
         found[size] = dict(zip(curves[size].seeds or range(len(rows)), rows, strict=True))
     return found

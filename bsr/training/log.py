@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsr.result import EXPLODED, Status
+from bsr.result import EXPLODED, TRAINED, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class TrainingLog:
     training_seconds: list[float] = field(default_factory=list)
     device_seconds: list[float] = field(default_factory=list)
     evaluation_seconds: list[float] = field(default_factory=list)
+    training_mse: list[float | None] = field(default_factory=list)
+    validation_mse: list[float | None] = field(default_factory=list)
     setup_seconds: float = 0.0
     warmup_seconds: float = 0.0
     prediction_spread: float | None = None
@@ -69,6 +71,12 @@ class TrainingLog:
         self.test_mae.append(_finite(measured.mae))
         self.prediction_spread = _finite(measured.prediction_spread)
 
+    def evaluated_too(self, trained_on: Evaluation, held_out: Evaluation | None) -> None:
+        """The same weights on images that they trained on and, if there are any, on held-out ones."""
+        self.training_mse.append(_finite(trained_on.mse))
+        if held_out is not None:
+            self.validation_mse.append(_finite(held_out.mse))
+
     @property
     def finite(self) -> bool:
         """Whether everything was finite so far, so that there is something to train on."""
@@ -87,9 +95,11 @@ class TrainingLog:
             return "dead", "the predictions are constant where the labels are not"
         return "ok", ""
 
-    def arguments(self) -> dict[str, Any]:
-        """As arguments of Result."""
+    def arguments(self, status: Status) -> dict[str, Any]:
+        """As arguments of Result; beside the test errors there are others of those alone that came to one."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
+        if status not in TRAINED:
+            values |= {"training_mse": [], "validation_mse": []}
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 

@@ -52,7 +52,7 @@ T = TypeVar("T")
 class Learner(Protocol):
     """What an engine is made of. Construction moves weights and images to the device.
 
-    One that times its epochs by events on a device has the seconds in a list, `device_seconds`, too.
+    One that times its epochs by events on a device keeps those seconds in a list, `device_seconds`.
     """
 
     warmup_seconds: float
@@ -70,8 +70,12 @@ class Learner(Protocol):
         step. Raises TimeLimitReached once `time.monotonic()` passes `deadline`.
         """
 
-    def evaluate(self) -> Evaluation:
-        """Errors of the weights as they are."""
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """Errors of the weights as they are, in eval mode, on these images; changes nothing.
+
+        Images as a Split's, on any device, not all of which need fit on the learner's at once; labels float32
+        [N] on the CPU.
+        """
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights on the CPU, named as in the network's state_dict()."""
@@ -221,7 +225,7 @@ def train(
             record.setup_seconds = time.perf_counter() - began - worker.warmup_seconds
             gpu.begin()
             with _drawing_from(generator, run, execution.device):
-                _epochs(run, worker, generator, execution, record, on_epoch)
+                _epochs(run, split, worker, generator, execution, record, on_epoch)
             notes = () if on_weights is None else _handed_over(worker, on_weights)
         status, message = record.verdict(baseline)
     except TimeLimitReached:
@@ -246,7 +250,7 @@ def train(
         peak_memory_bytes=machine.peak_memory_bytes(execution.device, memory),
         finished_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         **trained,
-        **record.arguments(),
+        **record.arguments(status),
     )
 
 
@@ -261,6 +265,7 @@ def _handed_over(worker: Learner, on_weights: Callable[[dict[str, Tensor]], None
 
 def _epochs(
     run: Run,
+    split: Split,
     learner: Learner,
     generator: torch.Generator,
     execution: Execution,
@@ -271,17 +276,34 @@ def _epochs(
     limit = execution.timeout_seconds
     deadline = math.inf if limit is None else time.monotonic() + limit
     digest = hashlib.sha256()
-    record.evaluated(*_timed(learner.evaluate, execution.device))
+    evaluate = partial(learner.evaluate, split.test_images.to(execution.device), split.test_labels)
+    record.evaluated(*_timed(evaluate, execution.device))
+    if run.steps:
+        _also_evaluated(learner, split, execution.device, record)
     for epoch, order in enumerate(orders(run, generator), start=1):
         digest.update(order.numpy().data)
         record.order_digest = digest.hexdigest()[:16]
         losses, seconds = _timed(partial(learner.train_epoch, order, deadline), execution.device)
         record.trained(losses, len(order), run.batch_size, seconds)
         record.device_seconds += getattr(learner, "device_seconds", ())[-1:]
-        record.evaluated(*_timed(learner.evaluate, execution.device))
+        record.evaluated(*_timed(evaluate, execution.device))
         on_epoch(epoch)
         if not record.finite:
             return
+        if run.steps or epoch == run.epochs:
+            _also_evaluated(learner, split, execution.device, record)
+
+
+def _also_evaluated(learner: Learner, split: Split, device: str, record: TrainingLog) -> None:
+    """The errors of the same weights on images that they trained on, and on held-out ones; on no clock.
+
+    A network that draws even where it is evaluated takes nothing from the stream that it trains with.
+    """
+    kind = torch.device(device)
+    with torch.random.fork_rng(devices=[kind] if kind.type == "cuda" else []):
+        record.evaluated_too(
+            learner.evaluate(*split.trained_on), split.validation and learner.evaluate(*split.validation)
+        )
 
 
 def _timed(work: Callable[[], T], device: str) -> tuple[T, float]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from bsr import stats
 from bsr.experiments import PRESETS, rates
-from bsr.experiments.controlled import LARGEST, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.controlled import BATCH_SIZES, BUDGETS, IMAGES, SCALED_FROM, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.result import Result
 from bsr.run import Run
@@ -38,6 +40,48 @@ class Training(NamedTuple):
         return cls(Arm.of(run), run.learning_rate, run.beta2)
 
 
+class Compared(NamedTuple):
+    """The batch sizes of a recording, and the updates after which they are compared."""
+
+    ten_epochs: Mapping[int, int]
+    """Batch size -> updates, from the smallest of the contrast to the largest."""
+    budgets: tuple[int, ...]
+    """Equal updates, fewest first: ten epochs of the largest, which are primary, and of a middle one."""
+    images: int
+    """That a Run trains on."""
+    sizes: tuple[int, ...]
+    """All that were trained, those of equal updates alone too."""
+
+    @property
+    def smallest(self) -> int:
+        """Of the contrast."""
+        return min(self.ten_epochs)
+
+    @property
+    def largest(self) -> int:
+        """Of the contrast."""
+        return max(self.ten_epochs)
+
+    @property
+    def scaled(self) -> tuple[int, ...]:
+        """To which the rules of thumb scale the rate at 32."""
+        return tuple(size for size in self.ten_epochs if size > 2 * SCALED_FROM)
+
+    @property
+    def same_images(self) -> int:
+        """What every batch size sees in its ten epochs."""
+        return self.smallest * self.ten_epochs[self.smallest]
+
+    @property
+    def own(self) -> bool:
+        """Whether batch sizes or images are a user's own, and not those of the plan in docs/why.md."""
+        return self is not PLANNED
+
+
+PLANNED: Final = Compared(TEN_EPOCHS_AT, BUDGETS, IMAGES, BATCH_SIZES)
+"""MNIST's, of which a recording may hold a part: ten epochs of 60,000 are twelve passes over 50,000."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arms:
     """All reporting Runs of the controlled experiments."""
@@ -48,12 +92,33 @@ class Arms:
     def trainings(self) -> dict[Training, dict[int, Result]]:
         """What was trained -> seed -> result: of the network shown, and evaluated on test images."""
         found: dict[Training, dict[int, Result]] = {}
+        for result in self._reported(_REPORTING):
+            found.setdefault(Training.of(result.run), {})[result.run.seed] = result
+        return found
+
+    def _reported(self, experiments: AbstractSet[str]) -> Iterator[Result]:
         for case in self.data.session.cases:
             run = case.result.run
             reported = run.steps and run.evaluate_on == "test" and run.model == self.data.shown
-            if set(case.cases) & _REPORTING and reported:
-                found.setdefault(Training.of(run), {})[run.seed] = case.result
-        return found
+            if experiments & set(case.cases) and reported:
+                yield case.result
+
+    @cached_property
+    def compared(self) -> Compared:
+        """What this recording compares; PLANNED where that is a part of it, or where nothing is compared."""
+        whole = [result.run for result in self._reported({"study-rate", "equal-epochs"})]
+        found = dict(sorted({run.batch_size: run.steps for run in whole}.items()))
+        falling = all(few < many for many, few in pairwise(found.values()))  # a smoke session cuts all short
+        if len(found) < 2 or not falling or found.items() <= TEN_EPOCHS_AT.items():
+            return PLANNED
+        equal = {result.run.steps for result in self._reported({"equal-updates"})}
+        sizes = sorted({training.arm.batch_size for training in self.trainings})
+        budgets = sorted(equal | {min(found.values())})
+        return Compared(found, tuple(budgets), whole[0].train_images, tuple(sizes))
+
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        return {result.run.task: result.run.learning_rate for result in self._reported({"study-rate"})}
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -62,9 +127,9 @@ class Arms:
         return tuple(task for task in self.data.tasks if task in named and task not in self.data.degenerate)
 
     def rate(self, arm: Arm, kind: Kind) -> float | None:
-        """The study's, or the one tuned for that budget; None where none was recorded."""
+        """The study's, of other data the one given, or that tuned for the budget; None without one."""
         if kind == "study":
-            return tuned_rate(arm.task, arm.batch_size, epochs=10)
+            return self._usual.get(arm.task) or tuned_rate(arm.task, arm.batch_size, epochs=10)
         found = self.tuned(arm)
         return found.learning_rate if found else None
 
@@ -95,18 +160,19 @@ class Arms:
         return self.errors(arm, self.rate(arm, kind), beta2)
 
     def contrast(self, steps: int, schedule: Schedule, task: str) -> stats.Gaps | None:
-        """The four gaps of LARGEST against SMALLEST, equal updates at `steps`; None where one lacks."""
-        arms: dict[str, dict[int, float]] = {}
+        """The four gaps of largest against smallest, equal updates at `steps`; None where one lacks."""
+        compared, arms = self.compared, dict[str, dict[int, float]]()
+        ends = compared.smallest, compared.largest
         for kind in KINDS:
-            for size in (SMALLEST, LARGEST):
-                for how, updates in (("epochs", TEN_EPOCHS_AT[size]), ("updates", steps)):
+            for size in ends:
+                for how, updates in (("epochs", compared.ten_epochs[size]), ("updates", steps)):
                     arms[f"{kind} {how} {size}"] = self.errors_at(Arm(task, updates, schedule, size), kind)
         seeds = sorted(set.intersection(*(set(arm) for arm in arms.values())))
         if not seeds:
             return None
 
         def gap(name: str) -> list[float]:
-            large, small = (arms[f"{name} {size}"] for size in (LARGEST, SMALLEST))
+            small, large = (arms[f"{name} {size}"] for size in ends)
             return [large[seed] - small[seed] for seed in seeds]
 
         return stats.Gaps(

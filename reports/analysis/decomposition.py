@@ -6,21 +6,29 @@ from functools import lru_cache
 from typing import Final
 
 from bsr import stats
-from bsr.experiments.controlled import BUDGETS, LARGEST, SCHEDULES, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.controlled import SCHEDULES
 from bsr.experiments.rates import Arm, Schedule, TunedRate
-from reports.analysis.arms import arms_of
+from reports.analysis.arms import Compared, arms_of
 from reports.cells import Cells
 from reports.text import listed, number
 from reports.text.verdicts import p_text
 
-PRIMARY: Final[tuple[int, Schedule]] = (BUDGETS[0], "linear")
-"""Updates and schedule of the planned comparison; all others are secondary."""
 NAMES: Final = {
     "rate": "the study's rate",
     "updates": "fewer updates",
     "batch size": "the batch size itself",
     "whole": "the whole gap",
 }
+
+
+def names(data: Cells) -> dict[str, str]:
+    """Of the causes; of a user's own data the rate is no study's."""
+    return NAMES | ({"rate": "the usual rate"} if arms_of(data).compared.own else {})
+
+
+def primary_arm(data: Cells) -> tuple[int, Schedule]:
+    """Updates and schedule of the planned comparison; all others are secondary."""
+    return arms_of(data).compared.budgets[0], "linear"
 
 
 @lru_cache(maxsize=64)
@@ -35,7 +43,7 @@ def decomposition(
 
 def primary(data: Cells) -> stats.Decomposition | None:
     """The planned comparison."""
-    return decomposition(data, *PRIMARY)
+    return decomposition(data, *primary_arm(data))
 
 
 def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
@@ -44,41 +52,43 @@ def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
     used = [
         arms.tuned(Arm(task, updates, schedule, size))
         for task in arms.tasks
-        for size in (SMALLEST, LARGEST)
-        for updates in dict.fromkeys((TEN_EPOCHS_AT[size], steps))
+        for size in (arms.compared.smallest, arms.compared.largest)
+        for updates in dict.fromkeys((arms.compared.ten_epochs[size], steps))
     ]
     return [rate for rate in used if rate is not None and rate.at_edge]
 
 
 def answer(data: Cells) -> str:
     """`After the same 600,000 images, batch size 1024 has 4.2 times the error of 16`, at both schedules."""
-    found, constant = primary(data), decomposition(data, PRIMARY[0], "constant")
+    found, compared = primary(data), arms_of(data).compared
+    constant = decomposition(data, compared.budgets[0], "constant")
     assert found is not None
     said = (
-        f"After the same {SAME_IMAGES:,} images, batch size {LARGEST} has "
+        f"After the same {compared.same_images:,} images, batch size {compared.largest} has "
         f"{times(found.parts['whole'].factor)} "
-        f"times the error of {SMALLEST} ({listed(arms_of(data).tasks)} together, rates falling linearly to "
-        f"zero). That is a product: {product(found)}{_itself(found)}."
+        f"times the error of {compared.smallest} ({listed(arms_of(data).tasks)} together, rates falling "
+        f"linearly to zero). That is a product: {_product(data, found)}{_itself(compared, found)}."
     )
     if constant is None:
         return said
     whole = factor(constant.parts["whole"])
-    return f"{said} At constant rates, as in the study, it is {whole}: {product(constant)}."
+    return f"{said} At constant rates, as in the study, it is {whole}: {_product(data, constant)}."
 
 
-def product(found: stats.Decomposition) -> str:
+def _product(data: Cells, found: stats.Decomposition) -> str:
     """`fewer updates x15 (14 to 17), the study's rate x1.08 ..., the batch size itself x0.93 ...`."""
+    said = names(data)
     return ", ".join(
-        f"{NAMES[name]} {factor(found.parts[name])}" for name in ("updates", "rate", "batch size")
+        f"{said[name]} {factor(found.parts[name])}" for name in ("updates", "rate", "batch size")
     )
 
 
-def _itself(found: stats.Decomposition) -> str:
+def _itself(compared: Compared, found: stats.Decomposition) -> str:
     itself = found.parts["batch size"]
     if "batch size" in found.significant:
         return (
-            f", below 1: update for update the larger batch is better, with {LARGEST // SMALLEST} times the "
-            "images"
+            f", below 1: update for update the larger batch is better, with "
+            f"{compared.largest / compared.smallest:.3g} times the images"
             if itself.factor < 1
             else ", above 1: even at equal updates and tuned rates the larger batch is worse"
         )
@@ -87,16 +97,23 @@ def _itself(found: stats.Decomposition) -> str:
     return ", which these runs cannot tell from no effect"
 
 
-SAME_IMAGES: Final = SMALLEST * TEN_EPOCHS_AT[SMALLEST]
-"""What every batch size sees, as in the study's ten epochs of 60,000: here twelve passes over 50,000."""
-WORKED: Final = (
-    f"Of {SAME_IMAGES:,} images {SMALLEST} makes {TEN_EPOCHS_AT[SMALLEST]:,} updates of the weights, "
-    f"{LARGEST} makes {TEN_EPOCHS_AT[LARGEST]:,}. The study's rate was tuned at 32 under a constant "
-    "schedule; a tuned one is the best of several for that batch size, budget and schedule, on images kept "
-    "aside. "
-    "\N{MULTIPLICATION SIGN}1 is no effect."
-)
-"""What a student can check."""
+def worked(data: Cells) -> str:
+    """What a student can check."""
+    compared = arms_of(data).compared
+    small, large = compared.smallest, compared.largest
+    usual = (
+        "The usual rate is one for every batch size, schedule and budget"
+        if compared.own
+        else "The study's rate was tuned at 32 under a constant schedule"
+    )
+    return (
+        f"Of {compared.same_images:,} images {small} makes {compared.ten_epochs[small]:,} updates of the "
+        f"weights, {large} makes {compared.ten_epochs[large]:,}. {usual}; a tuned one is the best of several "
+        "for that batch size, budget and schedule, on images kept aside. "
+        "\N{MULTIPLICATION SIGN}1 is no effect."
+    )
+
+
 LUCK: Final = "Intervals are over whole seeds; none holds the luck of tuning on few seeds."
 
 
@@ -127,11 +144,12 @@ def sentence(data: Cells, steps: int, schedule: Schedule, task: str | None = Non
 def sentences(data: Cells) -> tuple[str, ...]:
     """The primary decomposition first, then per task, then the secondary ones."""
     tasks = arms_of(data).tasks
-    wanted: list[tuple[int, Schedule, str | None]] = [(*PRIMARY, None), *((*PRIMARY, task) for task in tasks)]
+    first = primary_arm(data)
+    wanted: list[tuple[int, Schedule, str | None]] = [(*first, None), *((*first, task) for task in tasks)]
     wanted += [
         (steps, schedule, None)
-        for steps in BUDGETS
+        for steps in arms_of(data).compared.budgets
         for schedule in reversed(SCHEDULES)
-        if (steps, schedule) != PRIMARY
+        if (steps, schedule) != first
     ]
     return tuple(filter(None, (sentence(data, *one) for one in wanted)))

@@ -13,7 +13,7 @@ from bsr import stats
 from bsr.experiments.tried_rates import Rates, at_edge, best_rate, centre, contenders
 from bsr.result import Result
 from reports.cells import Cells, grouped
-from reports.text import number, tick
+from reports.text import listed, number, tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,17 @@ def finals_of_second_look(data: Cells, task: str) -> dict[float, list[float]]:
 def each_doubling(data: Cells) -> stats.Doublings | None:
     """Over all tasks that have something to learn."""
     return stats.doublings(*(_curves(data, task) for task in data.learnable()))
+
+
+def unmatched_doublings(data: Cells) -> str:
+    """`32 to 64 (47 and 24 updates in an epoch)`: those never evaluated after the same number of updates."""
+    curves = [_curves(data, task) for task in data.learnable()]
+    pairs = sorted(set[tuple[int, int]]().union(*map(stats.unmatched, curves)))
+    per_epoch = {size: one.steps_per_epoch for row in curves for size, one in row.items()}
+    return listed(
+        f"{small} to {large} ({per_epoch[small]:,} and {per_epoch[large]:,} updates in an epoch)"
+        for small, large in pairs
+    )
 
 
 def _curves(data: Cells, task: str) -> dict[int, stats.Curves]:

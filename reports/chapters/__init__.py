@@ -20,14 +20,16 @@ from reports.chapters import (
     labels,
     learning_rate,
     literature,
+    little_data,
     longer,
     loops,
     loss,
     networks,
     noise_scale,
     optimiser,
-    others,
+    other_experiments,
     rate_rules,
+    square,
     steps_to_target,
     time,
     tuning,
@@ -41,6 +43,8 @@ from reports.text.verdicts import Finding, Findings
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
     choosing.CHAPTER,
+    square.CHAPTER,
+    little_data.CHAPTER,
     why.CHAPTER,
     steps_to_target.CHAPTER,
     tuning.CHAPTER,
@@ -66,7 +70,7 @@ _OWN: Final[tuple[Chapter, ...]] = (
 )
 CHAPTERS: Final = (
     *_OWN,
-    others.chapter(owned={name for chapter in _OWN for name in chapter.experiments}),
+    other_experiments.chapter(owned={name for chapter in _OWN for name in chapter.experiments}),
     every_run.CHAPTER,
 )
 """In the order of the page, within its parts."""

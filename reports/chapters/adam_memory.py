@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from bsr import stats
-from bsr.experiments.controlled import LARGEST, SHORT_MEMORY, SMALLEST, TEN_EPOCHS_AT
+from bsr.experiments.controlled import SHORT_MEMORY
 from bsr.experiments.rates import Arm
 from reports.analysis.arms import USUAL_MEMORY, arms_of, over_tasks
-from reports.analysis.decomposition import factor
+from reports.analysis.decomposition import factor, names
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
 from reports.text.table import Table, factor_cells
@@ -20,7 +20,12 @@ CLAIM: Final = "Adam's memory of 1,000 updates makes a part of the gap at consta
 
 def _errors(data: Cells, task: str, size: int, beta2: float) -> Mapping[int, float]:
     """Seed -> log error after the same images at the study's rate."""
-    return arms_of(data).errors_at(Arm(task, TEN_EPOCHS_AT[size], "constant", size), "study", beta2)
+    arms = arms_of(data)
+    return arms.errors_at(Arm(task, arms.compared.ten_epochs[size], "constant", size), "study", beta2)
+
+
+def _ends(data: Cells) -> tuple[int, int]:
+    return arms_of(data).compared.smallest, arms_of(data).compared.largest
 
 
 def _change(data: Cells, size: int, *tasks: str) -> stats.Estimate | None:
@@ -38,7 +43,7 @@ def _gap_change(data: Cells, *tasks: str) -> stats.Estimate | None:
 def _gaps(data: Cells, task: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
     found = []
     for beta2 in (USUAL_MEMORY, SHORT_MEMORY):
-        small, large = (_errors(data, task, size, beta2) for size in (SMALLEST, LARGEST))
+        small, large = (_errors(data, task, size, beta2) for size in _ends(data))
         found.append({seed: large[seed] - small[seed] for seed in set(small) & set(large)})
     return found[0], found[1]
 
@@ -47,22 +52,23 @@ def finding(data: Cells) -> list[Finding]:
     """Whether a shorter memory closes the gap."""
     tasks = arms_of(data).tasks
     gap = _gap_change(data, *tasks)
-    small, large = (_change(data, size, *tasks) for size in (SMALLEST, LARGEST))
+    small, large = (_change(data, size, *tasks) for size in _ends(data))
     if gap is None or small is None or large is None:
         return []
+    smallest, largest = _ends(data)
     verdict: Verdict = "cannot tell"
     if gap.p.significant:
         verdict = "shown" if gap.factor < 1 and large.factor < 1 else "not shown"
     elif gap.no_effect:
         verdict = "not shown"
     sentence = (
-        f"With beta2 = {SHORT_MEMORY} instead of {USUAL_MEMORY} the gap between {LARGEST} and {SMALLEST} "
-        f"changes by {factor(gap)}: the error at {LARGEST} by {factor(large)}, at {SMALLEST} by "
+        f"With beta2 = {SHORT_MEMORY} instead of {USUAL_MEMORY} the gap between {largest} and {smallest} "
+        f"changes by {factor(gap)}: the error at {largest} by {factor(large)}, at {smallest} by "
         f"{factor(small)}."
     )
     lines = (
         f"change of the gap: {p_text(gap.p)}, n = {gap.n[0]} whole seeds",
-        "at the study's rate, constant; secondary, so not corrected for how many were asked",
+        f"at {names(data)['rate']}, constant; secondary, so not corrected for how many were asked",
         "the shorter memory got no tuning of its own",
     )
     return [Finding("second-moment", CLAIM, verdict, sentence, lines)]
@@ -73,12 +79,13 @@ def _table(data: Cells) -> Table:
         {"task": task, "of": name, **factor_cells(found)}
         for task in arms_of(data).tasks
         for name, found in {
-            **{str(size): _change(data, size, task) for size in (SMALLEST, LARGEST)},
+            **{str(size): _change(data, size, task) for size in _ends(data)},
             "gap": _gap_change(data, task),
         }.items()
         if found
     ]
-    note = f"Error with beta2 = {SHORT_MEMORY} over that with {USUAL_MEMORY}; gap: {LARGEST} over {SMALLEST}."
+    smallest, largest = _ends(data)
+    note = f"Error with beta2 = {SHORT_MEMORY} over that with {USUAL_MEMORY}; gap: {largest} over {smallest}."
     return Table.of("adam-memory", "Adam's memory", rows, note)
 
 

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Final
 
 from bsr import stats
-from bsr.experiments.controlled import LARGEST, TEN_EPOCHS_AT
 from bsr.experiments.rates import Arm
 from reports.analysis.arms import arms_of
 from reports.cells import Cells
@@ -17,6 +16,7 @@ from reports.text import number
 from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, within
 
+EPOCHS: Final = 10
 CLAIM: Final = "Where both make the same updates, the controlled protocol and the study's end alike."
 
 
@@ -25,15 +25,16 @@ Errors = Mapping[int, float]
 
 
 def _sides(data: Cells) -> dict[str, tuple[Errors, Errors]]:
-    """Task -> at LARGEST, after ten epochs of the study and after as many controlled updates."""
-    arms, steps = arms_of(data), TEN_EPOCHS_AT[LARGEST]
+    """Task -> at the largest batch size, after ten epochs and after as many controlled updates."""
+    arms, largest = arms_of(data), arms_of(data).compared.largest
+    steps = arms.compared.ten_epochs[largest]
     found: dict[str, tuple[Errors, Errors]] = {}
     for task in arms.tasks:
-        logs = arms.errors_at(Arm(task, steps, "constant", LARGEST), "study")
+        logs = arms.errors_at(Arm(task, steps, "constant", largest), "study")
         study = {
             result.run.seed: result.normalised_mse
             for result in data.results("batch-size", task)
-            if (result.run.batch_size, result.run.epochs) == (LARGEST, 10)
+            if (result.run.batch_size, result.run.epochs) == (largest, EPOCHS)
             if result.normalised_mse is not None
         }
         if min(len(logs), len(study)) > 1:
@@ -59,13 +60,19 @@ def finding(data: Cells) -> list[Finding]:
     if not tasks:
         return []
     found = _ratio(*tasks.values())
+    compared = arms_of(data).compared
     alike = found.interval is not None and found.interval.within(*stats.SAME)
     sentence = (
-        f"{TEN_EPOCHS_AT[LARGEST]} updates at batch size {LARGEST} on 50,000 images end with "
-        f"{number(found.factor, 3)} times the error of ten epochs on 60,000{within(found.interval)}."
+        f"{compared.ten_epochs[compared.largest]:,} updates at batch size {compared.largest} on "
+        f"{compared.images:,} images end with {number(found.factor, 3)} times the error of ten epochs on "
+        f"{_trained_on(data):,}{within(found.interval)}."
     )
     lines = tuple(_line(task, _ratio(sides)) for task, sides in tasks.items())
     return [Finding("anchor", CLAIM, "shown" if alike else "cannot tell", sentence, lines)]
+
+
+def _trained_on(data: Cells) -> int:
+    return data.results("batch-size")[0].run.train_images
 
 
 def _line(task: str, one: stats.Estimate) -> str:
@@ -85,7 +92,9 @@ def _table(data: Cells) -> Table:
         for task, sides in _sides(data).items()
         for one in [_ratio(sides)]
     ]
-    note = f"Error at {LARGEST} after {TEN_EPOCHS_AT[LARGEST]} controlled updates over that after ten epochs."
+    compared = arms_of(data).compared
+    steps = compared.ten_epochs[compared.largest]
+    note = f"Error at {compared.largest} after {steps:,} controlled updates over that after ten epochs."
     return Table.of("anchor", "Where both protocols meet", rows, note)
 
 

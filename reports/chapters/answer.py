@@ -52,9 +52,9 @@ def _question(data: Cells) -> Finding:
 def _why(data: Cells) -> Finding:
     found = gap.primary(data)
     assert found is not None
-    edges = gap.edges(data, *gap.PRIMARY)
+    edges = gap.edges(data, *gap.primary_arm(data))
     verdict: Verdict = "shown" if found.significant and not edges else "cannot tell"
-    sentence = f"{gap.answer(data)} {gap.WORKED}"
+    sentence = f"{gap.answer(data)} {gap.worked(data)}"
     return Finding("question", CLAIM, verdict, sentence, gap.sentences(data), "why")
 
 

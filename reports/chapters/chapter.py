@@ -79,13 +79,14 @@ class Chapter:
     section: str = ""
     """The part of the page where its figures stand."""
     options: str = ""
-    """The options of pytest that would measure what they need; empty: nothing is said where it lacks."""
+    """The options of pytest that would measure what they need; empty: the page names none."""
     figures: tuple[Figure, ...] = ()
     findings: Callable[[Cells], Sequence[Finding]] = _none
     tables: Callable[[Cells], Sequence[Table]] = _none
     """Some may have no rows."""
     experiments: tuple[str, ...] = ()
-    """Those that it draws over the batch size, or as they should be; all others are in chapters.others."""
+    """Those that it draws over the batch size, or as they should be; all others are in
+    `other_experiments`."""
 
     @property
     def placed(self) -> list[Figure]:

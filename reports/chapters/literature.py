@@ -6,16 +6,11 @@ from typing import Final
 
 from bsr import stats
 from bsr.experiments.controlled import (
-    BATCH_SIZES,
-    BUDGETS,
-    LARGEST,
     RULES,
     SCALED_FROM,
     SCHEDULES,
-    SMALLEST,
-    TEN_EPOCHS_AT,
 )
-from bsr.experiments.rates import Arm, tuned_rate
+from bsr.experiments.rates import Arm
 from bsr.experiments.tried_rates import by_rate, centre, contenders
 from reports.analysis import decomposition as gap
 from reports.analysis.arms import Arms, arms_of, geometric
@@ -76,7 +71,8 @@ def _table(data: Cells) -> Table:
         for statement in statements
     ]
     note = (
-        "The others trained classifiers and language models; these are regressions on MNIST by a small CNN. "
+        "The others trained classifiers and language models; "
+        f"{'these are your own' if arms.compared.own else 'these are regressions on MNIST by a small CNN'}. "
         f"{NOT_TESTED.capitalize()}: what needs scaled moments, or the training error of the last weights, "
         "which "
         "was not recorded (the loss on the way to them is over more images the smaller the batch)."
@@ -86,13 +82,15 @@ def _table(data: Cells) -> Table:
 
 def _equal_updates(data: Cells) -> str:
     """At both schedules, and that test images alone are asked."""
+    compared = arms_of(data).compared
     said = [
         f"{gap.factor(found.parts['batch size'])} after {steps:,} updates, {schedule}"
-        for steps in BUDGETS
+        for steps in compared.budgets
         for schedule in reversed(SCHEDULES)
         if (found := gap.decomposition(data, steps, schedule))
     ]
-    return f"test error at tuned rates, {LARGEST} over {SMALLEST}: {listed(said)}" if said else ""
+    ends = f"{compared.largest} over {compared.smallest}"
+    return f"test error at tuned rates, {ends}: {listed(said)}" if said else ""
 
 
 def _critical(data: Cells) -> str:
@@ -117,40 +115,43 @@ def _size(fit: stats.Critical) -> str:
 def _best_rates(data: Cells) -> str:
     """Tuned rates for the same images, as multiples of the study's, beside what rules of thumb give."""
     arms, said = arms_of(data), []
-    for size in (256, LARGEST):
+    for size in arms.compared.scaled:
         rates = {
-            task: rate / tuned_rate(task, SCALED_FROM, epochs=10)
+            task: rate / usual
             for task in arms.tasks
-            if (rate := arms.rate(Arm(task, TEN_EPOCHS_AT[size], "linear", size), "tuned"))
+            for arm in [Arm(task, arms.compared.ten_epochs[size], "linear", size)]
+            if (rate := arms.rate(arm, "tuned")) and (usual := arms.rate(arm, "study"))
         }
         if rates:
             rules = listed(
                 f"{number((size / SCALED_FROM) ** power, 2)} {name}" for name, power in RULES.items()
             )
             found = listed(f"{number(times, 2)} {task}" for task, times in rates.items())
-            said.append(f"at {size} {found} times the study's (rules: {rules})")
+            usual_rate = "the usual one" if arms.compared.own else "the study's"
+            said.append(f"at {size} {found} times {usual_rate} (rules: {rules})")
     source = "" if data.results("tune") else ", by the table of rates that was taken, tuned elsewhere"
     return f"the best rate{source}: {'; '.join(said)}" if said else ""
 
 
 def _usable(data: Cells) -> str:
     """How far the rates reach that end within twice the best's error, at the smaller budget."""
-    said = []
-    for size in BATCH_SIZES:
+    said, compared = [], arms_of(data).compared
+    for size in compared.sizes:
         reach = []
         for task in arms_of(data).tasks:
-            arm = Arm(task, BUDGETS[0], "linear", size)
+            arm = Arm(task, compared.budgets[0], "linear", size)
             runs = [result for result in data.results("tune", task) if Arm.of(result.run) == arm]
             middles = {rate: centre(finals) for rate, finals in contenders(by_rate(runs)).items()}
             near = [rate for rate, middle in middles.items() if middle <= 2 * min(middles.values())]
             reach += [f"{number(max(near) / min(near), 2)} {task}"] if near else []
         said += [f"{size}: {listed(reach)}"] if reach else []
     what = "times from the lowest to the highest rate within twice the best's error"
-    return f"{what}, {BUDGETS[0]} updates: {'; '.join(said)}" if said else ""
+    return f"{what}, {compared.budgets[0]:,} updates: {'; '.join(said)}" if said else ""
 
 
 def _noise(data: Cells) -> str:
-    cooled = [one for one in noise(data) if one.cooled and one.scale and one.batch_size == SMALLEST]
+    smallest = arms_of(data).compared.smallest
+    cooled = [one for one in noise(data) if one.cooled and one.scale and one.batch_size == smallest]
     said = []
     for task in dict.fromkeys(one.task for one in cooled):
         row = [one for one in cooled if one.task == task]
@@ -163,12 +164,12 @@ def _best_sizes(arms: Arms) -> str:
     for task in arms.tasks:
         errors = {
             size: part.factor
-            for size, steps in TEN_EPOCHS_AT.items()
+            for size, steps in arms.compared.ten_epochs.items()
             if (part := geometric(arms.errors_at(Arm(task, steps, "linear", size), "tuned")))
         }
         if len(errors) > 1:
             said.append(f"{task} {min(errors, key=lambda size: errors[size])}")
-    return f"lowest of {listed(TEN_EPOCHS_AT)}, tuned: {listed(said)}" if said else ""
+    return f"lowest of {listed(arms.compared.ten_epochs)}, tuned: {listed(said)}" if said else ""
 
 
 CHAPTER: Final = Chapter(tables=lambda data: [_table(data)])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bsr import stats
-from bsr.experiments.controlled import RULES, SCALED_FROM, TEN_EPOCHS_AT, scaled_rate
+from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
 from bsr.experiments.rates import Arm
 from reports.analysis.arms import arms_of, over_tasks
 from reports.analysis.decomposition import factor
@@ -17,7 +17,6 @@ from reports.text.table import Table, factor_cells
 from reports.text.verdicts import Finding, Verdict, p_text
 
 CLAIM: Final = "The square root of the batch size scales Adam's rate better than the batch size itself."
-SIZES: Final = (256, 1024)
 POWERS: Final = {**RULES, "none": 0.0}
 WORDS: Final = {
     "linear": "with the linear rule",
@@ -26,22 +25,23 @@ WORDS: Final = {
 }
 
 
-def _ten_epochs(task: str, size: int) -> Arm:
+def _ten_epochs(data: Cells, task: str, size: int) -> Arm:
     """What is compared: the same images, linear schedule."""
-    return Arm(task, TEN_EPOCHS_AT[size], "linear", size)
+    return Arm(task, arms_of(data).compared.ten_epochs[size], "linear", size)
 
 
 def _scaled(data: Cells, task: str, size: int, power: float) -> Mapping[int, float]:
     """Seed -> log error at a rate scaled from 32."""
-    return arms_of(data).errors(_ten_epochs(task, size), scaled_rate(task, size, power))
+    arm = _ten_epochs(data, task, size)
+    return arms_of(data).errors(arm, scaled_rate(task, size, power, arms_of(data).rate(arm, "study")))
 
 
 def _against_tuned(
-    data: Cells, power: float, tasks: Sequence[str], sizes: Sequence[int] = SIZES
+    data: Cells, power: float, tasks: Sequence[str], sizes: Sequence[int]
 ) -> stats.Estimate | None:
     """Error with a scaled rate over that with the tuned one."""
     return over_tasks(
-        (arms_of(data).errors_at(_ten_epochs(task, size), "tuned"), _scaled(data, task, size, power))
+        (arms_of(data).errors_at(_ten_epochs(data, task, size), "tuned"), _scaled(data, task, size, power))
         for task in tasks
         for size in sizes
     )
@@ -49,15 +49,15 @@ def _against_tuned(
 
 def finding(data: Cells) -> list[Finding]:
     """Which rule ends nearer to the tuned rate's error, and whether either is better than none."""
-    tasks = arms_of(data).tasks
+    tasks, sizes = arms_of(data).tasks, arms_of(data).compared.scaled
     rules = {
         (name, size): found
         for name, power in POWERS.items()
-        for size in SIZES
+        for size in sizes
         if (found := _against_tuned(data, power, tasks, (size,)))
     }
-    between = _between(data, "square root", "linear", SIZES)
-    if between is None or not all((name, size) in rules for name in RULES for size in SIZES):
+    between = _between(data, "square root", "linear", sizes)
+    if between is None or not all((name, size) in rules for name in RULES for size in sizes):
         return []
     verdict: Verdict = "cannot tell"
     if between.p.significant:
@@ -69,16 +69,16 @@ def finding(data: Cells) -> list[Finding]:
         if any(rule == name for rule, _ in rules)
     )
     sentence = f"With a rate scaled from {SCALED_FROM} the error is the tuned rate's {said}."
-    unscaled = _between(data, "none", "square root", SIZES[-1:])
+    unscaled = _between(data, "none", "square root", sizes[-1:])
     if unscaled is not None:
         better = unscaled.p.significant and unscaled.factor < 1
         told = "better" if better else "not shown to be better"
         sentence += (
-            f" At {SIZES[-1]} the square root is {told} than no scaling: {factor(unscaled)} of its error."
+            f" At {sizes[-1]} the square root is {told} than no scaling: {factor(unscaled)} of its error."
         )
     lines = (
         f"linear over square root: {_with_p(between)}",
-        *([f"square root over no scaling, at {SIZES[-1]}: {_with_p(unscaled)}"] if unscaled else []),
+        *([f"square root over no scaling, at {sizes[-1]}: {_with_p(unscaled)}"] if unscaled else []),
         *(f"{name} over tuned, at {size}: {_with_p(found)}" for (name, size), found in rules.items()),
         "linear schedule; neither rule is tested as published, with warm-up or with moments scaled too",
         "a dead run counts as what it ended with, or a constant",
@@ -100,18 +100,21 @@ def _with_p(found: stats.Estimate) -> str:
 
 
 def _table(data: Cells) -> Table:
+    arms = arms_of(data)
     rows = [
         {
             "task": task,
             "batch size": size,
             "rule": name,
-            "learning rate": scaled_rate(task, size, power),
-            "tuned rate": arms_of(data).rate(_ten_epochs(task, size), "tuned"),
+            "learning rate": scaled_rate(
+                task, size, power, arms.rate(_ten_epochs(data, task, size), "study")
+            ),
+            "tuned rate": arms.rate(_ten_epochs(data, task, size), "tuned"),
             **factor_cells(found),
         }
-        for size in SIZES
+        for size in arms.compared.scaled
         for name, power in POWERS.items()
-        for task in arms_of(data).tasks
+        for task in arms.tasks
         if (found := _against_tuned(data, power, (task,), (size,)))
     ]
     note = f"Error with the rate scaled from {SCALED_FROM} over that with the tuned one, linear."

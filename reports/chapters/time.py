@@ -20,7 +20,7 @@ from reports.text.table import Table
 from reports.text.verdicts import Finding, TaskVerdict, judged, lines, together, trend_text, where
 
 MATTERS = 1.05
-"""Times as fast: what a machine's drift makes over an hour is less, and no effect of the batch size."""
+"""Times as fast, at least: a machine's own speed changes by less within an hour."""
 
 
 def _less_time(data: Cells) -> Finding:

@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.analysis.study import doublings_text, each_doubling, factor_text
+from reports.analysis.study import doublings_text, each_doubling, factor_text, unmatched_doublings
 from reports.cells import Cell, Cells, seeds_each
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import factors as drawn
@@ -33,9 +33,10 @@ FACTOR: Final = "factor on the test MSE (log)"
 
 def finding(data: Cells) -> list[Finding]:
     """At equal updates, neighbours against each other."""
-    found = each_doubling(data)
+    found, unmatched = each_doubling(data), unmatched_doublings(data)
+    nowhere = f"Never evaluated after the same number of updates: {unmatched}"
     if found is None:
-        return []
+        return [Finding("updates", CLAIM, "cannot tell", f"{nowhere}.")] if unmatched else []
     equal = found.equal_updates.interval
     verdict: Verdict = "cannot tell"
     if equal is not None:
@@ -47,6 +48,7 @@ def finding(data: Cells) -> list[Finding]:
     lines = (
         f"Per doubling at equal updates: {number(found.equal_updates.factor, 3)}{within(equal)}",
         *pairs,
+        *([nowhere] if unmatched else []),
         RATE,
     )
     return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates")]

@@ -13,16 +13,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.experiments import EXPERIMENTS, PRESETS, plan
-from bsr.experiments.controlled import (
-    BATCH_SIZES,
-    BUDGETS,
-    IMAGES,
-    LARGEST,
-    SCHEDULES,
-    SMALLEST,
-    TEN_EPOCHS_AT,
-    noise_scale,
-)
+from bsr.experiments.controlled import SCHEDULES, noise_scale
 from bsr.experiments.rates import Arm, RatesError, Schedule
 from bsr.result import FINISHED, Result
 from reports.analysis import decomposition as gap
@@ -30,6 +21,7 @@ from reports.analysis.arms import (
     KINDS,
     USUAL_MEMORY,
     Arms,
+    Compared,
     Kind,
     Training,
     arms_of,
@@ -52,7 +44,8 @@ CLAIMS: Final = {
     "rate": "The study's rate, tuned at batch size 32 under a constant schedule, raises it.",
     "batch size": "At equal updates and tuned rates a larger batch is still worse.",
 }
-OVER: Final = f"error of {LARGEST} / error of {SMALLEST} (log)"
+OWN_RATE: Final = "The usual rate, one for every batch size, schedule and budget, raises it."
+"""Of data of a user's own."""
 PRODUCT: Final = "what the gap is made of: factors whose product it is"
 ALL: Final = "all tasks"
 
@@ -64,13 +57,14 @@ def findings(data: Cells) -> list[Finding]:
 
 
 def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
-    part, significant, edges = found.parts[name], name in found.significant, gap.edges(data, *gap.PRIMARY)
+    part, significant = found.parts[name], name in found.significant
+    edges = gap.edges(data, *gap.primary_arm(data))
     verdict: Verdict = "cannot tell"
     if significant and not edges:
         verdict = "shown" if part.factor > 1 else "not shown"
     elif part.no_effect and not edges:
         verdict = "not shown"
-    sentence = f"The factor of {gap.NAMES[name]} is {gap.factor(part)}."
+    sentence = f"The factor of {gap.names(data)[name]} is {gap.factor(part)}."
     if edges:
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
     elif part.no_effect and not significant:
@@ -81,13 +75,14 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
         f"pooled over tasks: {gap.factor(part)}, {p_text(part.p)}, n = {part.n[0]} whole seeds{together}",
         *_orders(data, name),
     )
-    return Finding(f"why-{name.replace(' ', '-')}", CLAIMS[name], verdict, sentence, lines, "why")
+    claim = OWN_RATE if name == "rate" and arms_of(data).compared.own else CLAIMS[name]
+    return Finding(f"why-{name.replace(' ', '-')}", claim, verdict, sentence, lines, "why")
 
 
 def _by_task(data: Cells, name: str) -> str:
     """For which tasks alone that is shown too."""
     tasks = arms_of(data).tasks
-    found = {task: gap.decomposition(data, *gap.PRIMARY, task) for task in tasks}
+    found = {task: gap.decomposition(data, *gap.primary_arm(data), task) for task in tasks}
     alone = [task for task, one in found.items() if one and one.parts[name].no_effect]
     return f"; by task that is shown for {listed(alone) or 'none'}" if len(tasks) > 1 else ""
 
@@ -95,7 +90,7 @@ def _by_task(data: Cells, name: str) -> str:
 def _orders(data: Cells, name: str) -> tuple[str, ...]:
     """Both orders of the primary decomposition, and what the others say."""
     said = []
-    for steps in BUDGETS:
+    for steps in arms_of(data).compared.budgets:
         for schedule in reversed(SCHEDULES):
             found = gap.decomposition(data, steps, schedule)
             if found is None:
@@ -108,26 +103,25 @@ def _orders(data: Cells, name: str) -> tuple[str, ...]:
 
 def why(data: Cells) -> FigureContent | None:
     """What the gap is made of, per task and pooled, at both schedules and both budgets."""
-    panels = {arm: rows for arm in _PANELS if (rows := _rows(data, *arm))}
+    compared = arms_of(data).compared
+    panels = {arm: rows for arm in _panels(compared) if (rows := _rows(data, *arm))}
     if not panels:
         return None
     counts = {one.n[0] for rows in panels.values() for row in rows.values() for one in row.values()}
     said = [gap.sentence(data, *arm) for arm in panels]
-    passes = BUDGETS[1] * LARGEST // IMAGES
+    looks = {gap.names(data)[key]: look for key, look in _LOOKS.items()}
+    over = f"error of {compared.largest} / error of {compared.smallest} (log)"
+    draw = partial(_draw_factors, looks=looks, over=over)
     return FigureContent(
         [
-            Panel(f"{steps:,} updates, {_WORDS[schedule]}", partial(_draw_factors, rows=rows), PRODUCT)
+            Panel(f"{steps:,} updates, {_WORDS[schedule]}", partial(draw, rows=rows), PRODUCT)
             for (steps, schedule), rows in panels.items()
         ],
-        f"The error of batch size {LARGEST} over that of {SMALLEST} after {gap.SAME_IMAGES:,} images, and "
-        "the "
-        "three factors whose product it is: fewer updates, the study's rate instead of the tuned one, and "
-        "the "
-        "batch size itself, which is left at equal updates and tuned rates. Each panel names its schedule; "
-        "the "
-        f"study's is the constant one. At {BUDGETS[0]} updates {SMALLEST} is cut short; at {BUDGETS[1]:,} "
-        f"{LARGEST} goes on for {passes} passes over the {IMAGES:,} training images. 1 is no effect. "
-        f"Lines: 95% intervals. {gap.LUCK}",
+        f"The error of batch size {compared.largest} over that of {compared.smallest} after "
+        f"{compared.same_images:,} images, and the three factors whose product it is: fewer updates, "
+        f"{gap.names(data)['rate']} instead of the tuned one, and the batch size itself, which is left at "
+        "equal updates and tuned rates. Each panel names its schedule; the study's is the constant one. "
+        f"{_cut_short(compared)} 1 is no effect. Lines: 95% intervals. {gap.LUCK}",
         f"Factors: {'; '.join(said)}.",
         n=f"{listed(sorted(counts))} common seeds",
         results=arms_of(data).ended(),
@@ -135,19 +129,31 @@ def why(data: Cells) -> FigureContent | None:
 
 
 _WORDS: Final[dict[Schedule, str]] = {"linear": "rates falling to zero", "constant": "constant rates"}
-_PANELS: Final[tuple[tuple[int, Schedule], ...]] = (
-    gap.PRIMARY,
-    (BUDGETS[0], "constant"),
-    (BUDGETS[1], "linear"),
-)
 _Rows = Mapping[str, Mapping[str, stats.Estimate]]
+
+
+def _panels(compared: Compared) -> list[tuple[int, Schedule]]:
+    first, *more = compared.budgets
+    return [(first, "linear"), (first, "constant"), *((steps, "linear") for steps in more[:1])]
+
+
+def _cut_short(compared: Compared) -> str:
+    """What equal updates mean to either batch size."""
+    first, *more = compared.budgets
+    said = f"At {first:,} updates {compared.smallest} is cut short"
+    for steps in more[:1]:
+        passes = steps * compared.largest // compared.images
+        said += f"; at {steps:,} {compared.largest} goes on for {passes} passes over the "
+        said += f"{compared.images:,} training images"
+    return f"{said}."
 
 
 def _rows(data: Cells, steps: int, schedule: Schedule) -> _Rows:
     """`all tasks`, then each task -> factor by name."""
+    said = gap.names(data)
     tasks: dict[str, str | None] = {ALL: None, **{task: task for task in arms_of(data).tasks}}
     return {
-        name: {gap.NAMES[key]: found.parts[key] for key in _LOOKS}
+        name: {said[key]: found.parts[key] for key in _LOOKS}
         for name, task in tasks.items()
         if (found := gap.decomposition(data, steps, schedule, task))
     }
@@ -161,21 +167,24 @@ _LOOKS: Final = {
 }
 
 
-def _draw_factors(axes: Axes, rows: _Rows) -> None:
-    looks = {gap.NAMES[key]: look for key, look in _LOOKS.items()}
+def _draw_factors(axes: Axes, rows: _Rows, looks: Mapping[str, tuple[str, str]], over: str) -> None:
     drawn.rows(axes, rows, looks, gap=0.2, foot=0.5)
     axes.set_yticks(range(len(rows)), [style.name(name, 12) for name in rows], size=style.SMALL)
-    axes.set_xlabel(OVER)
+    axes.set_xlabel(over)
     legend(axes)
 
 
 _Line = tuple[str, Kind, Schedule, int]
 """Name, rate, schedule, updates (0: those of the same images)."""
-_LINES: Final[tuple[_Line, ...]] = (
-    ("same images, study's rate, constant", "study", "constant", 0),
-    ("same images, tuned, falling", "tuned", "linear", 0),
-    *((f"{steps:,} updates, tuned, falling", "tuned", "linear", steps) for steps in BUDGETS),
-)
+
+
+def _lines(compared: Compared) -> tuple[_Line, ...]:
+    usual = "usual rate" if compared.own else "study's rate"
+    return (
+        (f"same images, {usual}, constant", "study", "constant", 0),
+        ("same images, tuned, falling", "tuned", "linear", 0),
+        *((f"{steps:,} updates, tuned, falling", "tuned", "linear", steps) for steps in compared.budgets),
+    )
 
 
 def _curves(data: Cells, task: str) -> dict[str, dict[int, stats.Estimate]]:
@@ -183,9 +192,9 @@ def _curves(data: Cells, task: str) -> dict[str, dict[int, stats.Estimate]]:
     arms = arms_of(data)
     sizes = sorted({training.arm.batch_size for training in arms.trainings if training.arm.task == task})
     found: dict[str, dict[int, stats.Estimate]] = {}
-    for name, kind, schedule, budget in _LINES:
+    for name, kind, schedule, budget in _lines(arms.compared):
         for size in sizes:
-            steps = budget or TEN_EPOCHS_AT.get(size, 0)
+            steps = budget or arms.compared.ten_epochs.get(size, 0)
             part = geometric(arms.errors_at(Arm(task, steps, schedule, size), kind)) if steps else None
             if part is not None:
                 found.setdefault(name, {})[size] = part
@@ -200,13 +209,11 @@ def equal_updates(data: Cells) -> FigureContent | None:
     counts = [part.n[0] for found in tasks.values() for line in found.values() for part in line.values()]
     return FigureContent(
         [Panel(task, partial(_draw_curves, lines=found), NORMALISED) for task, found in tasks.items()],
-        f"Normalised test MSE against batch size: after {gap.SAME_IMAGES:,} images, where a larger batch "
-        "makes "
-        "fewer updates, and after the same number of updates. Two schedules in one panel: the study's rate "
-        "is "
-        "constant; a tuned rate, the best for that batch size, falls linearly to zero. Geometric means, "
-        "lines: "
-        f"95% intervals. {gap.LUCK}",
+        "Normalised test MSE against batch size: after "
+        f"{arms_of(data).compared.same_images:,} images, where a larger batch makes fewer updates, and after "
+        f"the same number of updates. Two schedules in one panel: {gap.names(data)['rate']} is constant; a "
+        "tuned rate, the best for that batch size, falls linearly to zero. Geometric means, lines: 95% "
+        f"intervals. {gap.LUCK}",
         "Normalised test MSE against batch size. "
         + " ".join(_said(task, found) for task, found in tasks.items()),
         n=span(counts, "seed"),
@@ -232,6 +239,7 @@ def _draw_curves(axes: Axes, lines: Mapping[str, Mapping[int, stats.Estimate]]) 
 
 
 def _parts_table(data: Cells) -> Table:
+    compared = arms_of(data).compared
     rows = [
         {
             "task": task or ALL,
@@ -245,33 +253,37 @@ def _parts_table(data: Cells) -> Table:
             "seeds": part.n[0],
             "at the edge": "edge" if gap.edges(data, steps, schedule) else "",
         }
-        for steps in BUDGETS
+        for steps in compared.budgets
         for schedule in reversed(SCHEDULES)
         for task in (None, *arms_of(data).tasks)
         if (found := gap.decomposition(data, steps, schedule, task))
         for name, part in found.parts.items()
     ]
     note = (
-        f"Error of {LARGEST} over that of {SMALLEST}. Primary: {ALL}, {gap.PRIMARY[0]} updates, linear, with "
-        "Holm's correction over rate, updates and batch size; all else is secondary. `within`: shown to be "
-        f"no effect, by two one-sided t tests at 5%. {gap.LUCK}"
+        f"Error of {compared.largest} over that of {compared.smallest}. Primary: {ALL}, "
+        f"{compared.budgets[0]:,} updates, linear, with Holm's correction over rate, updates and batch size; "
+        "all else is secondary. `within`: shown to be no effect, by two one-sided t tests at 5%. "
+        f"{gap.LUCK}"
     )
     return Table.of("why", "What the gap is made of", rows, note)
 
 
 def _updates_table(data: Cells) -> Table:
-    """The error of every other batch size over that of SMALLEST, after the same updates."""
-    arms = arms_of(data)
+    """The error of every other batch size over that of the smallest, after the same updates."""
+    arms, compared = arms_of(data), arms_of(data).compared
     rows = []
-    for steps, schedule, size in itertools.product(BUDGETS, reversed(SCHEDULES), BATCH_SIZES):
-        smallest = [Arm(task, steps, schedule, SMALLEST) for task in arms.tasks]
+    for steps, schedule, size in itertools.product(compared.budgets, reversed(SCHEDULES), compared.sizes):
+        smallest = [Arm(task, steps, schedule, compared.smallest) for task in arms.tasks]
         part = over_tasks(
             (arms.errors_at(arm, "tuned"), arms.errors_at(arm._replace(batch_size=size), "tuned"))
             for arm in smallest
         )
-        if part is not None and size != SMALLEST:
+        if part is not None and size != compared.smallest:
             rows.append({"updates": steps, "schedule": schedule, "batch size": size, **factor_cells(part)})
-    note = f"Error over that of {SMALLEST} after the same updates, tuned rates, pooled over tasks. {gap.LUCK}"
+    note = (
+        f"Error over that of {compared.smallest} after the same updates, tuned rates, pooled over tasks. "
+        f"{gap.LUCK}"
+    )
     return Table.of("equal-updates", "The same number of updates", rows, note)
 
 
@@ -279,7 +291,7 @@ def _schedule_table(data: Cells) -> Table:
     """What a rate that falls to zero changes: the floor that a constant rate leaves."""
     arms = arms_of(data)
     rows = []
-    for kind, (size, steps) in itertools.product(KINDS, sorted(TEN_EPOCHS_AT.items())):
+    for kind, (size, steps) in itertools.product(KINDS, sorted(arms.compared.ten_epochs.items())):
         falling = [Arm(task, steps, "linear", size) for task in arms.tasks]
         part = over_tasks(
             (arms.errors_at(arm, kind), arms.errors_at(arm._replace(schedule="constant"), kind))
@@ -349,13 +361,8 @@ def tables(data: Cells) -> Sequence[Table]:
     """What the figures show, and every arm."""
     if not arms_of(data).trainings:
         return []
-    return [
-        _parts_table(data),
-        _updates_table(data),
-        _schedule_table(data),
-        _departures(data),
-        _arms_table(data),
-    ]
+    planned = [] if arms_of(data).compared.own else [_departures(data)]
+    return [_parts_table(data), _updates_table(data), _schedule_table(data), *planned, _arms_table(data)]
 
 
 CHAPTER: Final = Chapter(

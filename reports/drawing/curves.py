@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from reports.cells import Cell
 from reports.drawing import style
+from reports.drawing.factors import Row, several_lines
 from reports.drawing.legend import legend
 from reports.drawing.marks import DASHED, band, by_epoch, epoch_axis
 
@@ -33,6 +34,17 @@ def draw_curves(axes: Axes, cells: Sequence[Cell], places: Places) -> None:
         colour, label = colours[cell.batch_size], str(cell.batch_size)
         axes.plot(horizontal, heights, dot, linestyle="-", linewidth=1.5, color=colour, label=label)
     legend(axes, "batch size")
+
+
+def draw_over_updates(axes: Axes, rows: Mapping[str, Row], first: int = 0) -> None:
+    """A line per name over a log axis of updates; `first` as in several_lines."""
+    several_lines(axes, rows, first=first)
+    steps = sorted({step for row in rows.values() for step in row})
+    axes.set_xscale("log")
+    axes.set_xticks(steps, [f"{step:,}" for step in steps])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("updates")
+    legend(axes)
 
 
 def mean_curves(

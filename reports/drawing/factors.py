@@ -42,6 +42,20 @@ def line(axes: Axes, scale: style.LogScale, row: Row, look: Look, width: float, 
     axes.plot(list(row), heights, color=colour, marker=marker, **looks)
 
 
+def several_lines(axes: Axes, row_of: Mapping[str, Row], *, first: int = 0, apart: float = 1.1) -> None:
+    """A line per name over a log axis, its marks moved aside so that no bar lies on another.
+
+    `first` is the look of the first; above 0 the one before it is what all are over, so that 1 is drawn.
+    """
+    ones = [one for row in row_of.values() for one in row.values()]
+    scale = style.log_axis(axes.yaxis, [1.0] * bool(first) + reach(ones))
+    if first:
+        no_change(axes, scale)
+    for index, (name, aside) in enumerate(zip(row_of, style.spread(len(row_of), apart), strict=True)):
+        moved = {place * aside: one for place, one in row_of[name].items() if one.known}
+        line(axes, scale, moved, style.kind(first + index), 1.6, label=name)
+
+
 def rows(
     axes: Axes,
     names: Mapping[str, Mapping[str, Estimate]],

@@ -152,7 +152,13 @@ def unfinished(data: Cells) -> str:
     open_ = any(result.status not in FINISHED for result in data.all_results)
     again = " The command below with --bsr-resume would go on from here." if open_ else ""
     runs = counted(lost.total(), "run")
-    return f"{runs} without a final MSE ({why}): in the tables, left out of all statistics.{again}"
+    rule = ", and in no statistic."
+    if any(result.run.steps for result in data.all_results):
+        rule = (
+            ". Statistics over epochs leave them out; those over updates count a diverged one as no better "
+            "than the best constant."
+        )
+    return f"{runs} without a final MSE ({why}): in the tables{rule}{again}"
 
 
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:

@@ -582,6 +582,7 @@ def broken_torchvision(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
+@pytest.mark.slow
 def test_torchvision_imports_where_its_operators_cannot_load(broken_torchvision: str) -> None:
     code = """if True:
         try:
@@ -599,6 +600,7 @@ def test_torchvision_imports_where_its_operators_cannot_load(broken_torchvision:
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_declared_where_the_operators_are_there(broken_torchvision: str) -> None:
     there = (
         "import torch; theirs = torch.library.Library('torchvision', 'DEF');"

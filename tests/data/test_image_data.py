@@ -181,6 +181,9 @@ def test_several_targets_and_a_validation_part_of_its_own(named: Any) -> None:
     assert torch.equal(validated.test_images, parts["validation"][0])
     assert torch.equal(validated.test_labels, parts["validation"][1]["size"])
     assert torch.equal(validated.train_images, parts["train"][0])
+    assert validated.validation is None
+    assert tested.validation is not None
+    assert torch.equal(tested.validation[1], parts["validation"][1]["size"])
     means = load_split(replace(run, task="mean")).train_labels
     torch.testing.assert_close(means, parts["train"][0].double().mean((1, 2, 3)).float())
 

@@ -76,7 +76,10 @@ def check_gradients(case: Case, sizes: tuple[int, ...], images: int = 400, *, st
     split, model = split_of(case, images), made(case)
     learner, exact = NativeLearner(model, run, split, CPU), copy.deepcopy(model).double()
     given, labels = as_given(split), split.train_labels
-    predicted, clear = learner.predictions(), clear_of_kinks(model, given).nonzero().flatten()
+    predicted, clear = (
+        learner.predictions(split.train_images),
+        clear_of_kinks(model, given).nonzero().flatten(),
+    )
     assert len(clear) >= 50 or not strict
     for size in sizes if len(clear) else ():
         order = clear[torch.randperm(len(clear), generator=torch.Generator().manual_seed(size))[:size]]
@@ -194,7 +197,8 @@ def test_twenty_of_its_steps_are_those_of_the_eager_engine(optimiser: str, loss:
     torch.testing.assert_close(
         found.train_epoch(order, math.inf), wanted.train_epoch(order, math.inf), rtol=1e-4, atol=1e-5
     )
-    assert found.evaluate().mse == pytest.approx(wanted.evaluate().mse, rel=1e-4)
+    tested = split.test_images, split.test_labels
+    assert found.evaluate(*tested).mse == pytest.approx(wanted.evaluate(*tested).mse, rel=1e-4)
 
 
 # ---- what is read ------------------------------------------------------------------------------------------
@@ -472,7 +476,8 @@ def test_dropout_draws_from_the_run_s_seed() -> None:
 def test_nothing_is_dropped_when_it_is_evaluated() -> None:
     split = replace(split_of(Case(Passing, (1, 20, 50), torch.float32), 20))
     learner = NativeLearner(Passing(), run_of(20), split, CPU)
-    torch.testing.assert_close(learner.predictions(), split.test_images.sum((1, 2)), rtol=1e-4, atol=1e-3)
+    found = learner.predictions(split.test_images)
+    torch.testing.assert_close(found, split.test_images.sum((1, 2)), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -482,13 +487,16 @@ def test_with_dropout_it_learns_as_the_eager_engine_does() -> None:
     found: dict[type, list[float]] = {NativeLearner: [], EagerLearner: []}
     for kind, errors in found.items():
         for seed in range(8):
-            run = run_of(2_000, seed=seed, learning_rate=0.002, model="chains:Dropping")
-            learner = kind(made(case, seed), run, split_of(case, 2_000), CPU)
+            run, split = (
+                run_of(2_000, seed=seed, learning_rate=0.002, model="chains:Dropping"),
+                split_of(case, 2_000),
+            )
+            learner = kind(made(case, seed), run, split, CPU)
             torch.manual_seed(seed)
             for epoch in range(3):
                 order = torch.randperm(2_000, generator=torch.Generator().manual_seed(epoch))
                 learner.train_epoch(order, math.inf)
-            errors.append(math.log(learner.evaluate().mse))
+            errors.append(math.log(learner.evaluate(split.test_images, split.test_labels).mse))
     mine, its = (torch.tensor(errors) for errors in found.values())
     apart = float(mine.mean() - its.mean()) / math.sqrt(float(mine.var() + its.var()) / 8)
     assert abs(apart) < 3.5, (mine, its)

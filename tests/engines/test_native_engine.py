@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bsr.data.images import Split, load_images, load_split
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.engines import build, native
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
@@ -152,7 +152,7 @@ def test_its_gradients_on_mnist_lose_nothing_on_the_way_back(width: int, task: s
     trained.train_epoch(torch.arange(16 * steps) % 1_300, math.inf) if steps else None
     model = copy.deepcopy(initial_model(run.seed)[0])
     model.load_state_dict(trained.weights())
-    error = trained.predictions() - split.train_labels
+    error = trained.predictions(images) - split.train_labels
     clear = told_apart(model, images).nonzero().flatten()
     for size in SIZES if width == 16 else SIZES[:-1]:
         order = clear[torch.randperm(len(clear), generator=torch.Generator().manual_seed(size))[:size]]
@@ -251,7 +251,8 @@ def test_every_batch_counts_and_the_last_is_what_is_left(width: int, size: int, 
 def test_it_evaluates_as_the_eager_engine_does(width: int) -> None:
     for images in (1, width, 70):
         split = made_split(replace(RUN, test_images=images))
-        wanted, found = eager(RUN, split).evaluate(), learner(RUN, split).evaluate()
+        made = eager(RUN, split), learner(RUN, split)
+        wanted, found = (each.evaluate(split.test_images, split.test_labels) for each in made)
         assert found.mse == pytest.approx(wanted.mse, rel=1e-5)
         assert found.mae == pytest.approx(wanted.mae, rel=1e-5)
         assert found.prediction_spread == pytest.approx(wanted.prediction_spread, rel=1e-4)
@@ -276,7 +277,9 @@ def test_the_same_run_gives_the_same_bits_again() -> None:
 def test_equal_predictions_have_no_spread_at_all() -> None:
     dead = initial_model(RUN.seed)[0]
     torch.nn.init.zeros_(dead.fc2.weight)
-    assert NativeLearner(dead, RUN, made_split(RUN), CPU).evaluate().prediction_spread == 0.0
+    split = made_split(RUN)
+    found = NativeLearner(dead, RUN, split, CPU).evaluate(split.test_images, split.test_labels)
+    assert found.prediction_spread == 0.0
 
 
 def test_an_error_of_exactly_nothing_has_no_gradient_under_mae() -> None:
@@ -387,5 +390,5 @@ def test_images_of_another_kind_are_refused() -> None:
     split = made_split(RUN)
     with pytest.raises(ValueError, match=r"expected uint8 or float32 \[330, H, W\] or .*, got torch.int32"):
         learner(RUN, replace(split, train_images=split.train_images.int()))
-    with pytest.raises(ValueError, match="expected those to train and test on of one shape and dtype"):
-        learner(RUN, replace(split, train_images=split.train_images.float()))
+    with pytest.raises(ValueError, match="expected those to train and evaluate on of one shape and dtype"):
+        learner(RUN, split).evaluate(split.test_images.float(), split.test_labels)

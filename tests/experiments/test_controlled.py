@@ -285,7 +285,8 @@ def test_what_is_evaluated_is_what_the_split_holds() -> None:
     model = initial_model(1)[0].eval()
     with torch.inference_mode():
         predictions = model(split.test_images.unsqueeze(1).float())
-    assert worker.evaluate().mse == pytest.approx(evaluation(predictions, split.test_labels).mse, rel=1e-5)
+    found = worker.evaluate(split.test_images, split.test_labels)
+    assert found.mse == pytest.approx(evaluation(predictions, split.test_labels).mse, rel=1e-5)
 
 
 # Keys and cases

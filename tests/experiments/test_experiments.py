@@ -15,7 +15,7 @@ from bsr.experiments import EXPERIMENTS, PRESETS, Experiment, Grid, PlanTooLarge
 from bsr.experiments.rates import TUNED_LEARNING_RATE
 from bsr.result import Result
 from bsr.run import FIRST_FIELDS, RUN_FIELDS, Execution, Run
-from synthetic import CONTROLLED, RATES
+from synthetic import CONTROLLED, RATES, settings_for
 
 RUN = Run(task="mean", batch_size=32, seed=33, learning_rate=0.0015)
 CHANGED: dict[str, Any] = {
@@ -263,6 +263,17 @@ def test_each_loss_is_tried_at_the_tuned_rate() -> None:
     }
 
 
+def test_targets_of_ones_own_are_asked_whatever_the_study_asked_of_its_tasks() -> None:
+    own = Grid(tasks=("left", "mean", "median"), runs=1)
+    for name, asked in {
+        "loss": ["mean", "left"],
+        "longer": ["mean", "left"],
+        "optimiser": ["mean", "left"],
+        "std-at-0.01": [],
+    }.items():
+        assert list(dict.fromkeys(run.task for run in EXPERIMENTS[name].planned(own))) == asked
+
+
 def test_longer_trainings_are_three_times_as_long() -> None:
     runs = runs_of("longer", ONE_SEED)
     assert {run.epochs for run in runs} == {30}
@@ -286,7 +297,7 @@ def test_every_case_of_an_experiment_has_a_name_of_its_own(experiment: str) -> N
         assert not EXPERIMENTS[experiment].trains
         assert plan([experiment], PAPER) == {experiment: {}}
     else:
-        grid = WHY if experiment in CONTROLLED else PAPER
+        grid = replace(WHY, settings=settings_for(WHY)) if experiment in CONTROLLED else PAPER
         every = list(runs(grid))
         assert len(plan([experiment], grid)[experiment]) == len({run.key for run in every}) == len(every)
 

@@ -21,7 +21,7 @@ from bsr.compute import in_process
 from bsr.compute.in_process import UntrainableError, altered, check_trainable, compute
 from bsr.data import images as data
 from bsr.data.images import load_images, load_split
-from bsr.data.labels import labels
+from bsr.data.label_check import labels
 from bsr.model import ModelError, check, network
 from bsr.own.named import NamedError, look_up
 from bsr.own.network import handed_out_before

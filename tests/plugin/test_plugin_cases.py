@@ -176,8 +176,10 @@ def test_parameters_are_plain_values(benchmarks: list[dict[str, Any]]) -> None:
 def test_extra_info_begins_with_the_figures(folder: Suite, benchmarks: list[dict[str, Any]]) -> None:
     info = benchmarks[0]["extra_info"]
     assert list(info)[:5] == ["final_mse", "normalised_mse", "training_seconds", "seed", "status"]
-    assert info["final_mse"] == folder.cases()[0]["result"]["test_mse"][-1]
-    assert info["normalised_mse"] == info["final_mse"] / info["result"]["baseline_mse"]
+    result = folder.cases()[0]["result"]
+    assert info["final_mse"] == result["test_mse"][-1]
+    assert [info["training_mse"]] == result["training_mse"]
+    assert info["normalised_mse"] == info["final_mse"] / result["baseline_mse"]
 
 
 def test_groups_name_the_task_the_engine_and_how_it_was_timed(benchmarks: list[dict[str, Any]]) -> None:

@@ -93,6 +93,7 @@ def _read(terminal: int) -> Iterator[bytes]:
         yield content
 
 
+@pytest.mark.slow
 def test_the_live_line_tells_case_epoch_and_time_left(written: str) -> None:
     uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", written)
     for epoch in range(4):
@@ -100,6 +101,7 @@ def test_the_live_line_tells_case_epoch_and_time_left(written: str) -> None:
     assert re.search(r"1/2 std-bs256-seed256 epoch 0/3", uncoloured)
 
 
+@pytest.mark.slow
 def test_the_live_line_leaves_no_trace_and_every_line_survives(written: str) -> None:
     screen = Screen()
     screen.write(written)
@@ -112,6 +114,7 @@ def test_the_live_line_leaves_no_trace_and_every_line_survives(written: str) -> 
     assert "bsr: 2 of 2 cases finished" in seen
 
 
+@pytest.mark.slow
 def test_the_cursor_is_there_again(written: str) -> None:
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
 

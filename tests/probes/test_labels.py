@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bsr.data import labels as data
+from bsr.data import label_check as data
 from bsr.data.images import Images
 from bsr.probes.labels import label_distribution
 

@@ -1,4 +1,4 @@
-"""A recording gives way only to one that measured all of it again; a target that will not do is refused."""
+"""A recording is overwritten only by one that measured all of it again; an unfit target is refused."""
 
 from __future__ import annotations
 

@@ -322,6 +322,26 @@ def test_epochs_are_a_tidy_table_from_before_training_on(tmp_path: Path) -> None
     assert first["training_loss"].isna().tolist() == [True, False, False]
 
 
+def test_the_errors_of_the_last_weights_stand_in_the_last_row(tmp_path: Path) -> None:
+    session = synthetic.session(grid=SMALL)
+    cases = [replace(case, result=replace(case.result, training_mse=(7.0,))) for case in session.cases]
+    recording = read(synthetic.write(tmp_path / "run.json", replace(session, cases=tuple(cases))))
+    first = recording.epochs[recording.epochs["batch_size"] == 32]
+    assert first["training_mse"].isna().tolist() == [True, True, False]
+    assert list(first["training_mse"])[-1] == next(iter(recording.runs["final_training_mse"])) == 7.0
+    assert first["validation_mse"].isna().all()
+
+
+def test_errors_beside_the_test_error_fit_its_evaluations(tmp_path: Path) -> None:
+    session = synthetic.session(grid=SMALL)
+    cases = [replace(case, result=replace(case.result, training_mse=(7.0, 6.0))) for case in session.cases]
+    path = synthetic.write(tmp_path / "run.json", replace(session, cases=tuple(cases)))
+    with pytest.raises(
+        RefusedError, match=r"result.training_mse: expected none or 1 values .*, got 2 values"
+    ):
+        read(path)
+
+
 def test_without_pandas_everything_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     recording = recorded(tmp_path)

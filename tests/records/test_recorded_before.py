@@ -46,6 +46,7 @@ def test_it_is_drawn(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "convergence.png").exists()
 
 
+@pytest.mark.slow
 def test_it_is_compared_with_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(JSON), str(JOURNAL), "--output", str(tmp_path)]) == 0, capsys.readouterr().err
 

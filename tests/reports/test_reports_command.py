@@ -61,6 +61,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "a-report"
 
 
+@pytest.mark.slow
 def test_the_page_of_the_first_file_gains_the_comparison_before_all_else(compared: Path) -> None:
     text = (compared / "index.html").read_text(encoding="utf-8")
     parts = ['id="comparison"', 'id="comparison-speed"', 'id="findings"', 'id="table-comparison-verdicts"']

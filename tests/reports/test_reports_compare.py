@@ -515,6 +515,7 @@ def test_from_study_to_verdict_thirty_percent_are_found(
     assert different(comparisons[1.3], measure) >= 0.8
 
 
+@pytest.mark.slow
 def test_from_study_to_verdict_two_runs_of_one_distribution_are_the_same(
     comparisons: dict[float, list[Pair]],
 ) -> None:

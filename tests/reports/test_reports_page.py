@@ -108,6 +108,7 @@ def test_a_bad_file_costs_the_exit_status_and_not_the_others(
     assert "\x1b" not in said.err + said.out
 
 
+@pytest.mark.slow
 def test_a_figure_of_an_earlier_report_does_not_outlive_its_data(tmp_path: Path) -> None:
     path = small(tmp_path)
     main([str(path)])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import synthetic
-from bsr.experiments import Grid
+from bsr.experiments import PRESETS, Grid
 from bsr.experiments.controlled import BUDGETS
 from bsr.experiments.rates import Arm
 from bsr.records.reading import Recording
@@ -47,6 +47,29 @@ def test_the_sentence_at_the_top_names_the_three_factors(data: Cells) -> None:
         "below 1: update for update the larger batch is better, with 64 times the images" in answer.sentence
     )
     assert "Of 600,000 images 16 makes 37,500 updates of the weights, 1024 makes 586" in answer.sentence
+
+
+def test_batch_sizes_budgets_and_rates_of_ones_own_are_compared_as_they_were_recorded() -> None:
+    """Of 6,000 images ten epochs are 1,875 updates at 32 and 469 at 128."""
+    own: dict[str, Any] = {
+        "batch_sizes": (32, 128),
+        "part_images": 6_000,
+        "train_images": 6_000,
+        "test_images": 1_000,
+    }
+    rates = synthetic.tuned_rates(replace(PRESETS["tune"].grid, tasks=("mean",), **own))
+    own["learning_rates"] = (("mean", 0.01),)
+    session = synthetic.why_session(
+        updates=64.0, rate=1.0, preset="why-quick", tasks=("mean",), rates=rates, **own
+    )
+    compared = arms_of(cells(session)).compared
+    assert (compared.ten_epochs, compared.budgets, compared.own) == ({32: 1_875, 128: 469}, (469,), True)
+    sentence = findings(cells(session)).answer.sentence
+    assert "After the same 60,000 images, batch size 128 has 4." in sentence
+    assert "the usual rate \N{MULTIPLICATION SIGN}" in sentence
+    assert "Of 60,000 images 32 makes 1,875 updates of the weights, 128 makes 469" in sentence
+    assert "study's" not in sentence
+    assert table(cells(session), "why")[0]["updates"] == 469
 
 
 def test_planted_factors_come_back(data: Cells) -> None:

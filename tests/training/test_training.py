@@ -377,7 +377,7 @@ def test_weights_that_nobody_can_keep_are_a_note_on_the_result() -> None:
 
 def test_an_absurd_error_is_a_divergence_although_it_is_finite() -> None:
     class Absurd(EagerLearner):
-        def evaluate(self) -> Evaluation:
+        def evaluate(self, _images: Tensor, _labels: Tensor) -> Evaluation:
             return Evaluation(mse=1e34, mae=1e17, prediction_spread=1e16)
 
     result = trained(RUN, learner=Absurd)
@@ -393,7 +393,7 @@ def test_an_observer_hears_of_every_finished_epoch() -> None:
 
 
 def test_training_time_has_no_evaluation_in_it() -> None:
-    def slowly(_self: Puppet) -> Evaluation:
+    def slowly(_self: Puppet, _images: Tensor, _labels: Tensor) -> Evaluation:
         time.sleep(0.2)
         return Evaluation(1.0, 1.0, 1.0)
 

@@ -15,19 +15,9 @@ struct ConvolutionShape {
   static constexpr int WEIGHTS = O * C * TAPS, PLACES = Out::ROWS * Out::COLUMNS;
   typedef float Kernels[O][C][Window::ROWS][Window::COLUMNS];
   static const Kernels &kernels(const float *weights) { return *reinterpret_cast<const Kernels *>(weights); }
-  // which corner of its window was the maximum
+  // which corner of its window was the maximum, 4 * row + column
   typedef Winner Winners[POOL > 1 ? O : 1][Out::ROWS][Out::COLUMNS];
 };
-
-struct Nothing {
-  struct Work {};
-};
-template <bool, class Part>
-struct Either {
-  typedef typename Part::Work Work;
-};
-template <class Part>
-struct Either<false, Part> : Nothing {};
 
 // A few rows of places after the other, so that those of the input stay in the first-level cache while all
 // channels see them.
@@ -36,99 +26,79 @@ struct WeightsInLanes {
   typedef typename Shape::In In;
   typedef typename Shape::Out Out;
   typedef typename Shape::Window Window;
+  typedef typename Out::Gradient Gradient;
+  typedef typename Shape::Winners Winners;
   static constexpr int C = Shape::C, O = Shape::O, TAPS = Shape::TAPS, POOL = Shape::POOL;
-  static constexpr int K = Window::COLUMNS;
+  static constexpr int K = Window::COLUMNS, DOWN = Window::DOWN, RIGHT = Window::RIGHT;
   // rows of a kernel, and channels, at once
   static constexpr int HELD = TAPS <= 25 ? Window::ROWS : 1;
   static constexpr int CHANNELS = POOL > 1 ? 1 : together(O, most(1, SUMS / (HELD * K)));
   static constexpr int GROUPS = up(O, CHANNELS);
-  static constexpr int FITTING = (CHUNK_BYTES / (In::WIDTH * LANES * 4) - Window::ROWS) / (Window::DOWN * POOL) + 1;
+  static constexpr int FITTING = (CHUNK_BYTES / (In::WIDTH * LANES * 4) - Window::ROWS) / (DOWN * POOL) + 1;
   static constexpr int CHUNK = most(1, least(Out::ROWS, FITTING));
-  struct Work {
-    Lanes total[GROUPS][CHANNELS][TAPS];
-    float sums[GROUPS][CHANNELS][TAPS];
-  };
-  typedef Lanes Channel[In::HEIGHT][In::WIDTH];
+  typedef Lanes Channel[In::HEIGHT][In::WIDTH], Sums[CHANNELS][HELD][K], Totals[CHANNELS][TAPS];
+  Totals totals[GROUPS];
+  float sums[GROUPS][CHANNELS][TAPS];
 
-  static void backward(const typename In::Values &input, const typename Out::Gradient &gradient,
-                       const typename Shape::Winners &winner, Work &work, float *total) {
+  void backward(const typename In::Values &input, const Gradient &gradient, const Winners &winner, float *total) {
     for (int channel = 0; channel < C; channel++) {
-      for (int i = 0; i < GROUPS * CHANNELS * TAPS; i++) flat<Lanes>(work.total)[i] = Lanes{};
+      for (int i = 0; i < GROUPS * CHANNELS * TAPS; i++) flat<Lanes>(totals)[i] = Lanes{};
       for (int from = 0; from < Out::ROWS; from += CHUNK)
         for (int group = 0; group < GROUPS; group++)
           for (int top = 0; top < Window::ROWS; top += HELD)
             rows(input[channel], gradient, winner, first_of(group), top, from, least(from + CHUNK, Out::ROWS),
-                 work.total[group]);
-      sum_many<GROUPS * CHANNELS * TAPS>(flat<Lanes>(work.total), flat<float>(work.sums));
+                 totals[group]);
+      sum_lanes(flat<Lanes>(totals), GROUPS * CHANNELS * TAPS, flat<float>(sums));
       for (int group = 0; group < GROUPS; group++) {
         const int o = first_of(group);  // the last group may begin with channels of the one before
         for (int i = group * CHANNELS - o; i < CHANNELS; i++)
-          for (int tap = 0; tap < TAPS; tap++)
-            total[((o + i) * C + channel) * TAPS + tap] += work.sums[group][i][tap];
+          for (int tap = 0; tap < TAPS; tap++) total[((o + i) * C + channel) * TAPS + tap] += sums[group][i][tap];
       }
     }
   }
 
   static constexpr int first_of(int group) { return least(group * CHANNELS, O - CHANNELS); }
 
-  static void rows(const Channel &input, const typename Out::Gradient &gradient,
-                   const typename Shape::Winners &winner, int o, int top, int from, int until,
-                   Lanes (&total)[CHANNELS][TAPS]) {
-    Lanes sum[CHANNELS][HELD][K];
-    UNROLL
-    for (int i = 0; i < CHANNELS; i++)
-      UNROLL
-      for (int tap = 0; tap < HELD * K; tap++) flat<Lanes>(sum[i])[tap] = total[i][top * K + tap];
+  static void rows(const Channel &input, const Gradient &gradient, const Winners &winner, int o, int top, int from,
+                   int until, Totals &total) {
+    Sums sum;
+    UNROLLED(i, CHANNELS)
+      UNROLLED(tap, HELD * K) flat<Lanes>(sum[i])[tap] = total[i][top * K + tap];
     for (int row = from; row < until; row++)
-      for (int column = 0; column < Out::COLUMNS; column++)
+      for (int column = 0; column < Out::COLUMNS; column++) {
+        const Lanes *const corner = &input[DOWN * POOL * row + top][RIGHT * POOL * column];
         if constexpr (POOL == 1)
-          place(input, gradient, o, top, row, column, sum);
+          place(corner, gradient, o, row, column, sum);
         else
-          window(input, gradient[o][row][column], winner[o][row][column], top, row, column, sum[0]);
-    UNROLL
-    for (int i = 0; i < CHANNELS; i++)
-      UNROLL
-      for (int tap = 0; tap < HELD * K; tap++) total[i][top * K + tap] = flat<Lanes>(sum[i])[tap];
+          window(corner, gradient[o][row][column], winner[o][row][column], sum);
+      }
+    UNROLLED(i, CHANNELS)
+      UNROLLED(tap, HELD * K) total[i][top * K + tap] = flat<Lanes>(sum[i])[tap];
   }
 
-  INLINE void place(const Channel &input, const typename Out::Gradient &gradients, int o, int top, int row,
-                    int column, Lanes (&sum)[CHANNELS][HELD][K]) {
+  static INLINE void place(const Lanes *corner, const Gradient &gradients, int o, int row, int column, Sums &sum) {
     Lanes gradient[CHANNELS];
-    UNROLL
-    for (int i = 0; i < CHANNELS; i++) gradient[i] = gradients[o + i][row][column];
-    UNROLL
-    for (int y = 0; y < HELD; y++)
-      UNROLL
-      for (int x = 0; x < K; x++) {
-        const Lanes seen = input[Window::DOWN * row + top + y][Window::RIGHT * column + x];
-        UNROLL
-        for (int i = 0; i < CHANNELS; i++) sum[i][y][x] += gradient[i] * seen;
-      }
+    UNROLLED(i, CHANNELS) gradient[i] = gradients[o + i][row][column];
+    UNROLLED(y, HELD)
+      UNROLLED(x, K)
+        UNROLLED(i, CHANNELS) sum[i][y][x] += gradient[i] * corner[y * In::WIDTH + x];
   }
 
   // Of pixels one above the other each lane takes that which its winner saw; which column it was is told by
   // which of several gradients is not 0.
-  INLINE void window(const Channel &input, Lanes gradient, Winner winner, int top, int row, int column,
-                     Lanes (&sum)[HELD][K]) {
-    constexpr int RIGHT = Window::RIGHT;
+  static INLINE void window(const Lanes *corner, Lanes gradient, Winner winner, Sums &sum) {
     Lanes of[POOL];
     LaneIntegers below[POOL];  // whether the winner is at least in that row
-    UNROLL
-    for (int i = 0; i < POOL; i++) {
+    UNROLLED(i, POOL) {
       of[i] = (winner & 3) == i ? gradient : Lanes{};
       below[i] = winner >= 4 * i;
     }
-    UNROLL
-    for (int y = 0; y < HELD; y++)
-      UNROLL
-      for (int x = 0; x < K + RIGHT * (POOL - 1); x++) {
-        const Lanes *const pixel = &input[Window::DOWN * POOL * row + top + y][RIGHT * POOL * column + x];
-        Lanes seen = pixel[0];
-        UNROLL
-        for (int i = 1; i < POOL; i++) seen = below[i] ? pixel[i * Window::DOWN * In::WIDTH] : seen;
-        UNROLL
-        for (int i = 0; i < POOL; i++)
-          if (x - RIGHT * i >= 0 && x - RIGHT * i < K) sum[y][x - RIGHT * i] += of[i] * seen;
+    UNROLLED(y, HELD)
+      UNROLLED(x, K + RIGHT * (POOL - 1)) {
+        Lanes seen = corner[y * In::WIDTH + x];
+        UNROLLED(i, POOL - 1) seen = below[i + 1] ? corner[(y + (i + 1) * DOWN) * In::WIDTH + x] : seen;
+        UNROLLED(i, POOL)
+          if (x - RIGHT * i >= 0 && x - RIGHT * i < K) sum[0][y][x - RIGHT * i] += of[i] * seen;
       }
   }
 };
@@ -162,45 +132,33 @@ struct InputInLanes {
   // with strides the places of a tile serve many channels better than tiles side by side (by 5% and more)
   static constexpr Block BLOCK = cheapest(X::TILES, C, TILE, PLAIN || C < FEW_CHANNELS ? LONGEST_SIDE : 1);
   static constexpr int SIDE = BLOCK.side, CHANNELS = BLOCK.channels;
-  struct Work {
-    Lanes bordered[O][Out::ROWS + 2 * Y::BORDER][Out::COLUMNS + 2 * X::BORDER];  // the border stays 0
-  };
+  Lanes bordered[O][Out::ROWS + 2 * Y::BORDER][Out::COLUMNS + 2 * X::BORDER];  // the border stays 0
 
-  static void backward(typename In::Gradient &input, const float *weights,
-                       const typename Out::Gradient &gradient, Work &work) {
-    for (int o = 0; o < O; o++)
-      for (int y = 0; y < Out::ROWS; y++)
-        for (int x = 0; x < Out::COLUMNS; x++)
-          work.bordered[o][y + Y::BORDER][x + X::BORDER] = gradient[o][y][x];
+  void backward(typename In::Gradient &input, const float *weights, const typename Out::Gradient &gradient) {
+    Out::each([&](int o, int row, int column) {
+      bordered[o][row + Y::BORDER][column + X::BORDER] = gradient[o][row][column];
+    });
     for (int start = 0; start < C; start += CHANNELS)
       for (int row = 0; row < Y::TILES; row++)
         for (int tile = 0; tile < X::TILES; tile += SIDE)
-          tiles(input, weights, work, least(start, C - CHANNELS), row, least(tile, X::TILES - SIDE));
+          tiles(input, weights, least(start, C - CHANNELS), row, least(tile, X::TILES - SIDE));
   }
 
-  INLINE void tiles(typename In::Gradient &input, const float *weights, const Work &work, int group, int row,
-                    int column) {
+  INLINE void tiles(typename In::Gradient &input, const float *weights, int group, int row, int column) {
     const auto &weight = Shape::kernels(weights);
     Lanes sum[CHANNELS][SIDE][DOWN][RIGHT] = {};
     for (int o = 0; o < O; o++) {
-      const auto *const places = &work.bordered[o][Y::place(row)];
-      UNROLL
-      for (int y = 0; y < Window::ROWS; y++)
-        UNROLL
-        for (int x = 0; x < Window::COLUMNS; x++)
-          UNROLL
-          for (int i = 0; i < CHANNELS; i++)
-            UNROLL
-            for (int side = 0; side < SIDE; side++)
+      const auto *const places = &bordered[o][Y::place(row)];
+      UNROLLED(y, Window::ROWS)
+        UNROLLED(x, Window::COLUMNS)
+          UNROLLED(i, CHANNELS)
+            UNROLLED(side, SIDE)
               sum[i][side][Y::cell(y)][X::cell(x)] +=
                   weight[o][group + i][y][x] * places[-Y::back(y)][X::place(column + side) - X::back(x)];
     }
-    UNROLL
-    for (int i = 0; i < CHANNELS; i++)
-      UNROLL
-      for (int side = 0; side < SIDE; side++)
-        UNROLL
-        for (int pixel = 0; pixel < DOWN * RIGHT; pixel++) {
+    UNROLLED(i, CHANNELS)
+      UNROLLED(side, SIDE)
+        UNROLLED(pixel, DOWN * RIGHT) {
           const int y = DOWN * row + pixel / RIGHT, x = RIGHT * (column + side) + pixel % RIGHT;
           if ((In::ROWS % DOWN == 0 || y < In::ROWS) && (In::COLUMNS % RIGHT == 0 || x < In::COLUMNS))
             input[group + i][y][x] = sum[i][side][pixel / RIGHT][pixel % RIGHT];

@@ -7,24 +7,20 @@
 template <class In, class Out, class Activation, bool FIRST>
 struct Elementwise : Weightless {
   static_assert(In::COUNT == Out::COUNT, "a value for each");
-  struct Work {
-    typename Out::Values out;
-    typename Out::Gradient gradient;
-  };
+  typename Out::Values out;
+  typename Out::Gradient gradient;
 
-  static void forward(const typename In::Values &input, const float *, Work &work, const Draws &) {
+  void forward(const typename In::Values &input, const float *, const Draws &) {
     const Lanes *value = flat<const Lanes>(input);
-    for (int channel = 0; channel < Out::CHANNELS; channel++)
-      for (int row = 0; row < Out::ROWS; row++)
-        for (int column = 0; column < Out::COLUMNS; column++)
-          work.out[channel][row + Out::BORDER_Y][column + Out::BORDER_X] = Activation::forward(*value++);
+    Out::each([&](int channel, int row, int column) {
+      Out::at(out, channel, row, column) = Activation::forward(*value++);
+    });
   }
 
-  static void backward(const typename In::Values &, typename In::Gradient *input, const float *, Work &work) {
-    if constexpr (!FIRST) {
-      through_activation<Activation, Out>(work.out, work.gradient, nullptr);
-      for (int i = 0; i < In::COUNT; i++) flat<Lanes>(*input)[i] = flat<Lanes>(work.gradient)[i];
-    }
+  void backward(const typename In::Values &, typename In::Gradient *input, const float *) {
+    if constexpr (FIRST) return;
+    through_activation<Activation, Out>(out, gradient);
+    for (int i = 0; i < In::COUNT; i++) flat<Lanes>(*input)[i] = flat<Lanes>(gradient)[i];
   }
 };
 
@@ -35,35 +31,18 @@ struct Drawn {
   LaneBits first, second;
 };
 
-template <int TIMES>
-INLINE LaneBits rotated(LaneBits value) {
-  return value << TIMES | value >> (32 - TIMES);
-}
-
-template <int ROTATION>
-INLINE void threefry_round(Drawn &drawn) {
-  drawn.first += drawn.second;
-  drawn.second = rotated<ROTATION>(drawn.second) ^ drawn.first;
-}
-
-INLINE Drawn threefry(uint32_t key, uint32_t other_key, LaneBits counter, uint32_t other_counter) {
-  const uint32_t keys[3] = {key, other_key, 0x1BD11BDAu ^ key ^ other_key};
-  Drawn drawn = {counter + key, LaneBits{} + (other_counter + other_key)};
-  UNROLL
-  for (int group = 0; group < 5; group++) {
-    if (group % 2 == 0) {
-      threefry_round<13>(drawn);
-      threefry_round<15>(drawn);
-      threefry_round<26>(drawn);
-      threefry_round<6>(drawn);
-    } else {
-      threefry_round<17>(drawn);
-      threefry_round<29>(drawn);
-      threefry_round<16>(drawn);
-      threefry_round<24>(drawn);
+static INLINE Drawn threefry(const uint32_t (&key)[2], LaneBits counter, uint32_t other_counter) {
+  constexpr int ROTATIONS[] = {13, 15, 26, 6, 17, 29, 16, 24};
+  const uint32_t keys[3] = {key[0], key[1], 0x1BD11BDAu ^ key[0] ^ key[1]};
+  Drawn drawn = {counter + key[0], LaneBits{} + (other_counter + key[1])};
+  UNROLLED(round, 20) {
+    const int times = ROTATIONS[round % 8], group = round / 4 + 1;
+    drawn.first += drawn.second;
+    drawn.second = (drawn.second << times | drawn.second >> (32 - times)) ^ drawn.first;
+    if (round % 4 == 3) {
+      drawn.first += keys[group % 3];
+      drawn.second += keys[(group + 1) % 3] + group;
     }
-    drawn.first += keys[(group + 1) % 3];
-    drawn.second += keys[(group + 2) % 3] + (group + 1);
   }
   return drawn;
 }
@@ -74,36 +53,28 @@ template <class In, class Out, uint32_t KEPT, int NUMBER, bool FIRST>
 struct Dropout : Weightless {
   static_assert(In::COUNT == Out::COUNT, "a value for each");
   static constexpr float GROWTH = KEPT ? 4294967296.0 / KEPT : 0.0;
-  struct Work {
-    typename Out::Values out;
-    typename Out::Gradient gradient, factor;
-  };
+  static constexpr int PAIRS = up(Out::COUNT, 2);
+  typename Out::Values out;
+  typename Out::Gradient gradient;
+  Lanes factor[2 * PAIRS];
 
-  static void forward(const typename In::Values &input, const float *, Work &work, const Draws &draws) {
-    Lanes *factor = flat<Lanes>(work.factor);
-    if (draws.dropping) {
-      constexpr int PAIRS = up(Out::COUNT, 2);
-      for (int i = 0; i < PAIRS; i++) {
-        const uint32_t place = static_cast<uint32_t>(NUMBER) << 24 | i;
-        const Drawn drawn = threefry(draws.seed[0], draws.seed[1], draws.image, place);
-        const Lanes grown = Lanes{} + GROWTH;
-        factor[i] = drawn.first < KEPT ? grown : Lanes{};
-        if (Out::COUNT % 2 == 0 || i + PAIRS < Out::COUNT)
-          factor[i + PAIRS] = drawn.second < KEPT ? grown : Lanes{};
-      }
-    } else {
-      for (int i = 0; i < Out::COUNT; i++) factor[i] = Lanes{} + 1.0f;
+  void forward(const typename In::Values &input, const float *, const Draws &draws) {
+    const Lanes grown = Lanes{} + GROWTH;
+    for (int i = 0; i < PAIRS; i++) {
+      factor[i] = factor[i + PAIRS] = Lanes{} + 1.0f;
+      if (!draws.dropping) continue;
+      const Drawn drawn = threefry(draws.seed, draws.image, static_cast<uint32_t>(NUMBER) << 24 | i);
+      factor[i] = drawn.first < KEPT ? grown : Lanes{};
+      factor[i + PAIRS] = drawn.second < KEPT ? grown : Lanes{};
     }
-    const Lanes *value = flat<const Lanes>(input);
-    for (int channel = 0; channel < Out::CHANNELS; channel++)
-      for (int row = 0; row < Out::ROWS; row++)
-        for (int column = 0; column < Out::COLUMNS; column++)
-          work.out[channel][row + Out::BORDER_Y][column + Out::BORDER_X] = *value++ * *factor++;
+    int i = 0;
+    Out::each([&](int channel, int row, int column) {
+      Out::at(out, channel, row, column) = flat<const Lanes>(input)[i] * factor[i], i++;
+    });
   }
 
-  static void backward(const typename In::Values &, typename In::Gradient *input, const float *, Work &work) {
-    if constexpr (!FIRST)
-      for (int i = 0; i < In::COUNT; i++)
-        flat<Lanes>(*input)[i] = flat<Lanes>(work.gradient)[i] * flat<Lanes>(work.factor)[i];
+  void backward(const typename In::Values &, typename In::Gradient *input, const float *) {
+    if constexpr (FIRST) return;
+    for (int i = 0; i < In::COUNT; i++) flat<Lanes>(*input)[i] = flat<Lanes>(gradient)[i] * factor[i];
   }
 };

@@ -1,9 +1,9 @@
 // What every layer has: the shape of what it puts out, its activation, and what it is told by the batch.
 //
-// A layer is a type with a `Work` (what it puts out and the gradient of that, kept for a block of images) and
-// five functions: `begin` before a batch, `forward` and `backward` for each of its blocks, `finish` after it,
-// which gives the batch's gradient to an `update`, and `seed`, which only dropout listens to. FIRST says that
-// nothing before a layer has weights: then the gradient of what it was given is not wanted.
+// A layer is an object of the workspace, all zeros at first: `out`, what it puts out, and `gradient`, of that,
+// for a block of images; and four functions: `begin` before a batch, `forward` and `backward` for each of its
+// blocks, `finish` after it, which gives the batch's gradient to an `update`. FIRST says that nothing
+// before a layer has weights: then the gradient of what it was given is not wanted.
 
 #pragma once
 #include "blocks.h"
@@ -16,6 +16,17 @@ struct Map {
   static constexpr int HEIGHT = ROWS + 2 * BORDER_Y, WIDTH = COLUMNS + 2 * BORDER_X;
   typedef Lanes Values[CHANNELS][HEIGHT][WIDTH];
   typedef Lanes Gradient[CHANNELS][ROWS][COLUMNS];  // the border has none
+
+  template <class Borders>
+  static INLINE auto &at(Borders &values, int channel, int row, int column) {
+    return values[channel][row + BORDER_Y][column + BORDER_X];
+  }
+  template <class Function>
+  static INLINE void each(const Function &function) {
+    for (int channel = 0; channel < CHANNELS; channel++)
+      for (int row = 0; row < ROWS; row++)
+        for (int column = 0; column < COLUMNS; column++) function(channel, row, column);
+  }
 };
 
 template <int ROWS_, int COLUMNS_, int DOWN_, int RIGHT_>
@@ -28,9 +39,15 @@ template <int WEIGHT_, int BIAS_>
 struct At {
   static constexpr int WEIGHT = WEIGHT_, BIAS = BIAS_;
   static float bias(const float *weights, int i) { return BIAS < 0 ? 0.0f : weights[most(BIAS, 0) + i]; }
+  template <int COUNT, class Update>
+  static void finish_bias(const Lanes *sums, const Update &update) {
+    float total[COUNT];
+    sum_lanes(sums, COUNT, total);
+    if (BIAS >= 0) update(BIAS, total, COUNT);
+  }
 };
 
-// What a block is drawn by: see dropout.h.
+// What a block is drawn by: see dropout.
 struct Draws {
   uint32_t seed[2];
   LaneBits image;  // which of all images trained on so far, counted in drawn ones
@@ -38,31 +55,27 @@ struct Draws {
 };
 
 struct Weightless {
-  template <class Work>
-  static void begin(const float *, Work &) {}
-  template <class Work, class Update>
-  static void finish(Work &, const Update &) {}
+  void begin(const float *) {}
+  template <class Update>
+  void finish(const Update &) {}
 };
 
 // ---- activations: all of them rise, so that the maximum of a window may be taken before them ---------------
 
 struct Identity {
-  static constexpr bool TRIVIAL = true;
-  INLINE Lanes forward(Lanes value) { return value; }
-  INLINE Lanes backward(Lanes gradient, Lanes) { return gradient; }
+  static INLINE Lanes forward(Lanes value) { return value; }
+  static INLINE Lanes backward(Lanes gradient, Lanes) { return gradient; }
 };
 
 struct Relu {
-  static constexpr bool TRIVIAL = false;
-  INLINE Lanes forward(Lanes value) { return value <= 0.0f ? Lanes{} : value; }  // NaN stays NaN
-  INLINE Lanes backward(Lanes gradient, Lanes out) { return out <= 0.0f ? Lanes{} : gradient; }
+  static INLINE Lanes forward(Lanes value) { return value <= 0.0f ? Lanes{} : value; }  // NaN stays NaN
+  static INLINE Lanes backward(Lanes gradient, Lanes out) { return out <= 0.0f ? Lanes{} : gradient; }
 };
 
 template <class Slope>
 struct LeakyRelu {
-  static constexpr bool TRIVIAL = false;
-  INLINE Lanes forward(Lanes value) { return value <= 0.0f ? value * Slope::VALUE : value; }
-  INLINE Lanes backward(Lanes gradient, Lanes out) {
+  static INLINE Lanes forward(Lanes value) { return value <= 0.0f ? value * Slope::VALUE : value; }
+  static INLINE Lanes backward(Lanes gradient, Lanes out) {
     return out <= 0.0f ? gradient * Slope::VALUE : gradient;
   }
 };
@@ -70,8 +83,7 @@ struct LeakyRelu {
 // From exp(2 |v|) = 2^n exp(rest), with Taylor's series for exp(rest) and, near 0, for tanh itself: within
 // 2 units in the last place.
 struct Tanh {
-  static constexpr bool TRIVIAL = false;
-  INLINE Lanes forward(Lanes value) {
+  static Lanes forward(Lanes value) {
     const LaneIntegers sign = (LaneIntegers)value & INT32_MIN;
     const Lanes given = (Lanes)((LaneIntegers)value ^ sign), size = given > 10.0f ? Lanes{} + 10.0f : given;
     const Lanes twice = size + size;
@@ -80,8 +92,7 @@ struct Tanh {
     const Lanes rest = twice - power * 0.693359375f + power * 2.12194440e-4f;  // ln 2 in two parts
     Lanes sum = Lanes{} + 1.0f / 5040;
     constexpr float TAYLOR[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
-    UNROLL
-    for (int i = 0; i < 7; i++) sum = sum * rest + TAYLOR[i];
+    UNROLLED(i, 7) sum = sum * rest + TAYLOR[i];
     const Lanes large = 1.0f - 2.0f / ((Lanes)((LaneIntegers)sum + (n << 23)) + 1.0f);
     const Lanes square = size * size;
     const Lanes series = -1.0f / 3 + square * (2.0f / 15 + square * (-17.0f / 315 + square * (62.0f / 2835)));
@@ -89,35 +100,28 @@ struct Tanh {
     const Lanes known = value == value ? found : value;  // no integer is like NaN
     return (Lanes)((LaneIntegers)known ^ sign);
   }
-  INLINE Lanes backward(Lanes gradient, Lanes out) { return gradient * (1.0f - out * out); }
+  static INLINE Lanes backward(Lanes gradient, Lanes out) { return gradient * (1.0f - out * out); }
 };
 
 // Of values only; it falls where the factor is below 0, so no pool may overtake it.
 template <class Factor, class Shift>
 struct Affine {
-  static constexpr bool TRIVIAL = false;
-  INLINE Lanes forward(Lanes value) { return value * Factor::VALUE + Shift::VALUE; }
-  INLINE Lanes backward(Lanes gradient, Lanes) { return gradient * Factor::VALUE; }
+  static INLINE Lanes forward(Lanes value) { return value * Factor::VALUE + Shift::VALUE; }
+  static INLINE Lanes backward(Lanes gradient, Lanes) { return gradient * Factor::VALUE; }
 };
 
 // The gradient of what a layer put out becomes that of what it summed; sums over places are added to `bias`.
 template <class Activation, class Out>
-INLINE void through_activation(const typename Out::Values &out, typename Out::Gradient &gradient, Lanes *bias) {
+static INLINE void through_activation(const typename Out::Values &out, typename Out::Gradient &gradient,
+                                      Lanes *bias = nullptr) {
   for (int channel = 0; channel < Out::CHANNELS; channel++) {
-    Lanes sum = bias ? bias[channel] : Lanes{};
+    Lanes sum = {};
     for (int row = 0; row < Out::ROWS; row++)
       for (int column = 0; column < Out::COLUMNS; column++) {
         Lanes &place = gradient[channel][row][column];
-        place = Activation::backward(place, out[channel][row + Out::BORDER_Y][column + Out::BORDER_X]);
+        place = Activation::backward(place, Out::at(out, channel, row, column));
         sum += place;
       }
-    if (bias) bias[channel] = sum;
+    if (bias) bias[channel] += sum;
   }
-}
-
-template <class Gradient>
-INLINE void clear(Gradient &gradient) {
-  for (auto &channel : gradient)
-    for (auto &row : channel)
-      for (Lanes &place : row) place = Lanes{};
 }

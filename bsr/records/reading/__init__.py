@@ -112,6 +112,7 @@ def merged(recordings: Sequence[Recording], *, keep_first: bool = False) -> Sess
         finished_at=max(study.finished_at for study in studies),
         wall_seconds=sum(study.wall_seconds for study in studies),
         rates=_once(recordings, "rates", ("task", "batch_size", "steps", "schedule")),
+        settings=_once(recordings, "settings", ("problem", "among")),
         **{kind: _once(recordings, kind, row_fields(kind)) for kind in PROBES},
     )
     try:

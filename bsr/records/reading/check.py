@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
+from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
-from bsr.records.reading.recording import OF_AN_EPOCH
+from bsr.records.reading.recording import OF_AN_EPOCH, UP_TO_THE_LAST
 from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, Result, Trait
 from bsr.run import EVALUATED_ON
@@ -42,7 +43,7 @@ def check(session: SessionRecord) -> None:
 
 def check_result(result: Result) -> None:
     """Refuse a Result that a recording may not hold, whatever else is in it. Raises FaultError."""
-    for where, expected, got in (*_length_complaints(result), *_value_complaints(result)):
+    for where, expected, got in _complaints(result):
         raise FaultError(f"{where}: expected {expected}, got {str(got)[:80]}")
 
 
@@ -60,7 +61,12 @@ def _case_complaints(case: Case) -> Iterator[Complaint]:
         yield "key", f"{run.key}, the digest of its run", case.key
     if not case.cases:
         yield "cases", "at least one experiment", "none"
+    yield from _complaints(result)
+
+
+def _complaints(result: Result) -> Iterator[Complaint]:
     yield from _length_complaints(result)
+    yield from _complaints_of_other_errors(result)
     yield from _value_complaints(result)
 
 
@@ -97,15 +103,22 @@ def _length_complaints(result: Result) -> Iterator[Complaint]:
         )
 
 
+def _complaints_of_other_errors(result: Result) -> Iterator[Complaint]:
+    for name in UP_TO_THE_LAST:
+        measured = len(result.test_mse) if result.run.steps else min(1, len(result.test_mse))
+        if (length := len(getattr(result, name))) not in {0, measured}:
+            yield f"result.{name}", f"none or {measured} values beside the test MSE", f"{length} values"
+
+
 def _value_complaints(result: Result) -> Iterator[Complaint]:
-    for name in OF_AN_EPOCH:
+    for name in (*OF_AN_EPOCH, *UP_TO_THE_LAST):
         values = getattr(result, name)
         if values and None not in values and min(values) >= 1 / LARGEST and max(values) <= LARGEST:
             continue
         for index, value in enumerate(values):
             if value is not None and not (value == 0 or 1 / LARGEST <= value <= LARGEST):
                 yield f"result.{name}[{index}]", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
-            if value is None and index < len(values) - 1:
+            if value is None and name in OF_AN_EPOCH and index < len(values) - 1:
                 yield f"result.{name}[{index}]", "null, not finite, only as the last value", "more after it"
     if (value := result.baseline_mse) and not 1 / LARGEST <= value <= LARGEST:
         yield "result.baseline_mse", f"0, or {1 / LARGEST:g} to {LARGEST:g}", value
@@ -138,6 +151,10 @@ def _check_unique(cases: Sequence[Case]) -> None:
         first[case.key] = index
 
 
+_OF_PARTS: Final = frozenset(name for name, one in EXPERIMENTS.items() if "train_images" in one.varies)
+"""Experiments that train on several parts of the images."""
+
+
 def _check_one_grid(session: SessionRecord) -> None:
     """Within an experiment and a task, runs differ by batch size, seed and the axis it varies."""
     runs = [case.result.run for case in session.cases]
@@ -147,7 +164,9 @@ def _check_one_grid(session: SessionRecord) -> None:
     _check_few("batch sizes", {run.batch_size for run in runs}, MOST_BATCH_SIZES)
     for controlled in (False, True):
         cases = [case for case in session.cases if bool(case.result.run.steps) is controlled]
-        _check_same(cases, ("dataset", "train_images", "precision"), "a study")
+        _check_same(cases, ("dataset", "precision"), "a study")
+        whole = [case for case in cases if not _OF_PARTS.issuperset(case.cases)]
+        _check_same(whole, ("train_images",), "a study")
         for part in EVALUATED_ON:  # an own validation part may be of another size than the test part
             on = [case for case in cases if case.result.run.evaluate_on == part]
             _check_same(on, ("test_images",), "a study")

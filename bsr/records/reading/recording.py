@@ -28,6 +28,8 @@ OF_A_RUN: Final = (
     "message",
     "final_mse",
     "normalised_mse",
+    "final_training_mse",
+    "final_validation_mse",
     "baseline_mse",
     "degenerate",
     "prediction_spread",
@@ -58,6 +60,8 @@ FROM_EPOCH_1: Final = frozenset({"training_loss", "training_seconds", "device_se
 """The others also have a value before training, at epoch 0."""
 AT_ONCE: Final = 5_000
 """Runs of which epochs are in memory as a table, where they become a file."""
+UP_TO_THE_LAST: Final = ("training_mse", "validation_mse")
+"""Of Result, more columns of `Recording.epochs`: of every evaluation, of the last alone, or of none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +152,12 @@ def of_epochs(cases: Sequence[Case]) -> Columns:
     place = np.repeat(np.arange(len(results)), moments)
     epoch = np.arange(rows) - np.repeat(ends - moments, moments)
     step = np.zeros(rows, dtype=np.int64)
-    measured = {name: np.full(rows, np.nan) for name in OF_AN_EPOCH}
+    measured = {name: np.full(rows, np.nan) for name in (*OF_AN_EPOCH, *UP_TO_THE_LAST)}
     for result, first, many in zip(results, (ends - moments).tolist(), moments, strict=True):
         step[first : first + many] = (0, *result.run.evaluation_steps)[:many]
         for name, column in measured.items():
             values = getattr(result, name)
-            begin = first + (name in FROM_EPOCH_1)
+            begin = first + _first_moment(result, name)
             column[begin : begin + len(values)] = values
     said = ~np.logical_and.reduce([np.isnan(column) for column in measured.values()])
     found = {"place": place, "epoch": epoch, "step": step, **measured}
@@ -162,7 +166,15 @@ def of_epochs(cases: Sequence[Case]) -> Columns:
 
 def _moments(result: Result) -> int:
     """At how many it may have measured something, the one before training among them."""
-    return max(len(getattr(result, name)) + (name in FROM_EPOCH_1) for name in OF_AN_EPOCH)
+    names = (*OF_AN_EPOCH, *UP_TO_THE_LAST)
+    return max(len(getattr(result, name)) + _first_moment(result, name) for name in names)
+
+
+def _first_moment(result: Result, name: str) -> int:
+    """Of its evaluations, from 0 before training, the first that a sequence has a value of."""
+    if name in UP_TO_THE_LAST:
+        return max(0, len(result.test_mse) - len(getattr(result, name)))
+    return int(name in FROM_EPOCH_1)
 
 
 def _write_parquet(cases: Sequence[Case], folder: Path) -> tuple[Path, Path]:

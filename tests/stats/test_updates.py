@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bsr.stats import Curves, Doublings, doublings
+from bsr.stats import Curves, Doublings, doublings, unmatched
 
 SIZES = (16, 32, 64, 128)
 EPOCHS = 10
@@ -23,6 +23,15 @@ def planted(
         clean = 1000.0 * steps**-updates * size**batch
         of_seeds = np.exp(rng.normal(0, noise, (seeds, 1)))  # a seed's luck lasts
         found[size] = Curves(per_epoch, (clean * of_seeds).tolist())
+    return found
+
+
+def of_few_images(epochs: int) -> dict[int, Curves]:
+    """1,500 images make 47 updates in an epoch of 32 and 24 in one of 64: twice 24 are one too many."""
+    found = {}
+    for size, steps in ((32, 47), (64, 24)):
+        made = steps * np.arange(1, epochs + 1)
+        found[size] = Curves(steps, (np.ones((3, 1)) * made**-0.5).tolist())
     return found
 
 
@@ -93,3 +102,16 @@ def test_three_copies_of_one_task_are_no_more_than_one() -> None:
 )
 def test_what_cannot_be_compared_is_not(cells: dict[int, Curves]) -> None:
     assert doublings(cells) is None
+
+
+def test_batch_sizes_that_never_make_the_same_updates_are_named() -> None:
+    assert doublings(of_few_images(10)) is None
+    assert unmatched(of_few_images(10)) == {(32, 64)}
+    assert unmatched(planted(0.5, 0.0)) == set()
+
+
+def test_the_epochs_that_match_are_compared_though_they_are_not_twice_as_many() -> None:
+    """24 epochs of 47 updates are 47 of 24."""
+    found = of(of_few_images(60))
+    assert found.equal_updates.factor == pytest.approx(1.0, abs=0.005)
+    assert found.equal_epochs.factor == pytest.approx((47 / 24) ** 0.5)

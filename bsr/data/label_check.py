@@ -24,7 +24,7 @@ def labels(images: Tensor, task: str) -> Tensor:
 
     The first thousand of a user's own task are labelled again: one by one, in other pieces, in other orders.
     Raises NamedError for an unknown task, TypeError or ValueError for what is no batch of images, and where
-    the task gives something else than a finite float32 per image that is its own, whatever lies beside it.
+    the task gives something else than a finite float32 per image that is the same among any other images.
     """
     check_images(images)
     found = _in_pieces(images, task, LABELS_AT_ONCE)

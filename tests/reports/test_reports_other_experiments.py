@@ -21,7 +21,7 @@ from reports.__main__ import main
 from reports.cells import Cells
 from reports.chapters import CHAPTERS, figures, tables
 from reports.chapters.chapter import FigureContent
-from reports.chapters.others import by_setting
+from reports.chapters.other_experiments import by_setting
 from reports.drawing import style
 from reports.text.table import Row
 

@@ -1,0 +1,154 @@
+"""What a tuning tries next: a grid of rates, its edges, points round the best, more seeds.
+
+One procedure for all problems of a contrast (docs/why.md, the second protocol); where trainings take long
+there are fewer points. Errors are on validation images; a training that was lost is worse than any other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from bsr.experiments.settings import Among, Problem, Setting
+from bsr.experiments.tried_rates import centre
+from bsr.result import FINISHED, Result
+
+SEEDS: Final = (100, 101, 102, 103, 104)
+"""No seed both chooses a setting and reports its error: reporting begins at 200."""
+FIRST: Final = SEEDS[:2]
+"""Those of every look but the last."""
+FINALISTS: Final = 4
+RATES: Final = 5
+"""Of the grid, a factor of two apart."""
+EXTENSIONS: Final = 3
+"""How often an edge is extended at most."""
+WARMUP: Final = 0.05
+SHORT_MEMORY: Final = 0.99
+LONG_RUN, LONGEST_RUN = 2_000_000, 9_000_000
+"""Images of one training from which a problem has fewer points, and the fewest."""
+
+Tried = Mapping[Setting, Mapping[int, float]]
+"""Setting -> tuning seed -> validation error, infinite where the training was lost."""
+
+
+def tried_settings(results: Iterable[Result]) -> dict[Problem, Tried]:
+    """What a tuning's results say, by problem; what did not come to its end was not tried."""
+    found: dict[Problem, dict[Setting, dict[int, float]]] = {}
+    for result in results:
+        if result.status in FINISHED:
+            errors = found.setdefault(Problem.of(result.run), {}).setdefault(Setting.of(result.run), {})
+            errors[result.run.seed] = math.inf if result.final_mse is None else result.final_mse
+    return dict(found)
+
+
+class Chosen(NamedTuple):
+    """The best setting among some, and what it rests on."""
+
+    setting: Setting
+    error: float
+    """Geometric mean over the seeds."""
+    seeds: int
+    at_edge: bool
+
+
+def wanted(problem: Problem, usual: float, tried: Tried) -> list[tuple[Setting, int]]:
+    """The next (setting, seed) to train, round the `usual` rate; none where the tuning has ended."""
+    for look in (_grid(problem, usual), *_later_looks(problem, usual, tried)):
+        if lacking := [(setting, seed) for setting, seed in look if seed not in tried.get(setting, {})]:
+            return lacking
+    return []
+
+
+def choice(tried: Tried, among: Among) -> Chosen | None:
+    """Of the settings with the most seeds the one with the lowest geometric mean; None where none ended."""
+    some = {setting: errors for setting, errors in tried.items() if setting.is_among(among) and errors}
+    most = max(map(len, some.values()), default=0)
+    ended = {setting: centre([*errors.values()]) for setting, errors in some.items() if len(errors) == most}
+    best = min(ended, key=lambda setting: (ended[setting], setting), default=None)
+    if best is None or math.isinf(ended[best]):
+        return None
+    return Chosen(best, ended[best], most, _at_edge(best, some))
+
+
+def _images(problem: Problem) -> int:
+    return problem.batch_size * problem.steps
+
+
+def _grid(problem: Problem, usual: float) -> list[tuple[Setting, int]]:
+    """Five rates, falling and constant; of long runs three constant ones, of the longest one seed each."""
+    rates = [usual * 2.0 ** (lowest_power(problem) + power) for power in range(RATES)]
+    falling = [Setting(rate) for rate in rates]
+    if _images(problem) >= LONGEST_RUN:
+        return [(setting, FIRST[0]) for setting in falling]
+    constant = [Setting(rate, decay=0.0) for rate in (rates[1:4] if _images(problem) >= LONG_RUN else rates)]
+    return [(setting, seed) for setting in (*falling, *constant) for seed in FIRST]
+
+
+def lowest_power(problem: Problem) -> int:
+    """Of two, times the usual rate: where the window of five rates begins.
+
+    The more images a training sees, and the smaller the batch, the lower the rate that serves best.
+    """
+    many = int(_images(problem) > LONG_RUN / 4)
+    if problem.batch_size < 64:
+        return -2 - many
+    return -1 - many if problem.batch_size < 256 else 0
+
+
+def _later_looks(problem: Problem, usual: float, tried: Tried) -> Iterator[list[tuple[Setting, int]]]:
+    """Each once the ones before it have been trained: whoever looks stops at the first that lacks a Run."""
+    longest = _images(problem) >= LONGEST_RUN
+    seeds = FIRST[:1] if longest else FIRST
+    for decay in (1.0, 0.0):
+        yield [(setting, seed) for setting in _beyond(problem, usual, tried, decay) for seed in seeds]
+    if longest:
+        yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
+    elif _images(problem) < LONG_RUN:
+        grid = {setting: tried[setting] for setting in tried if _is_plain(setting)}
+        yield [(point, seed) for setting in _best(grid, 1) for point in _around(setting) for seed in FIRST]
+        yield [(setting, seed) for setting in _best(tried, FINALISTS) for seed in SEEDS]
+
+
+def _is_plain(setting: Setting) -> bool:
+    """Whether it is of the grid or beyond its edges, not a point round the best of them."""
+    return setting.decay in {0.0, 1.0} and setting == Setting(setting.learning_rate, setting.decay)
+
+
+def _best(tried: Tried, count: int, seeds: Sequence[int] = FIRST) -> list[Setting]:
+    """By their first seeds, which all of them have: seeds that some got later change no earlier choice."""
+    first = {
+        setting: {seed: error for seed, error in errors.items() if seed in seeds}
+        for setting, errors in tried.items()
+    }
+    ended = [setting for setting, errors in first.items() if errors]
+    return sorted(ended, key=lambda setting: (centre([*first[setting].values()]), setting))[:count]
+
+
+def _around(setting: Setting) -> Iterator[Setting]:
+    """Six points."""
+    twice = 2 * setting.learning_rate
+    yield setting._replace(warmup=WARMUP)
+    yield setting._replace(beta2=SHORT_MEMORY)
+    yield setting._replace(warmup=WARMUP, beta2=SHORT_MEMORY)
+    yield setting._replace(warmup=WARMUP, beta2=SHORT_MEMORY, learning_rate=twice)
+    yield setting._replace(warmup=WARMUP, learning_rate=twice)
+    yield setting._replace(decay=0.5)
+
+
+def _beyond(problem: Problem, usual: float, tried: Tried, decay: float) -> Iterator[Setting]:
+    """A rate beyond the edge at which the best of a decay lies, where it may still be extended."""
+    grid = {setting for setting, _ in _grid(problem, usual) if setting.decay == decay}
+    plain = {setting: tried[setting] for setting in tried if _is_plain(setting) and setting.decay == decay}
+    rates = [setting.learning_rate for setting in plain]
+    for best in _best(plain, 1):
+        extended = len(plain) >= len(grid) + EXTENSIONS
+        if not extended and best.learning_rate in {min(rates), max(rates)}:
+            yield Setting(best.learning_rate * (2.0 if best.learning_rate == max(rates) else 0.5), decay)
+
+
+def _at_edge(setting: Setting, tried: Iterable[Setting]) -> bool:
+    """Whether no higher rate, or no lower one, was tried at its decay, or for 0.5 at 1."""
+    decays = {setting.decay, float(setting.decay > 0)}
+    rates = {other.learning_rate for other in tried if other.decay in decays}
+    return setting.learning_rate in {min(rates), max(rates)}

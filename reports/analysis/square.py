@@ -1,0 +1,218 @@
+"""The second protocol's results: errors after so many updates, at settings that were tuned alike.
+
+Whole seeds are the unit: a seed's tasks are averaged first. See docs/why.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from statistics import fmean
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsr import stats
+from bsr.experiments import tuning
+from bsr.experiments.settings import AMONG, Among, Problem, Setting
+from bsr.result import FINISHED, Result
+from reports.analysis.arms import log_error
+from reports.cells import Cells, span
+
+WORDS: Final[dict[Among, str]] = {
+    "falling": "rates falling to zero",
+    "constant": "constant rates",
+    "all": "schedule tuned too",
+}
+UNIT: Final = "The unit is a whole seed, tasks counting alike; 95% intervals are Student's."
+Measure = Callable[[Result], float | None]
+"""Of one Run: the log of an error, or None where it was not measured."""
+Logs = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A corner of the square, over all tasks."""
+
+    images: int
+    batch_size: int
+    steps: int
+
+
+def last(result: Result) -> float | None:
+    """Log of the normalised test MSE of the last weights."""
+    return log_error(result, result.run.steps)
+
+
+def stopped(result: Result) -> float | None:
+    """Log of the normalised test MSE of the weights with the lowest validation error along the training."""
+    if result.status not in FINISHED or not result.validation_mse or not result.baseline_mse:
+        return last(result) if result.status in FINISHED - {"ok"} else None
+    known = [(error, index) for index, error in enumerate(result.validation_mse) if error is not None]
+    value = result.test_mse[min(known)[1]] if known else None
+    return math.log(max(value, 1e-300) / result.baseline_mse) if value is not None else None
+
+
+def overfitting(result: Result) -> float | None:
+    """Log of test over training MSE of the last weights."""
+    training, test = result.final_training_mse, result.final_mse
+    return math.log(test / training) if training and test else None
+
+
+def at_training_error(result: Result, level: float) -> float | None:
+    """Log of the normalised test MSE where the training MSE last falls below `level` of the best constant's.
+
+    Between the evaluations that bracket it both are straight lines of their logs. None where it never falls
+    below for good.
+    """
+    baseline, training = result.baseline_mse, result.training_mse
+    if result.status != "ok" or not baseline or not training or len(training) != len(result.test_mse):
+        return None
+    pairs = [
+        (math.log(max(a, 1e-300) / baseline), math.log(max(b, 1e-300) / baseline))
+        for a, b in zip(training, result.test_mse, strict=True)
+        if a is not None and b is not None
+    ]
+    goal = math.log(level)
+    above = [index for index, (error, _) in enumerate(pairs) if error > goal]
+    if not above or above[-1] == len(pairs) - 1:
+        return None
+    (before, test_before), (after, test_after) = pairs[above[-1] : above[-1] + 2]
+    share = (before - goal) / (before - after)
+    return test_before + share * (test_after - test_before)
+
+
+@dataclass(frozen=True, eq=False)
+class Square:
+    """What was reported, by problem and by which settings were chosen among."""
+
+    data: Cells
+
+    @cached_property
+    def reported(self) -> dict[tuple[Problem, Among], dict[int, Result]]:
+        """Seed -> result of the network shown, on tasks that have something to learn."""
+        found: dict[tuple[Problem, Among], dict[int, Result]] = defaultdict(dict)
+        for result in self.data.results("square"):
+            if result.run.task not in self.data.degenerate:
+                problem = Problem.of(result.run)
+                for among in AMONG:
+                    if Setting.of(result.run) == self._chosen.get((problem, among)):
+                        found[problem, among][result.run.seed] = result
+        return dict(found)
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[Problem, Among], Setting]:
+        return {(row.problem, row.among): row.setting for row in self.data.session.settings}
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Every one that was reported, few images first, then by updates and batch size."""
+        named = {Place(p.train_images, p.batch_size, p.steps) for p, _ in self.reported}
+        return sorted(named, key=lambda place: (place.images, place.steps, place.batch_size))
+
+    @property
+    def parts(self) -> list[int]:
+        """Numbers of training images."""
+        return sorted({place.images for place in self.places})
+
+    def sizes(self, images: int) -> list[int]:
+        """Batch sizes that were reported with so many training images."""
+        return sorted({place.batch_size for place in self.places if place.images == images})
+
+    def budgets(self, images: int) -> list[int]:
+        """Updates."""
+        return sorted({place.steps for place in self.places if place.images == images})
+
+    def budgets_of(self, images: int, size: int) -> list[int]:
+        """Updates of one batch size."""
+        return sorted(place.steps for place in self.places if place[:2] == (images, size))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """That were reported."""
+        return [task for task in self.data.tasks if task in {problem.task for problem, _ in self.reported}]
+
+    def errors(self, place: Place, among: Among, measure: Measure = last) -> dict[int, float]:
+        """Seed -> the mean over tasks of what is measured; of seeds that all tasks have."""
+        of_tasks: dict[str, dict[int, float]] = {}
+        for (problem, which), results in self.reported.items():
+            if which == among and Place(problem.train_images, problem.batch_size, problem.steps) == place:
+                values = {seed: measure(result) for seed, result in results.items()}
+                of_tasks[problem.task] = {s: value for s, value in values.items() if value is not None}
+        if len(of_tasks) < len(self.tasks):
+            return {}
+        seeds = set.intersection(*(set(errors) for errors in of_tasks.values()))
+        return {seed: fmean(errors[seed] for errors in of_tasks.values()) for seed in sorted(seeds)}
+
+    def over_smallest(
+        self, place: Place, among: Among, measure: Measure = last, *, luck: bool = False
+    ) -> stats.Estimate | None:
+        """The error of a place over that of the smallest batch size there, paired by seed; None without."""
+        smallest = place._replace(batch_size=self.sizes(place.images)[0])
+        logs = by_seed(self.errors(smallest, among, measure), self.errors(place, among, measure))
+        if len(logs) < 2:
+            return None
+        both = self.luck(place, among), self.luck(smallest, among)
+        lucky = both[0] - both[1] if luck and both[0] is not None and both[1] is not None else None
+        return None if luck and lucky is None else stats.student(logs, lucky)
+
+    def luck(self, place: Place, among: Among) -> Logs | None:
+        """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded."""
+        found = [
+            stats.regrets(self._contenders(problem, among))
+            for problem, which in self.reported
+            if which == among and Place(problem.train_images, problem.batch_size, problem.steps) == place
+            if self._contenders(problem, among)
+        ]
+        if len(found) < len(self.tasks):
+            return None
+        return np.asarray(np.mean(found, axis=0))  # of whole tuning seeds, the same in every draw
+
+    def _contenders(self, problem: Problem, among: Among) -> dict[Setting, list[float]]:
+        """Validation errors by setting, over the seeds of those that were tried with most of them."""
+        tried = self.tried.get(problem, {})
+        some = {
+            s: [errors[seed] for seed in sorted(errors)] for s, errors in tried.items() if s.is_among(among)
+        }
+        most = max(map(len, some.values()), default=0)
+        return {setting: errors for setting, errors in some.items() if len(errors) == most}
+
+    @cached_property
+    def tried(self) -> dict[Problem, tuning.Tried]:
+        """What was tried for each problem, where the recording holds the tuning too."""
+        return tuning.tried_settings(self.data.results("why-tune"))
+
+
+@lru_cache(maxsize=8)
+def square_of(data: Cells) -> Square:
+    """The second protocol of a recording."""
+    return Square(data)
+
+
+def by_seed(first: Mapping[int, float], second: Mapping[int, float]) -> Logs:
+    """Second less first over the seeds that both have."""
+    return np.array([second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())])
+
+
+def over_updates(
+    found: Square, images: int, among: Among, measure: Measure = last, *, over: bool = True
+) -> dict[str, dict[int, stats.Estimate]]:
+    """Batch size in words -> updates -> what is measured, as a multiple of the smallest's where `over`."""
+    rows: dict[str, dict[int, stats.Estimate]] = {}
+    smallest, *larger = found.sizes(images)
+    for size in larger if over else (smallest, *larger):
+        for steps in found.budgets_of(images, size):
+            place = Place(images, size, steps)
+            logs = np.array([*found.errors(place, among, measure).values()])
+            own = stats.student(logs) if len(logs) > 1 and not over else None
+            if one := found.over_smallest(place, among, measure) if over else own:
+                rows.setdefault(f"batch size {size:,}", {})[steps] = one
+    return rows
+
+
+def seeds_of(found: Square) -> str:
+    """`8 seeds`, or `5 to 12 seeds`."""
+    return span([len(found.errors(place, "all")) for place in found.places] or [0], "seed")

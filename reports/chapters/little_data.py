@@ -1,0 +1,175 @@
+"""Does a large batch end worse on test images where there are few to train on? The second protocol."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from matplotlib.axes import Axes
+
+from bsr import stats
+from bsr.experiments.settings import Among
+from reports.analysis.decomposition import factor
+from reports.analysis.square import (
+    UNIT,
+    WORDS,
+    Measure,
+    Place,
+    Square,
+    at_training_error,
+    by_seed,
+    last,
+    over_updates,
+    overfitting,
+    seeds_of,
+    square_of,
+    stopped,
+)
+from reports.cells import Cells
+from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing import factors as drawn
+from reports.drawing.curves import draw_over_updates
+from reports.drawing.legend import legend
+from reports.drawing.panel import Panel
+from reports.text import listed
+from reports.text.verdicts import Finding, Verdict, p_text
+
+CLAIM: Final = "With little data a full batch ends worse on test images than a small one."
+MEASURES: Final[dict[str, Measure]] = {
+    "the last weights": last,
+    "the weights with the lowest validation error": stopped,
+}
+LEVELS: Final = (0.1, 0.03, 0.01, 0.003, 0.001)
+"""Training errors at which test errors are compared, shares of the best constant's."""
+FEWEST_PAIRS: Final = 6
+OVER: Final = "test MSE over that of the smallest batch (log)"
+
+
+def findings(data: Cells) -> list[Finding]:
+    """The planned family: full batch over smallest, fewest images, longest budget; Holm over both."""
+    found = square_of(data)
+    if len(found.parts) < 2:
+        return []
+    images = found.parts[0]
+    smallest, *_, size = found.sizes(images)
+    place = Place(images, size, found.budgets(images)[-1])
+    each = {name: found.over_smallest(place, "all", measure) for name, measure in MEASURES.items()}
+    ratios = {name: ratio for name, ratio in each.items() if ratio}
+    if not ratios:
+        return []
+    significant = stats.holm({name: ratio.p for name, ratio in ratios.items()})
+    higher = [name for name in significant if ratios[name].factor > 1]
+    verdict: Verdict = "shown" if higher else "not shown" if significant else "cannot tell"
+    times = listed(f"{factor(ratio)} ({name})" for name, ratio in ratios.items())
+    sentence = (
+        f"Trained on {images:,} images for {place.steps:,} updates, each at its own tuned schedule, a batch "
+        f"of {size:,} ends with the test error of batch size {smallest} times {times}."
+    )
+    lines = [f"{name}: {factor(ratio)}, {p_text(ratio.p)}" for name, ratio in ratios.items()]
+    lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
+    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "little-data")]
+
+
+def little_data(data: Cells) -> FigureContent | None:
+    """Error over that of the smallest batch size after as many updates, a panel per number of images."""
+    found = square_of(data)
+    if len(found.parts) < 2:
+        return None
+    return FigureContent(
+        [
+            Panel(f"{images:,} training images", partial(draw_over_updates, rows=rows, first=1), OVER)
+            for images in found.parts
+            if (rows := over_updates(found, images, "all"))
+        ],
+        "Test MSE of the last weights over that of the smallest batch size, after the same number of "
+        f"updates; rate and schedule tuned for each on validation images. {UNIT}",
+        "Ratios of test MSE against updates, a line per batch size. "
+        + " ".join(finding.sentence for finding in findings(data)),
+        n=seeds_of(found),
+        results=data.results("square"),
+    )
+
+
+def test_over_training_error(data: Cells) -> FigureContent | None:
+    """Test over training MSE of the last weights, a line per batch size: above 1 it overfits."""
+    found = square_of(data)
+    among: Among = "falling" if len(found.parts) == 1 else "all"
+    rows = {images: over_updates(found, images, among, overfitting, over=False) for images in found.parts}
+    if not any(rows.values()):
+        return None
+    return FigureContent(
+        [
+            Panel(
+                f"{images:,} training images",
+                partial(draw_over_updates, rows=some),
+                "test MSE over training MSE (log)",
+            )
+            for images, some in rows.items()
+            if some
+        ],
+        "Test MSE over the MSE on the first 10,000 training images (all, where there are fewer), both of the "
+        f"last weights, {WORDS[among]}: above 1 the network has learned what holds for its training images "
+        f"alone. {UNIT}",
+        "Ratios of test over training MSE against updates, a line per batch size.",
+        n=seeds_of(found),
+        results=data.results("square"),
+    )
+
+
+def at_equal_training_error(data: Cells) -> FigureContent | None:
+    """Test error over that of the smallest batch at the same training error, a line per batch size."""
+    found = square_of(data)
+    rows = {images: _over_levels(found, images) for images in found.parts if len(found.parts) > 1}
+    if not any(rows.values()):
+        return None
+    return FigureContent(
+        [
+            Panel(f"{images:,} training images", partial(_draw_levels, rows=some), OVER)
+            for images, some in rows.items()
+            if some
+        ],
+        "Test MSE over that of the smallest batch size, each where its training MSE last falls below so much "
+        "of the best constant's, along the longest training of each; between evaluations a straight line of "
+        f"the logs. Points of fewer than {FEWEST_PAIRS} pairs are left out, nothing is extrapolated. {UNIT}",
+        "Ratios of test MSE at equal training error, a line per batch size.",
+        n=seeds_of(found),
+        results=data.results("square"),
+    )
+
+
+def _over_levels(found: Square, images: int) -> dict[str, dict[float, stats.Estimate]]:
+    """Batch size -> training error -> ratio, where enough seeds of both cross it."""
+    smallest, *larger = found.sizes(images)
+    rows: dict[str, dict[float, stats.Estimate]] = {}
+    for size in larger:
+        for level in LEVELS:
+            measure = partial(at_training_error, level=level)
+            small, large = (
+                found.errors(Place(images, one, max(found.budgets_of(images, one))), "all", measure)
+                for one in (smallest, size)
+            )
+            if len(logs := by_seed(small, large)) >= FEWEST_PAIRS:
+                rows.setdefault(f"batch size {size:,}", {})[level] = stats.student(logs)
+    return rows
+
+
+def _draw_levels(axes: Axes, rows: dict[str, dict[float, stats.Estimate]]) -> None:
+    drawn.several_lines(axes, rows, first=1, apart=1.06)
+    levels = sorted({level for row in rows.values() for level in row})
+    axes.set_xscale("log")
+    axes.set_xticks(levels, [f"{level:.3g}" for level in levels])
+    axes.set_xticks([], minor=True)
+    axes.invert_xaxis()
+    axes.set_xlabel("training MSE / MSE of the best constant")
+    legend(axes)
+
+
+CHAPTER: Final = Chapter(
+    section="Why",
+    figures=(
+        Figure("With little data", little_data),
+        Figure("Does it overfit?", test_over_training_error),
+        Figure("At the same training error", at_equal_training_error),
+    ),
+    findings=findings,
+)

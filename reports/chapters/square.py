@@ -1,0 +1,213 @@
+"""Does the batch size itself matter after as many updates, whatever their number? The second protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from bsr import stats
+from bsr.experiments import square as protocol
+from bsr.experiments import tuning
+from bsr.experiments.settings import AMONG, COLUMNS, Among
+from reports.analysis.decomposition import factor
+from reports.analysis.square import (
+    UNIT,
+    WORDS,
+    Place,
+    Square,
+    last,
+    over_updates,
+    seeds_of,
+    square_of,
+    stopped,
+)
+from reports.cells import Cells
+from reports.chapters.chapter import Chapter, Figure, FigureContent
+from reports.drawing.curves import draw_over_updates
+from reports.drawing.panel import Panel
+from reports.text import listed
+from reports.text.table import Table, interval_cells
+from reports.text.verdicts import Finding, Verdict, p_text
+
+CLAIM: Final = "The batch size itself changes the error, at as many updates and at rates tuned alike."
+OVER: Final = "test MSE over that of the smallest batch (log)"
+
+
+def findings(data: Cells) -> list[Finding]:
+    """The planned family: largest batch over smallest at each budget, falling rates, Holm over all."""
+    found = square_of(data)
+    if len(found.parts) != 1:
+        return []
+    images = found.parts[0]
+    smallest, *_, size = found.sizes(images)
+    ratios = over_updates(found, images, "falling").get(f"batch size {size:,}", {})
+    if not ratios:
+        return []
+    significant = stats.holm({f"{steps:,}": ratio.p for steps, ratio in ratios.items()})
+    times = listed(f"{factor(ratio)} at {steps:,}" for steps, ratio in ratios.items())
+    sentence = (
+        f"After as many updates batch size {size:,} ends with the error of {smallest} times: {times}; "
+        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero."
+    )
+    lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
+    lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
+    verdict: Verdict = "shown" if significant else "cannot tell"
+    return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square")]
+
+
+def square(data: Cells) -> FigureContent | None:
+    """Error over that of the smallest batch size after as many updates, a line per batch size."""
+    found = square_of(data)
+    if len(found.parts) != 1:
+        return None
+    panels = [
+        Panel(words[0].upper() + words[1:], partial(draw_over_updates, rows=rows, first=1), OVER)
+        for among, words in WORDS.items()
+        if (rows := over_updates(found, found.parts[0], among))
+    ]
+    return FigureContent(
+        panels,
+        "Test MSE of the last weights over that of the smallest batch size, after the same number of "
+        f"updates; every batch size and budget at settings tuned for it on validation images. {UNIT}",
+        "Ratios of test MSE against updates, a line per batch size. "
+        + " ".join(finding.sentence for finding in findings(data)),
+        n=seeds_of(found),
+        results=data.results("square"),
+    )
+
+
+def error_over_updates(data: Cells) -> FigureContent | None:
+    """Normalised test MSE after each number of updates, a line per batch size."""
+    found = square_of(data)
+    if not found.parts:
+        return None
+    among: Among = "falling" if len(found.parts) == 1 else "all"
+    return FigureContent(
+        [
+            Panel(
+                f"{images:,} training images",
+                partial(draw_over_updates, rows=over_updates(found, images, among, over=False)),
+                "test MSE / MSE of the best constant (log)",
+            )
+            for images in found.parts
+        ],
+        "Test MSE of the last weights over the best constant's, geometric mean over seeds and tasks, a curve "
+        f"per batch size; every point is a training of its own to that many updates, {WORDS[among]}. {UNIT}",
+        "Curves of test MSE against updates, a line per batch size.",
+        n=seeds_of(found),
+        results=data.results("square"),
+    )
+
+
+def _square_table(data: Cells) -> Table:
+    found = square_of(data)
+    rows = [
+        row
+        for place in found.places
+        if place.batch_size != found.sizes(place.images)[0]
+        for among in AMONG
+        for row in _ratio_row(found, place, among)
+    ]
+    note = (
+        f"Test MSE over that of the smallest batch size after as many updates. {UNIT} Tuning's luck: what "
+        "another draw of the tuning's seeds would have chosen; where the recording holds the tuning."
+    )
+    return Table.of("square", "The same number of updates, at each budget", rows, note)
+
+
+def _ratio_row(found: Square, place: Place, among: Among) -> Iterable[dict[str, object]]:
+    ratio, early = (found.over_smallest(place, among, measure) for measure in (last, stopped))
+    lucky = found.over_smallest(place, among, luck=True)
+    if ratio is not None:
+        yield {
+            "training images": place.images,
+            "updates": place.steps,
+            "batch size": place.batch_size,
+            "over": found.sizes(place.images)[0],
+            "schedule": WORDS[among],
+            "times": ratio.factor,
+            **interval_cells(ratio.interval),
+            "with luck from": lucky.interval.low if lucky and lucky.interval else None,
+            "with luck to": lucky.interval.high if lucky and lucky.interval else None,
+            "p": ratio.p.value,
+            "stopped early": early.factor if early else None,
+            "seeds": ratio.n[0],
+        }
+
+
+def _paths_table(data: Cells) -> Table:
+    """From the smallest batch and the most updates to the largest and the fewest, in both orders."""
+    found = square_of(data)
+    rows = [
+        row
+        for images in found.parts
+        for size in found.sizes(images)[1:]
+        for among in AMONG
+        for row in _paths(found, images, size, among)
+    ]
+    note = (
+        "The factor of the updates at the smaller batch, then that of the batch size at few updates; or that "
+        "of the batch size at many, then that of the updates at the larger batch. Both products are "
+        f"the same; the interaction is the second factor of the batch size over the first. {UNIT}"
+    )
+    return Table.of("square-paths", "Both orders of taking the gap apart", rows, note, folded=True)
+
+
+def _paths(found: Square, images: int, size: int, among: Among) -> Iterable[dict[str, object]]:
+    small = found.sizes(images)[0]
+    shared = sorted({*found.budgets_of(images, small)} & {*found.budgets_of(images, size)})
+    few, many = shared[0], shared[-1]
+    corners = [
+        found.errors(Place(images, one, steps), among) for one in (small, size) for steps in (few, many)
+    ]
+    seeds = sorted(set.intersection(*map(set, corners)))
+    if len(seeds) < 2 or few == many:
+        return
+    small_few, small_many, large_few, large_many = (
+        np.array([one[seed] for seed in seeds]) for one in corners
+    )
+    for part, logs in {
+        f"updates, at {small}": small_few - small_many,
+        f"batch size, at {few:,} updates": large_few - small_few,
+        f"batch size, at {many:,} updates": large_many - small_many,
+        f"updates, at {size}": large_few - large_many,
+        "interaction": large_many - small_many - large_few + small_few,
+    }.items():
+        one = stats.student(logs)
+        yield {
+            "training images": images,
+            "batch sizes": f"{size} over {small}",
+            "schedule": WORDS[among],
+            "part": part,
+            "times": one.factor,
+            **interval_cells(one.interval),
+            "p": one.p.value,
+            "seeds": one.n[0],
+        }
+
+
+def _settings_table(data: Cells) -> Table:
+    """What --bsr-rates takes."""
+    rows = [
+        {name.replace("_", " "): getattr(row, name) for name in COLUMNS}
+        for row in protocol.tuned(tuning.tried_settings(data.results("why-tune")))
+    ]
+    note = (
+        "Lowest geometric mean of the validation MSE: of all that were tried, of falling, of constant rates."
+    )
+    return Table.of("tuned-settings", "Tuned settings", rows, note, folded=True)
+
+
+CHAPTER: Final = Chapter(
+    section="Why",
+    figures=(
+        Figure("The same number of updates: does the batch size matter?", square),
+        Figure("What more updates give", error_over_updates),
+    ),
+    findings=findings,
+    tables=lambda data: [_square_table(data), _paths_table(data), _settings_table(data)],
+    experiments=("why-tune", "square", "travelling-rate", "usual-rate"),
+)

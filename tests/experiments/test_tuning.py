@@ -1,0 +1,206 @@
+"""The tuning of settings, played to its end against errors that a formula gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bsr.experiments import EXPERIMENTS, PRESETS, settings, square, tuning
+from bsr.experiments.rates import RatesError
+from bsr.experiments.settings import AMONG, Problem, Setting
+from bsr.run import Run
+from synthetic import settings_for
+
+SHORT = Problem("mean", 64, 586, 50_000)
+LONG = Problem("mean", 1024, 2_344, 50_000)
+LONGEST = Problem("mean", 1024, 9_375, 50_000)
+USUAL = 0.0015
+
+Error = Callable[[Setting, int], float]
+
+
+def valley(best: float, *, seeds: float = 0.0, of_decay: float = 0.1) -> Error:
+    """An error that is lowest at one rate, falling better than constant, and differs between seeds."""
+
+    def error(setting: Setting, seed: int) -> float:
+        away = math.log2(setting.learning_rate / best) ** 2
+        return math.exp(0.2 * away + of_decay * (1 - setting.decay) + seeds * math.sin(seed))
+
+    return error
+
+
+def played(problem: Problem, error: Error) -> tuning.Tried:
+    """The tuning of a problem to its end."""
+    tried: dict[Setting, dict[int, float]] = {}
+    for _ in range(20):
+        looked = tuning.wanted(problem, USUAL, tried)
+        for setting, seed in looked:
+            assert seed not in tried.get(setting, {}), "trained twice"
+            tried.setdefault(setting, {})[seed] = error(setting, seed)
+        if not looked:
+            return tried
+    raise AssertionError("it never ends")
+
+
+def runs(tried: tuning.Tried) -> int:
+    return sum(map(len, tried.values()))
+
+
+def middle(problem: Problem) -> float:
+    return USUAL * 2.0 ** (tuning.lowest_power(problem) + 2)
+
+
+@pytest.mark.parametrize(("problem", "count"), [(SHORT, 44), (LONG, 16), (LONGEST, 7)])
+def test_a_tuning_has_as_many_runs_as_the_protocol_says(problem: Problem, count: int) -> None:
+    assert runs(played(problem, valley(middle(problem)))) == count
+
+
+@pytest.mark.parametrize("problem", [SHORT, LONG, LONGEST])
+def test_the_best_rate_is_found_and_no_edge_named(problem: Problem) -> None:
+    found = tuning.choice(played(problem, valley(middle(problem))), "falling")
+    assert found is not None
+    assert found.setting.learning_rate == pytest.approx(middle(problem))
+    assert not found.at_edge
+
+
+def test_an_edge_is_extended_until_the_best_lies_inside() -> None:
+    tried = played(SHORT, valley(middle(SHORT) * 2**4))
+    found = tuning.choice(tried, "falling")
+    assert found is not None
+    assert found.setting.learning_rate == pytest.approx(middle(SHORT) * 2**4)
+    assert not found.at_edge
+
+
+def test_a_rate_that_lies_beyond_three_extensions_is_named() -> None:
+    found = tuning.choice(played(SHORT, valley(middle(SHORT) * 2**9)), "constant")
+    assert found is not None
+    assert found.at_edge
+
+
+def test_the_last_look_gives_the_best_four_five_seeds() -> None:
+    tried = played(SHORT, valley(middle(SHORT), seeds=0.3))
+    assert sorted(map(len, tried.values()))[-5:] == [2, 5, 5, 5, 5]
+
+
+def test_a_setting_that_lost_a_training_is_never_chosen() -> None:
+    def error(setting: Setting, seed: int) -> float:
+        lost = setting.learning_rate == pytest.approx(middle(SHORT)) and seed == tuning.FIRST[1]
+        return math.inf if lost else valley(middle(SHORT))(setting, seed)
+
+    found = tuning.choice(played(SHORT, error), "all")
+    assert found is not None
+    assert found.setting.learning_rate != pytest.approx(middle(SHORT))
+
+
+def test_where_all_trainings_were_lost_nothing_is_chosen() -> None:
+    assert tuning.choice(played(LONG, lambda *_: math.inf), "all") is None
+
+
+@given(st.floats(-6, 6), st.floats(-1, 1), st.floats(0, 1), st.sampled_from([SHORT, LONG, LONGEST]))
+def test_every_tuning_ends_and_trains_nothing_twice(
+    away: float, decay: float, seeds: float, problem: Problem
+) -> None:
+    tried = played(problem, valley(middle(problem) * 2**away, seeds=seeds, of_decay=decay))
+    assert runs(tried) <= 44 + 2 * 2 * tuning.EXTENSIONS
+    assert tuning.choice(tried, "falling") is not None
+
+
+def test_the_longest_problem_takes_what_it_did_not_try_from_the_next_smaller_budget() -> None:
+    tried = {
+        LONG: played(LONG, valley(middle(LONG), of_decay=-1)),  # constant is best
+        LONGEST: played(LONGEST, valley(middle(LONGEST) * 2)),
+    }
+    rows = {(row.problem, row.among): row for row in square.tuned(tried)}
+    assert len(rows) == 2 * len(AMONG)
+    assert rows[LONGEST, "falling"].setting.learning_rate == pytest.approx(middle(LONGEST) * 2)
+    assert rows[LONGEST, "constant"].setting == rows[LONG, "constant"].setting
+    assert rows[LONGEST, "all"].setting == rows[LONG, "all"].setting
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [Setting(0.001), Setting(0.001, 0.0), Setting(0.002, 0.5, 0.05, 0.99), Setting(0.001, warmup=0.05)],
+)
+def test_a_run_says_the_setting_that_it_was_given(setting: Setting) -> None:
+    run = Run(task="mean", batch_size=16, seed=1, learning_rate=1.0, epochs=0, steps=100)
+    assert Setting.of(setting.applied_to(run)) == setting
+
+
+# Plans
+
+
+def planned(preset: str) -> dict[str, list[Run]]:
+    grid = PRESETS[preset].grid
+    grid = replace(grid, settings=settings_for(grid))
+    return {name: list(EXPERIMENTS[name].planned(grid)) for name in PRESETS[preset].experiments}
+
+
+def test_the_square_is_every_batch_size_at_every_budget_but_the_longest() -> None:
+    found = {(run.batch_size, run.steps) for run in planned("why-square")["square"]}
+    sizes, budgets = (16, 64, 256, 1024), (586, 2_344, 9_375, 37_500)
+    assert found == {(size, steps) for size in sizes for steps in budgets} - {(1024, 37_500)}
+
+
+def test_little_data_is_trained_on_whole_where_the_batch_is_larger() -> None:
+    found = {(run.train_images, run.batch_size) for run in planned("why-data")["square"]}
+    assert (1_000, 1_000) in found
+    assert (1_000, 1024) not in found
+    assert (10_000, 1024) in found
+
+
+@pytest.mark.parametrize("preset", ["why-square", "why-data"])
+def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) -> None:
+    reported = [run for runs in planned(preset).values() for run in runs]
+    assert not {run.seed for run in reported} & set(tuning.SEEDS)
+    assert {run.evaluate_on for run in reported} == {"test"}
+    assert {run.evaluate_on for run in EXPERIMENTS["why-tune"].planned(PRESETS[preset].grid)} == {
+        "validation"
+    }
+
+
+def test_a_seed_at_the_usual_rate_is_trained_to_the_largest_budget_that_has_it() -> None:
+    large = {run.seed: run.steps for run in planned("why-square")["usual-rate"] if run.batch_size == 1024}
+    assert [large[200 + index] for index in (0, 4, 5, 7, 8, 11)] == [9_375, 9_375, 2_344, 2_344, 586, 586]
+
+
+# Tables
+
+
+def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    rows = settings_for(PRESETS["why-square"].grid)
+    path = tmp_path / "tuned-settings.csv"
+    lines = [",".join(str(getattr(row, name)) for name in settings.COLUMNS) for row in rows]
+    path.write_text("\n".join(["# from a recording", ",".join(settings.COLUMNS), *lines]))
+    assert settings.read(path) == rows
+    assert settings.setting_for(settings.read(path), LONG, "constant") == Setting(0.001, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", None),
+        ("dataset,model\nMNIST,study", "missing required field"),
+        ("\n".join([",".join(settings.COLUMNS), "MNIST,study,1,mean,-1,2,all,1,1,0,0.9,1,1,"]), ">= 0"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_by_name(tmp_path: Path, content: str, said: str | None) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    if said is None:
+        assert settings.read(path) == ()
+        return
+    with pytest.raises(RatesError, match=said) as error:
+        settings.read(path)
+    assert "t.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_was_not_tuned_is_named_with_its_remedy() -> None:
+    with pytest.raises(RatesError, match="mean at batch size 64, 586 updates.*why-tune"):
+        settings.setting_for((), SHORT, "all")

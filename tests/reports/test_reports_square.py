@@ -1,0 +1,132 @@
+"""The second protocol's chapters: planted effects are found and no other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bsr import stats
+from bsr.experiments import settings
+from bsr.records.reading import read
+from reports.analysis.square import Place, at_training_error, square_of
+from reports.cells import Cells
+from reports.chapters import little_data, square
+from synthetic import square_session, write
+
+SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
+
+
+def cells(path: Path, **planted: Any) -> Cells:
+    return Cells(read(write(path / "run.json", square_session(**planted))))
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    """1024 ends with 0.8 times the error of 16, and nothing overfits; the tuning is there too."""
+    return cells(tmp_path_factory.mktemp("square"), batch_size=0.8, tuning=True, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    """Full batches end 1.3 times as bad, and all overfit."""
+    return cells(
+        tmp_path_factory.mktemp("little"),
+        preset="why-data",
+        batch_size=1.3,
+        overfits=3.0,
+        batch_sizes=(16, 1024),
+        parts=((1_000, 2_344), (10_000, 586)),
+    )
+
+
+def rows_of(table: Any) -> list[dict[str, Any]]:
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+
+
+def test_the_batch_size_s_factor_is_found_at_every_budget(planted: Cells) -> None:
+    (finding,) = square.findings(planted)
+    assert finding.verdict == "shown"
+    found = square_of(planted)
+    for steps in (586, 2_344):
+        ratio = found.over_smallest(Place(50_000, 1024, steps), "falling")
+        assert ratio is not None
+        assert ratio.factor == pytest.approx(0.8, rel=0.12)
+        assert f"{steps:,}" in finding.sentence
+
+
+def test_no_effect_is_not_called_one(tmp_path: Path) -> None:
+    (finding,) = square.findings(cells(tmp_path, **SMALL))
+    assert finding.verdict == "cannot tell"
+
+
+def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) -> None:
+    rows = [row for row in rows_of(square.CHAPTER.tables(planted)[0]) if row["with luck from"] is not None]
+    assert {row["updates"] for row in rows} == {586, 2_344, 37_500}
+    for row in rows:
+        assert row["with luck from"] <= row["times"] <= row["with luck to"]
+        assert row["with luck to"] / row["with luck from"] >= 0.99 * row["95% to"] / row["95% from"]
+
+
+def test_both_orders_multiply_to_the_same_gap(planted: Cells) -> None:
+    rows = rows_of(square.CHAPTER.tables(planted)[1])
+    assert rows
+    for start in range(0, len(rows), 5):
+        first, second, third, fourth, interaction = (row["times"] for row in rows[start : start + 5])
+        assert first * second == pytest.approx(third * fourth)
+        assert interaction == pytest.approx(third / second)
+
+
+def test_the_settings_that_a_tuning_chose_are_the_table_that_bsr_rates_takes(
+    planted: Cells, tmp_path: Path
+) -> None:
+    table = square.CHAPTER.tables(planted)[2]
+    path = tmp_path / "tuned-settings.csv"
+    path.write_bytes(table.csv())
+    read_back = settings.read(path)
+    assert len(read_back) == len(table.rows) == len(list(csv.reader(io.StringIO(path.read_text())))) - 1
+    assert {row.among for row in read_back} == {"all", "falling", "constant"}
+
+
+def test_little_data_s_two_planned_contrasts_are_found(little: Cells) -> None:
+    (finding,) = little_data.findings(little)
+    assert finding.verdict == "shown"
+    assert "1,000 images for 586 updates" in finding.sentence
+    assert finding.sentence.count("\N{MULTIPLICATION SIGN}1.") == 2
+    assert square.findings(little) == []
+
+
+def test_every_figure_of_little_data_has_a_panel_per_part(little: Cells) -> None:
+    for figure in (little_data.little_data, little_data.test_over_training_error, square.error_over_updates):
+        content = figure(little)
+        assert content is not None
+        assert [panel.title for panel in content.panels] == [
+            "1,000 training images",
+            "10,000 training images",
+        ]
+    assert square.square(little) is None
+
+
+def test_a_test_error_is_taken_where_the_training_error_falls_below_for_good(little: Cells) -> None:
+    result = next(r for r in little.results("square") if r.status == "ok")
+    baseline = result.baseline_mse
+    assert baseline
+    logs = np.log(np.array([result.training_mse, result.test_mse], dtype=float) / baseline)
+    level = math.exp((logs[0, 3] + logs[0, 4]) / 2)
+    assert at_training_error(result, level) == pytest.approx((logs[1, 3] + logs[1, 4]) / 2)
+    assert at_training_error(result, 1e-9) is None
+
+
+def test_a_choice_that_no_draw_would_change_costs_nothing() -> None:
+    assert stats.regrets({"good": [1.0, 1.1], "bad": [9.0, 9.5]}).max() == 0
+    costs = stats.regrets({"good": [1.0, 2.0], "other": [2.0, 1.2]})
+    assert 0 < costs.max() == pytest.approx(math.log(2.4 / 2) / 2)
+
+
+def test_a_lost_training_is_never_the_choice() -> None:
+    assert stats.regrets({"lost": [0.1, math.inf], "good": [1.0, 1.0]}).max() == pytest.approx(0, abs=1e-12)
