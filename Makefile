@@ -10,13 +10,16 @@ BIN := .venv/bin
 endif
 INSTALLED := .venv/installed
 
-.PHONY: bench test test-slow labels soak cluster floors lint schema docs clean
+.PHONY: bench answer test test-slow labels soak cluster floors lint schema docs clean
 
 bench: $(INSTALLED)  ## measure the default preset, then draw the report
 	device=$$($(BIN)/python -m bsr.machine) && \
 	$(BIN)/python -m pytest benchmarks --bsr-preset $(PRESET) \
 		--benchmark-json=benchmarks/results/$$device-$(PRESET).json $(ARGS) && \
 	$(BIN)/python -m reports benchmarks/results/$$device-$(PRESET).json
+
+answer: $(INSTALLED)  ## which batch size reaches an error soonest here, half an hour; ARGS: python -m bsr.answer --help
+	$(BIN)/python -m bsr.answer $(ARGS)
 
 test: $(INSTALLED)  ## the test suite, but for the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)

@@ -10,9 +10,10 @@ import argparse
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bsr.text import Refused
 from reports.text import printable
@@ -20,6 +21,10 @@ from reports.text import printable
 if TYPE_CHECKING:
     from bsr.records.reading import Recording
     from reports.compare import Comparison
+
+
+PATIENT_SECONDS: Final = 10.0
+"""How long a page may be drawn in silence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="RUN.json",
         help="seconds per update from that recording's harness",
+    )
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="NAME",
+        help="compare every file with that one (a label or file name), instead of the first",
     )
     parser.add_argument("--same-engine", action="store_true", help="compare only results of one engine")
     parser.add_argument(
@@ -145,9 +156,23 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     data = Cells(
         recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
     )
-    page = build(data, folder, comparison)
+    page = build(data, folder, comparison, tell=Patience().tell)
     print(f"report: {printable(str(page.resolve()))}")
     return {judgement.outcome for judgement in judgements}
+
+
+class Patience:
+    """A line on a terminal where drawing takes long: after some seconds, then each time that has doubled."""
+
+    def __init__(self) -> None:
+        self._began, self._next = time.perf_counter(), PATIENT_SECONDS
+
+    def tell(self, done: int, of: int) -> None:
+        """So many figures of so many are drawn."""
+        if done and sys.stderr.isatty() and (taken := time.perf_counter() - self._began) > self._next:
+            self._next = 2 * taken
+            left = taken / done * (of - done)
+            print(f"drawing: {done} of {of} figures, some {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:
@@ -155,7 +180,7 @@ def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Rec
     from bsr.records.durable import endings, stem  # noqa: PLC0415
     from bsr.records.reading import one_of  # noqa: PLC0415
 
-    if any((options.labels, options.same_engine, options.margin, options.fail_on)):
+    if any((options.labels, options.same_engine, options.margin, options.fail_on, options.against)):
         raise Refused(
             "--merged: expected one study, got an option that compares several; leave one of them out"
         )
@@ -172,7 +197,7 @@ def _comparison(
     from bsr.stats import MARGIN  # noqa: PLC0415
     from reports.compare import compare, gate  # noqa: PLC0415
 
-    asked = any((options.labels, options.same_engine, options.margin, options.fail_on))
+    asked = any((options.labels, options.same_engine, options.margin, options.fail_on, options.against))
     if len(recordings) == 1 and not (alone and asked):
         return None
     labels = [name.strip() for name in options.labels.split(",")] if options.labels else []
@@ -186,6 +211,8 @@ def _comparison(
         same_engine=options.same_engine,
         margin=margin,
         include_disturbed=options.include_disturbed,
+        target=options.target,
+        against=options.against,
     )
 
 

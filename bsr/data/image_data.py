@@ -212,6 +212,12 @@ def _check_alike(images: Mapping[str, Tensor], what: str) -> None:
         raise DataError(f"{what}: expected parts of one type and size, got {got}; convert or resize them")
 
 
+def digest_of_pixels(images: Images) -> str:
+    """As of the same images without targets, 16 hexadecimal digits."""
+    given = {"train": images.train, "test": images.test, "validation": images.validation}
+    return _digest({name: (part, {}) for name, part in given.items() if part is not None})
+
+
 def _digest(parts: Mapping[str, tuple[Tensor, Mapping[str, Tensor]]]) -> str:
     """Of images alone, train and test, as ever; what else there is comes after it, by name."""
     images = [part for part, _ in parts.values()]

@@ -47,7 +47,8 @@ class Split:
     ) -> Split:
         """One of your own: images as in bsr.ImageData, targets float32 [N]; the Run says `task`, too.
 
-        `validation` are held-out images and their targets. Raises DataError, one line, for anything else.
+        `validation` are held-out images and their targets. Splits of the same images are of one data set,
+        whatever their targets. Raises DataError, one line, for anything else.
         """
         data = ImageData(
             train=(images, {task: targets}),
@@ -57,7 +58,8 @@ class Split:
         found = image_data.checked(data, "split")
         labels = found.targets[task]
         held_out = None if found.validation is None else (found.validation, labels["validation"])
-        return cls(found.train, labels["train"], found.test, labels["test"], found.digest, task, held_out)
+        digest = image_data.digest_of_pixels(found)
+        return cls(found.train, labels["train"], found.test, labels["test"], digest, task, held_out)
 
     @property
     def trained_on(self) -> tuple[Tensor, Tensor]:

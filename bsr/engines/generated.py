@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bsr.engines import build, chain, source
-from bsr.engines.layers import Layer, NotAChainError, Shape
+from bsr.engines import build, layers, source
+from bsr.engines.layer import Layer, NotAChainError, Shape
 from bsr.model import MODELS
 from bsr.run import STUDY_MODEL, Run
 from bsr.training.loop import initial_model
@@ -38,7 +38,7 @@ def read(model: nn.Module, shape: Shape, dtype: torch.dtype) -> Network:
     """
     if dtype not in source.PIXELS:
         raise NotAChainError(f"takes images of uint8 or float32, here {dtype}")
-    found = chain.read(model, shape)
+    found = layers.read(model, shape)
     if (needed := source.workspace_bytes(found)) > LARGEST_WORKSPACE:
         raise NotAChainError(
             f"computes networks whose activations for {source.WIDEST} images fit into "

@@ -160,6 +160,20 @@ PRESETS: Final[dict[str, Preset]] = {
         _LITTLE_DATA_GRID,
         ("square",),
     ),
+    "answer": Preset(
+        "what python -m bsr.answer asks for: falling rates, one number of updates, the training loops timed",
+        replace(
+            _CONTROLLED_GRID,
+            batch_sizes=(16, 64, 256, 1024),
+            runs=3,
+            budgets=1,
+            schedules=("linear",),
+            rate_stride=2,
+            loop_images=2_048,
+            loop_rounds=1,
+        ),
+        (*_WHY[:3], "harness"),
+    ),
     "networks": Preset(
         "does it hold for a wider and a deeper network: equal epochs, equal updates, an hour on them",
         replace(

@@ -64,7 +64,8 @@ def tune(grid: Grid) -> Iterator[Run]:
     for task in _tasks(grid):
         for arm in _tuned_arms(grid, task):
             lowest = _lowest_power(grid, arm)
-            tried = [_usual_rate(grid, task) * 2.0**power for power in range(lowest, lowest + 5)]
+            powers = range(lowest, lowest + 5)[:: grid.rate_stride]
+            tried = [_usual_rate(grid, task) * 2.0**power for power in powers]
             yield from _tuning(grid, arm, tried)
 
 
@@ -81,8 +82,9 @@ def _tuned_arms(grid: Grid, task: str) -> Iterator[Arm]:
     equal = itertools.product(budgets(grid), _whole(grid))
     both = [(steps, size) for steps, size in equal if (steps, size) not in middle]
     both += [(ten_epochs(grid, size), size) for size in ends]
-    arms = [Arm(task, steps, schedule, size) for steps, size in both for schedule in SCHEDULES]
-    arms += [Arm(task, steps, "linear", size) for steps, size in middle]
+    arms = [Arm(task, steps, schedule, size) for steps, size in both for schedule in _asked(grid)]
+    falling = _asked(grid, SCHEDULES[1:])
+    arms += [Arm(task, steps, schedule, size) for steps, size in middle for schedule in falling]
     return (arm for arm in dict.fromkeys(arms) if arm.batch_size in grid.batch_sizes)
 
 
@@ -103,7 +105,7 @@ def study_rate(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the usual rate, of MNIST the study's: the gap to be explained."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in contrast_of(grid) else SCHEDULES[:1]:
+            for schedule in _asked(grid, SCHEDULES if size in contrast_of(grid) else SCHEDULES[:1]):
                 yield from _reporting(grid, Arm(task, steps, schedule, size), _usual_rate(grid, task))
 
 
@@ -111,7 +113,7 @@ def equal_epochs(grid: Grid) -> Iterator[Run]:
     """Ten epochs at the rate tuned for the batch size."""
     for task in _tasks(grid):
         for size, steps in _ten_epochs(grid):
-            for schedule in SCHEDULES if size in contrast_of(grid) else SCHEDULES[1:]:
+            for schedule in _asked(grid, SCHEDULES if size in contrast_of(grid) else SCHEDULES[1:]):
                 arm = Arm(task, steps, schedule, size)
                 yield from _reporting(grid, arm, _tuned(grid, arm))
 
@@ -126,7 +128,7 @@ def equal_updates(grid: Grid) -> Iterator[Run]:
         for steps, size in itertools.product(budgets(grid), grid.batch_sizes):
             if size in compared(grid) and ten_epochs(grid, size) == steps:
                 continue
-            for schedule in SCHEDULES:
+            for schedule in _asked(grid):
                 arm = Arm(task, steps, schedule, size)
                 tried = {_tuned(grid, arm)}
                 if schedule == "linear" or not _within_a_longer(grid, arm):
@@ -211,21 +213,28 @@ def contrast_of(grid: Grid) -> tuple[int, int]:
 
 
 def compared(grid: Grid) -> tuple[int, ...]:
-    """The batch sizes that make ten epochs, rising: not those that would take hours, if there are others."""
+    """The batch sizes that make ten epochs, rising: not those that would take hours, if there are others.
+
+    Where it was said on how many images they train, all of them do.
+    """
     whole = _whole(grid)
+    if grid.run_images is not None:
+        return whole
     large = tuple(size for size in whole if size >= SMALLEST)
     return large if len(large) > 1 else whole
 
 
 def ten_epochs(grid: Grid, batch_size: int) -> int:
-    """Their updates."""
-    return -(-EPOCHS * min(grid.part_images, MOST_IMAGES) // batch_size)
+    """Their updates, or those of as many images as the grid says."""
+    images = grid.run_images or EPOCHS * min(grid.part_images, MOST_IMAGES)
+    return -(-images // batch_size)
 
 
 def _whole(grid: Grid) -> tuple[int, ...]:
     """The batch sizes of the whole plan, rising: who names some of the presets' has a part of that."""
     usual = tuple(size for size in BATCH_SIZES if size <= grid.train_images)
-    return usual if set(grid.batch_sizes) <= set(usual) else tuple(sorted(grid.batch_sizes))
+    part = grid.run_images is None and set(grid.batch_sizes) <= set(usual)
+    return usual if part else tuple(sorted(grid.batch_sizes))
 
 
 def _many_epochs(grid: Grid, arm: Arm) -> bool:
@@ -239,6 +248,10 @@ def _tasks(grid: Grid) -> list[str]:
 
 def _ten_epochs(grid: Grid) -> list[tuple[int, int]]:
     return [(size, ten_epochs(grid, size)) for size in compared(grid) if size in grid.batch_sizes]
+
+
+def _asked(grid: Grid, schedules: Sequence[Schedule] = SCHEDULES) -> list[Schedule]:
+    return [schedule for schedule in schedules if schedule in grid.schedules]
 
 
 def _usual_rate(grid: Grid, task: str) -> float:

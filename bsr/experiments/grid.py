@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from bsr.experiments.rates import Arm, TunedRate, tuned_rate
+from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.experiments.settings import Problem, TunedSetting
 from bsr.experiments.tuning import Tried
 from bsr.run import MOST_STEPS, STUDY_MODEL, Run
@@ -15,6 +15,8 @@ STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
 BATCH_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
 EXTENDED_BATCH_SIZES: Final = (2, 4, 8, *BATCH_SIZES, 2048)
+LOOP_SIZES: Final = (16, 64, 256, 1024)
+"""Batch sizes of the harness's loops."""
 MOST_TASKS: Final = 24
 MOST_BATCH_SIZES: Final = 48
 MOST_BYTES: Final = 128 * 2**20
@@ -45,6 +47,8 @@ class Grid:
     """On which images rates are compared."""
     loop_images: int = 60_000
     """Of an epoch of the harness's own loops, at most."""
+    loop_sizes: tuple[int, ...] = LOOP_SIZES
+    """Their batch sizes."""
     loop_rounds: int = 5
     """How often the harness times each of its loops."""
     loop_compiled: bool = False
@@ -55,6 +59,12 @@ class Grid:
     """(task, best rate of a finished log grid); non-empty collects only the second look."""
     budgets: int = 2
     """At how many numbers of updates the controlled experiments compare batch sizes."""
+    run_images: int | None = None
+    """On so many images their Runs of equal epochs train; None: on ten epochs' worth."""
+    schedules: tuple[Schedule, ...] = ("constant", "linear")
+    """Of their learning rates."""
+    rate_stride: int = 1
+    """Of the five rates that a tuning would try, every so-many-th is: 2 leaves three."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
+from bsr.experiments.rates import Arm, TunedRate
 from bsr.result import Result
+from bsr.run import LEARNING_RATES
 
 Rates = Mapping[float, Sequence[Result]]
 Finals = Mapping[float, Sequence[float]]
@@ -55,3 +58,48 @@ def best_rate(rates: Rates) -> float:
 def at_edge(rate: float, rates: Rates) -> bool:
     """Whether nothing beyond a rate was tried."""
     return rate in {min(rates), max(rates)}
+
+
+def by_arm(results: Iterable[Result]) -> dict[Arm, Rates]:
+    """A tuning's results by arm and rate, of arms that have an error; by arm, rising."""
+    found: dict[Arm, list[Result]] = defaultdict(list)
+    for result in results:
+        found[Arm.of(result.run)].append(result)
+    rates = {arm: by_rate(alike) for arm, alike in sorted(found.items())}
+    return {arm: row for arm, row in rates.items() if contenders(row)}
+
+
+def tuned_rates(results: Iterable[Result]) -> Iterator[TunedRate]:
+    """The best rate of each arm of a tuning."""
+    for arm, rates in by_arm(results).items():
+        best = best_rate(rates)
+        finals = contenders(rates)[best]
+        yield TunedRate(
+            task=arm.task,
+            batch_size=arm.batch_size,
+            steps=arm.steps,
+            schedule=arm.schedule,
+            learning_rate=best,
+            validation_mse=centre(finals),
+            seeds=len(finals),
+            at_edge=at_edge(best, rates),
+        )
+
+
+def beyond_edge(results: Iterable[Result]) -> Iterator[tuple[Arm, float]]:
+    """Each arm whose best rate is at the edge of those tried, and the rate one step of the grid beyond.
+
+    The step is the factor to the next rate that was tried, two where there is none.
+    """
+    for arm, rates in by_arm(results).items():
+        best = best_rate(rates)
+        if at_edge(best, rates):
+            step = _step(list(rates))
+            beyond = best * step if best == max(rates) else best / step
+            if LEARNING_RATES[0] <= beyond <= LEARNING_RATES[1]:
+                yield arm, beyond
+
+
+def _step(tried: Sequence[float]) -> float:
+    """The smallest factor between neighbours of rising rates; two of a single one."""
+    return min((b / a for a, b in pairwise(tried)), default=2.0)

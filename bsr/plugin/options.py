@@ -30,13 +30,14 @@ from bsr.experiments.original import REFINED
 from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
-from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried
+from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried, tuned_in
 from bsr.run import (
     DEVICE,
     DEVICES,
     EVALUATED_ON,
     LARGEST_SEED,
     MOST_EPOCHS,
+    MOST_STEPS,
     MOST_THREADS,
     PRECISIONS,
     Execution,
@@ -47,6 +48,8 @@ from bsr.text import shortened
 T = TypeVar("T", int, float)
 REFINABLE: Final = (REFINED, "tune", "why-tune")
 """The experiments that --bsr-refine takes further."""
+RECORDED: Final = (".json", ".jsonl")
+"""How the name of a recording ends."""
 LONGEST_TIMEOUT: Final = 10_000_000
 NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
 """As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
@@ -118,6 +121,13 @@ def add(parser: pytest.Parser) -> None:
     option("runs", "N", "seeds per cell by the study's rule: batch size + run index")
     option("seeds", "N,N", "the same seeds for every batch size, for paired comparisons")
     option("epochs", "N", "epochs per run")
+    option(
+        "run-images",
+        "N",
+        "with the presets tune, why and answer: on so many images a run of equal epochs trains. Default: on "
+        "ten epochs' worth",
+    )
+    option("test-images", "N", "evaluate on the first so many test images. Default: the preset's number")
     option("dataset", "NAME", f"a data set: MNIST, FashionMNIST, KMNIST, Rotated, or {IMPORT_PATH}")
     option(
         "data",
@@ -160,9 +170,9 @@ def add(parser: pytest.Parser) -> None:
     )
     option(
         "rates",
-        "CSV",
-        "tuned rates for the preset why, the tuned-rates.csv of a tuning session's report; its "
-        "tuned-settings.csv for why-square and why-data",
+        "FILE,FILE",
+        "tuned rates for the preset why, the tuned-rates.csv of a tuning session's report, or its "
+        "recordings; the report's tuned-settings.csv for why-square and why-data",
     )
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")
@@ -244,6 +254,12 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
             _value(config, "learning-rates"),
             "an experiment beside it that does not try rates of its own",
         )
+    if _value(config, "run-images") and not any("steps" in experiment.varies for experiment in trained):
+        raise refuse(
+            "run-images",
+            _value(config, "run-images"),
+            "an experiment beside it that trains for so many updates, such as equal-epochs",
+        )
     if _value(config, "dask") and _value(config, "workers"):
         raise refuse("workers", _value(config, "workers"), "one of --bsr-dask and --bsr-workers, not both")
     if _value(config, "dask-wait") and not _value(config, "dask"):
@@ -297,7 +313,9 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
     if not only_looks(config):
         own_code.try_apart({name: _listed(config, name) or () for name in own_code.KINDS})
     dataset = _dataset(config)
-    grid = own_code.sized(grid, dataset)
+    tested = _number(config, "test-images", int, at_least=1, at_most=grid.test_images)
+    grid = own_code.sized(replace(grid, test_images=tested or grid.test_images), dataset)
+    sizes = _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES)
     tasks = _named(config, "tasks", "task", own_code.targets(dataset))
     if (count := len(tasks or grid.tasks)) > MOST_TASKS:
         raise refuse("tasks", f"{count}", f"at most {MOST_TASKS} tasks, so some of them by name")
@@ -305,10 +323,12 @@ def _grid(config: pytest.Config, grid: Grid, experiments: tuple[str, ...]) -> Gr
         "tasks": tasks,
         "models": _named(config, "models", "network"),
         "learning_rates": _learning_rates(config, tasks or grid.tasks),
-        "batch_sizes": _numbers(config, "batch-sizes", 1, grid.train_images, count=MOST_BATCH_SIZES),
+        "batch_sizes": sizes,
+        "loop_sizes": sizes,
         "runs": _number(config, "runs", int, at_least=1, at_most=rates.MOST_SEEDS),
         "seeds": _numbers(config, "seeds", 0, LARGEST_SEED, count=rates.MOST_SEEDS),
         "epochs": _number(config, "epochs", int, at_least=1, at_most=MOST_EPOCHS),
+        "run_images": _number(config, "run-images", int, at_least=1, at_most=MOST_STEPS),
         "dataset": dataset,
         "precision": _choice(config, "precision", PRECISIONS),
         "loop_compiled": config.getoption("bsr_compiled"),
@@ -332,16 +352,20 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
                 said["refine_around"] = best_rates(Path(refined))
         except RefinementError as error:
             raise pytest.UsageError(f"--bsr-refine: {error}") from error
-    table = _value(config, "rates")
-    if table is not None:
-        try:
-            if "square" in experiments:
-                said["settings"] = settings.read(Path(table))
-            else:
-                said["rates"] = rates.read(Path(table))
-        except rates.RatesError as error:
-            raise pytest.UsageError(f"--bsr-rates: {error}") from error
+    if _value(config, "rates") is not None:
+        said |= _tuned(config, experiments)
     return said
+
+
+def _tuned(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any]:
+    """Of a table, else of the recordings of a tuning."""
+    paths = [Path(name) for name in _listed(config, "rates") or ()]
+    try:
+        if "square" in experiments:
+            return {"settings": settings.read(paths[0])}
+        return {"rates": tuned_in(paths) if paths[0].suffix in RECORDED else rates.read(paths[0])}
+    except (rates.RatesError, RefinementError) as error:
+        raise pytest.UsageError(f"--bsr-rates: {error}") from error
 
 
 def _execution(config: pytest.Config) -> Execution:

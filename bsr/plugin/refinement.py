@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from bsr.experiments.original import LOG_GRID, REFINED, TUNING_BATCH_SIZE
-from bsr.experiments.rates import Arm
+from bsr.experiments.rates import Arm, TunedRate
 from bsr.experiments.settings import Problem
-from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders, lost_none
+from bsr.experiments.tried_rates import best_rate, beyond_edge, by_rate, lost_none, tuned_rates
 from bsr.experiments.tuning import Tried, tried_settings
 from bsr.records import durable
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
-from bsr.run import LEARNING_RATES
 from bsr.text import Refused, printable
 
 
@@ -40,32 +40,39 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
 
 
 def beyond_edges(path: Path) -> tuple[tuple[Arm, float], ...]:
-    """For each tuned arm whose best rate is at the edge of those tried: that rate, times or over two.
+    """For each tuned arm whose best rate is at the edge of those tried: a rate one step beyond.
 
     Raises RefinementError where the file holds no tuning, or all its best rates lie inside.
     """
-    arms: dict[Arm, list[Result]] = defaultdict(list)
-    for result in _of_one_network(path, "tune"):
-        run = result.run
+    results = _tuning(path)
+    found = tuple(beyond_edge(results))
+    if not found:
+        got = "best rates inside the ones that were tried" if results else "none"
+        raise RefinementError(
+            f"{path}: expected a tuning with a best rate at the edge, got {got}; nothing to extend"
+        )
+    return found
+
+
+def tuned_in(paths: Iterable[Path]) -> tuple[TunedRate, ...]:
+    """The best rate of every arm that recordings of a tuning hold together. Raises RefinementError."""
+    results = [result for path in paths for result in _tuning(path)]
+    if not results:
+        raise RefinementError("expected recordings of the experiment tune, got none of its runs; name others")
+    return tuple(tuned_rates(results))
+
+
+def _tuning(path: Path) -> list[Result]:
+    """Its results, of so many updates and judged on validation images. Raises RefinementError."""
+    results = _of_one_network(path, "tune")
+    for run in (result.run for result in results):
         if not run.steps or run.evaluate_on != "validation":
             raise RefinementError(
                 f"{path}: expected a tuning, runs of so many updates judged on validation images, got "
                 f"{printable(run.label)} of {run.epochs} epochs, judged on {run.evaluate_on} images; "
                 "record one with --bsr-preset tune"
             )
-        arms[Arm.of(run)].append(result)
-    found: list[tuple[Arm, float]] = []
-    for arm, results in arms.items():
-        rates = by_rate(results)
-        if contenders(rates) and at_edge(best := best_rate(rates), rates):
-            beyond = best * 2 if best == max(rates) else best / 2
-            found += [(arm, beyond)] if LEARNING_RATES[0] <= beyond <= LEARNING_RATES[1] else []
-    if not found:
-        got = "best rates inside the ones that were tried" if arms else "none"
-        raise RefinementError(
-            f"{path}: expected a tuning with a best rate at the edge, got {got}; nothing to extend"
-        )
-    return tuple(found)
+    return results
 
 
 def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:

@@ -159,11 +159,13 @@ def say(reporter: pytest.TerminalReporter, known: State, width: int) -> None:
             names = ", ".join(sorted(known.unselected))
             reporter.write_line(f"bsr: not chosen: {names}; choose with --bsr-experiments")
         return
-    from bsr.plugin.summary import tables  # noqa: PLC0415 - rich and, for the estimate's type, torch
+    from bsr.plugin import summary  # noqa: PLC0415 - rich and, for the estimate's type, torch
 
     if session.results:
         reporter.section("batch-size study", sep="-")
-        reporter.write_line(tables(session, width))
+        reporter.write_line(summary.tables(session, width))
+    for line in summary.best_rates_found(session):
+        reporter.write_line(f"bsr: {line}")
     if timings := session.history.rows("harness"):
         from bsr.probes.loops import table  # noqa: PLC0415 - loads torch
 

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
-from bsr.experiments import EXPERIMENTS, PRESETS, plan
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED, untuned
+from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders
 from bsr.plugin.estimate import Forecast, duration
 from bsr.plugin.session import Session
 from bsr.records import agreement
@@ -64,14 +65,7 @@ def _untuned(session: Session) -> list[str]:
     if not found:
         return []
     tasks = tuple(dict.fromkeys(found.values()))
-    options = {
-        "tasks": (tasks, STUDY_TASKS),
-        "dataset": ((grid.dataset,), ("MNIST",)),
-        "models": (grid.models, (STUDY_MODEL,)),
-    }
-    asked = "".join(
-        f" --bsr-{name} {','.join(mine)}" for name, (mine, usual) in options.items() if mine != usual
-    )
+    asked = _asked_for(grid, tasks)
     chosen_by = f"--bsr-learning-rates {','.join(f'{task}=RATE' for task in tasks)}"
     tuning = (
         f"pytest benchmarks --bsr-experiments {REFINED} --bsr-evaluate-on validation{asked} "
@@ -79,6 +73,51 @@ def _untuned(session: Session) -> list[str]:
     )
     what = ", ".join(found)
     return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
+
+
+def _asked_for(grid: Grid, tasks: tuple[str, ...]) -> str:
+    """The options that name tasks, data set and networks, where they are not the study's."""
+    options = {
+        "tasks": (tasks, STUDY_TASKS),
+        "dataset": ((grid.dataset,), ("MNIST",)),
+        "models": (grid.models, (STUDY_MODEL,)),
+    }
+    return "".join(
+        f" --bsr-{name} {','.join(mine)}" for name, (mine, usual) in options.items() if mine != usual
+    )
+
+
+def best_rates_found(session: Session) -> list[str]:
+    """Of the experiment learning-rate: the best per task, whether it lies at an edge, and how to go on."""
+    grid, recording = session.options.grid, session.options.json
+    tried: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for key, result in session.results.items():
+        if REFINED in session.header.cases[key]:
+            tried[result.run.task, result.run.model].append(result)
+    best = {of: best_rate(rates) for of, alike in tried.items() if contenders(rates := by_rate(alike))}
+    lines = [_best_rate(tried[of], found, several=len(grid.models) > 1) for of, found in best.items()]
+    if not best or len(grid.models) > 1 or recording is None:
+        return lines
+    given = f"--bsr-learning-rates {','.join(f'{task}={rate:g}' for (task, _), rate in best.items())}"
+    lines.append(f"give the best by {given}")
+    if not grid.refine_around:
+        again = f"the same command with --bsr-refine {recording} and another --benchmark-json"
+        return [*lines, f"look round the best by {again}"]
+    if any(at_edge(found, by_rate(tried[of])) for of, found in best.items()):
+        asked = f"--bsr-preset tune {given}{_asked_for(grid, tuple(task for task, _ in best))}"
+        lines.append(f"look further by pytest benchmarks {asked} --benchmark-json=tune.json")
+    return lines
+
+
+def _best_rate(alike: Sequence[Result], best: float, *, several: bool) -> str:
+    """`angle: of 13 rates 0.1 is best on validation images, the highest that was tried: ...`."""
+    rates, run = by_rate(alike), alike[0].run
+    name = f"{run.task} with {run.model}" if several else run.task
+    said = f"{name}: of {len(rates)} rates {best:g} is best on {run.evaluate_on} images"
+    if not at_edge(best, rates):
+        return said
+    where = "highest" if best == max(rates) else "lowest"
+    return f"{said}, the {where} that was tried: a better one may lie beyond"
 
 
 def unlike_compared(compared: dict[str, Any], mine: dict[str, Any]) -> list[str]:

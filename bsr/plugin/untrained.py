@@ -137,14 +137,22 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
             from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
 
             loops = Loops(
-                images, grid.dataset, execution.data, device, models=grid.models, compiled=grid.loop_compiled
+                images,
+                grid.dataset,
+                execution.data,
+                device,
+                batch_sizes=grid.loop_sizes,
+                models=grid.models,
+                compiled=grid.loop_compiled,
             )
             return loops.measure(grid.loop_rounds, probe.tell)
 
         def answered(known: Sequence[HarnessTiming]) -> bool:
-            networks, loops = ({getattr(timing, name) for timing in known} for name in ("model", "loop"))
+            fields = ("model", "loop", "batch_size")
+            networks, loops, sizes = ({getattr(timing, name) for timing in known} for name in fields)
             asked = (device, images, grid.loop_rounds, grid.dataset)
-            of_all = networks == {*grid.models} and ("compiled" in loops) == grid.loop_compiled
+            of_all = networks == {*grid.models} and sizes == {*grid.loop_sizes}
+            of_all &= ("compiled" in loops) == grid.loop_compiled
             return of_all and all(timing.answers(*asked) for timing in known)
 
         timings = probe("harness", [Asked((), timed, answered, alone=True)])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch.nn import functional
@@ -21,22 +21,28 @@ from torch.utils.data import DataLoader, TensorDataset
 from bsr import engines
 from bsr.data.images import Split, load_images, load_split
 from bsr.engines.eager import EagerLearner
+from bsr.experiments.grid import LOOP_SIZES
 from bsr.experiments.rates import tuned_rate
 from bsr.machine import device as machine
 from bsr.machine.capacity import usable_cores
 from bsr.model import check as check_network
-from bsr.records.schema import HarnessTiming
+from bsr.records.schema import HarnessTiming, steady_seconds
 from bsr.run import STUDY_MODEL, Execution, Run
 from bsr.tasks import batch_of
 from bsr.training.loop import Learner, data_order, initial_model, make_optimiser
 
-BATCH_SIZES: Final = (16, 64, 256, 1024)
 TEXTBOOK: Final = "textbook"
+PATIENT_SECONDS: Final = 10.0
+"""How long a round may be silent."""
 COMPILED: Final = "compiled"
 EAGER: Final = "eager"
 GRAPH: Final = "graph"
 ONE_CORE: Final = "native, one core"
 ALL_CORES: Final = "native, all cores"
+
+
+Epochs: TypeAlias = Mapping[tuple[str, str, int], Callable[[], float]]
+"""Network, loop and batch size -> trains one epoch, and returns its seconds."""
 
 
 def textbook_epoch(run: Run, split: Split, device: str) -> Callable[[], float]:
@@ -130,10 +136,12 @@ class Loops:
     folder: str | None = None
     """See bsr.data.images.load_split."""
     device: str = "cpu"
-    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    batch_sizes: tuple[int, ...] = LOOP_SIZES
     models: tuple[str, ...] = (STUDY_MODEL,)
     compiled: bool = False
     """Whether torch.compile is among them."""
+    test_images: int = 10_000
+    """Loaded, as far as there are so many; on none of them anything is evaluated."""
     seconds: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
 
     def measure(
@@ -143,8 +151,10 @@ class Loops:
 
         Raises ModelError for a network that does not take the data set's images, before anything is timed.
         """
+        images = load_images(self.dataset, self.folder)
+        self.test_images = min(self.test_images, len(images.test))
         for model in self.models:
-            check_network(model, load_images(self.dataset, self.folder).train[:2])
+            check_network(model, images.train[:2])
         epochs = {
             (model, loop, size): epoch
             for model in self.models
@@ -155,11 +165,32 @@ class Loops:
             tell("harness: a round that does not count, in which the device loads and plans")
             for epoch in epochs.values():
                 epoch()
+        self._time(epochs, rounds, tell)
+        self._again(epochs, tell)
+        return [self._timing(*cell) for cell in epochs]
+
+    def _time(self, epochs: Epochs, rounds: int, tell: Callable[[str], None]) -> None:
+        """Every round; a long one tells on its way how long the rest takes, as loops took on average."""
+        began = told = time.perf_counter()
         for number in range(1, rounds + 1):
             tell(f"harness: round {number} of {rounds}")
-            for cell, epoch in epochs.items():
+            for index, (cell, epoch) in enumerate(epochs.items()):
+                if (now := time.perf_counter()) - told > PATIENT_SECONDS:
+                    told, done = now, (number - 1) * len(epochs) + index
+                    left = (now - began) / max(1, done) * (rounds * len(epochs) - done)
+                    _, loop, size = cell
+                    tell(f"harness: round {number} of {rounds}, {loop} at {size}, some {left:.0f} s left")
                 self.seconds.setdefault(cell, []).append(epoch())
-        return [self._timing(*cell) for cell in epochs]
+
+    def _again(self, epochs: Epochs, tell: Callable[[str], None]) -> None:
+        """Once more what was disturbed, in place of the slowest round."""
+        timings = {cell: self._timing(*cell) for cell in epochs}
+        for cell, timing in timings.items():
+            if len(steady_seconds(timing, timings.values())) < len(timing.seconds):
+                _, loop, size = cell
+                tell(f"harness: {loop} at {size} took ten times as long as its neighbours: once again")
+                values = self.seconds[cell]
+                values[values.index(max(values))] = epochs[cell]()
 
     def _loops(self, model: str, size: int) -> dict[str, Callable[[], float]]:
         run = Run(
@@ -169,6 +200,7 @@ class Loops:
             learning_rate=tuned_rate("mean", size, epochs=1),
             dataset=self.dataset,
             train_images=self.train_images,
+            test_images=self.test_images,
             model=model,
         )
         split = load_split(run, self.folder)

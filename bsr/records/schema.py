@@ -7,6 +7,7 @@ pytest-benchmark's own document holds the cases that have a measured time; this 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final
@@ -98,6 +99,30 @@ class HarnessTiming:
     def epoch_seconds(self) -> tuple[float, ...]:
         """Seconds per epoch of 60,000 images, a value per round, whatever part of one was timed."""
         return tuple(seconds * 60_000 / self.train_images for seconds in self.seconds)
+
+
+SLOWED: Final = 10.0
+"""How many times as long as its neighbours a disturbed round takes."""
+
+
+def steady_seconds(timing: HarnessTiming, timings: Iterable[HarnessTiming]) -> tuple[float, ...]:
+    """Its rounds that were not disturbed: ten times slower than the fastest of them.
+
+    Of a single one, than the same loop at any batch size: there an update takes no longer at a smaller batch
+    size, an epoch no longer at a larger one.
+    """
+    single = len(timing.seconds) == 1
+
+    def alike(other: HarnessTiming) -> bool:
+        names = ("loop", "model", "threads", "device", "dataset")
+        return all(getattr(other, name) == getattr(timing, name) for name in names)
+
+    fastest = min(
+        min(other.seconds) / other.train_images * max(1.0, other.batch_size / timing.batch_size)
+        for other in (timing, *(timings if single else ()))
+        if alike(other)
+    )
+    return tuple(each for each in timing.seconds if each <= SLOWED * fastest * timing.train_images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ seeded: the same values give the same statistic.
                   turning_point(cells)    does it fall, then rise (two lines)
     growth        growth_shape(cells)     flat, linear, power or exponential
     convergence   first_epoch(curve, target), reached(curve, target, per_epoch)
+                  first_steady(errors, limit)   when three in a row are there, as their median
                   later_with_batch_size(cells of reached)   censored runs counted for what they are
                   fluctuation(curve), swing(curve), log_changes(curve)
     spread        asymmetry(spreads)      maximum - mean against mean - minimum

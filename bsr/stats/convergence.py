@@ -7,10 +7,15 @@ was not finite. A run that never reaches the value is censored: all that is know
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Final
 
 import numpy as np
 
 from bsr.stats.basis import MOST_AT_ONCE, RESAMPLES, Array, PValue, permutation_p
+
+WINDOW: Final = 3
+"""Evaluations in a row whose median must be there: a first crossing would reward noise."""
 
 
 def first_epoch(curve: Sequence[float | None], target: float) -> int | None:
@@ -161,3 +166,15 @@ def swing(curve: Sequence[float | None], skip: int = 1) -> float | None:
     """
     values = [value for value in curve[skip:] if value is not None]
     return max(values) - min(values) if values else None
+
+
+def first_steady(errors: Sequence[float | None], limit: float) -> int | None:
+    """Index of the middle of the first three errors whose median is at most `limit`; None where none are.
+
+    `errors` are those after training began; one that was not finite (None) is above every limit.
+    """
+    for first in range(len(errors) - WINDOW + 1):
+        window = [math.inf if error is None else error for error in errors[first : first + WINDOW]]
+        if median(window) <= limit:
+            return first + WINDOW // 2
+    return None

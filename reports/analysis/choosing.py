@@ -14,15 +14,19 @@ from functools import lru_cache
 from statistics import median
 from typing import Final, NamedTuple
 
+from bsr.records.schema import steady_seconds
 from bsr.result import Result
 from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
 from reports.analysis.arms import Training, arms_of
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
+from reports.text import counted
 
 TARGETS: Final = (0.3, 0.1, 0.03, 0.01, 0.005, 0.001)
 """Shares of the best constant's MSE, easiest first."""
 FEWEST_TUNING_SEEDS: Final = 3
+A_DIRECTION: Final = 3
+"""Reporting seeds that tell no more."""
 EQUAL_EPOCHS: Final = "equal-epochs"
 POOLED: Final = "all tasks"
 
@@ -151,8 +155,9 @@ def seconds_per_update(data: Cells) -> dict[str, dict[int, float]]:
     machine = f" on {data.on.path.name}" if data.on is not None else ""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for loop in session.harness:
-        sizes = found[f"{loop.loop}, alone{machine}"][loop.batch_size]
-        sizes += [seconds * loop.batch_size / loop.train_images for seconds in loop.seconds]
+        threads = "" if loop.loop.startswith("native") else f", {counted(loop.threads, 'thread')}"
+        sizes = found[f"{loop.loop}{threads}, alone{machine}"][loop.batch_size]
+        sizes += [s * loop.batch_size / loop.train_images for s in steady_seconds(loop, session.harness)]
     ours = [] if elsewhere else [r for results in arms_of(data).trainings.values() for r in results.values()]
     for timing, results in data.timings(ours).items():
         for result in results:
@@ -160,7 +165,9 @@ def seconds_per_update(data: Cells) -> dict[str, dict[int, float]]:
             found[data.timing_label(timing)][result.run.batch_size].append(each)
     engine = next((result.engine for result in ours if result.engine), "native")
     ordered = sorted(found.items(), key=lambda item: not item[0].startswith(engine))
-    return {name: {size: median(each) for size, each in sorted(sizes.items())} for name, sizes in ordered}
+    return {
+        name: {size: median(each) for size, each in sorted(sizes.items()) if each} for name, sizes in ordered
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,18 @@ def soonest(data: Cells, target: float, timed: str, costs: Mapping[int, float]) 
         if size in sizes
     }
     return Soonest(target, timed, {size: costs[size] for size in sizes}, middles, times)
+
+
+def passes(data: Cells) -> float:
+    """Over the training images, of the Runs of equal epochs."""
+    runs = (case.result.run for case in data.session.cases if EQUAL_EPOCHS in case.cases)
+    return max(run.total_steps * run.batch_size / run.train_images for run in runs)
+
+
+def fewest_seeds(data: Cells, found: Soonest) -> int:
+    """That report one of its batch sizes, in any task."""
+    rows = (choices(data, task, found.target) for task in tasks(data))
+    return min(len(row[size].updates) for row in rows for size in found.costs)
 
 
 @lru_cache(maxsize=8)

@@ -11,14 +11,13 @@ from typing import Final
 
 from bsr import stats
 from bsr.result import Result
+from bsr.stats.convergence import first_steady
 from reports.analysis.arms import Training, arms_of
 from reports.cells import Cells
 
 TARGETS: Final = (0.03, 0.01, 0.005)
 """Normalised test MSE: 3%, 1% and 0.5% of the best constant's."""
 MIDDLE: Final = TARGETS[1]
-WINDOW: Final = 3
-"""Probes in a row whose median must be there: a first crossing would reward noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,5 @@ def _reaching(training: Training, results: Sequence[Result], target: float) -> R
 
 def steady_from(result: Result, target: float) -> float | None:
     """The middle of the first three probes whose median is at most `target`; None where there are none."""
-    moments, errors = result.run.evaluation_steps, result.test_mse[1:]
-    limit = target * (result.baseline_mse or 0.0)
-    for first in range(len(errors) - WINDOW + 1):
-        window = [math.inf if error is None else error for error in errors[first : first + WINDOW]]
-        if median(window) <= limit:
-            return float(moments[first + WINDOW // 2])
-    return None
+    found = first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
+    return None if found is None else float(result.run.evaluation_steps[found])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from statistics import fmean, median
 from typing import Any, Final
 
 from bsr import published, stats
-from bsr.experiments import DEFAULT_PRESET, PRESETS
+from bsr.experiments import DEFAULT_PRESET, EXPERIMENTS, PRESETS, Grid
+from bsr.experiments.grid import STUDY_TASKS
 from bsr.result import Result
+from bsr.run import STUDY_MODEL
 from reports.cells import Cell, Cells, statuses
 from reports.drawing.panel import Panel
 from reports.text.table import Table, interval_cells
@@ -38,6 +41,7 @@ class FigureContent:
         return " ".join(filter(None, (self.about, f"n = {self.n}.", statuses(self.results), self.note)))
 
 
+MNIST: Final = "MNIST"
 SECTIONS: Final = (
     "Which batch size",
     "Why",
@@ -115,7 +119,44 @@ def measure_command(data: Cells, options: str) -> str:
     named = (name for name in merged if name in PRESETS and not _controlled(name))
     preset = next(named, DEFAULT_PRESET)
     chosen = "" if "--bsr-preset" in options or preset == DEFAULT_PRESET else f" --bsr-preset {preset}"
-    return f"pytest benchmarks --benchmark-json=run.json{chosen} {options}"
+    return (
+        f"pytest benchmarks --benchmark-json=run.json{chosen} {_asked_of(data, options)}{own_options(data)}"
+    )
+
+
+def plans_any(data: Cells, options: str) -> bool:
+    """Whether the experiment that they name trains anything of the recording's tasks."""
+    words = options.split()
+    name = words[words.index("--bsr-experiments") + 1] if "--bsr-experiments" in words else ""
+    asked = EXPERIMENTS.get(name)
+    if asked is None or not asked.trains or not data.tasks:
+        return True
+    if "--bsr-tasks" in words:  # of the study's, which own data may not have
+        named = words[words.index("--bsr-tasks") + 1].split(",")
+        return len(named) > 1 or {*data.tasks} <= {*STUDY_TASKS} or named[0] in data.tasks
+    return any(True for _ in asked.planned(Grid(tasks=data.tasks, runs=1)))
+
+
+def own_options(data: Cells) -> str:
+    """Those that name data set, networks and tasks which are not the study's: ` --bsr-dataset mine:discs`."""
+    datasets = dict.fromkeys(result.run.dataset for result in data.all_results)
+    own = {"dataset": [name for name in datasets if name != MNIST]}
+    own["models"] = [name for name in data.networks if data.networks != (STUDY_MODEL,)]
+    own["tasks"] = [task for task in data.tasks if task not in data.degenerate] if _other_tasks(data) else []
+    return "".join(f" --bsr-{name} {quote(','.join(names))}" for name, names in own.items() if names)
+
+
+def _other_tasks(data: Cells) -> bool:
+    return not {*data.tasks} <= {*STUDY_TASKS}
+
+
+def _asked_of(data: Cells, options: str) -> str:
+    """The options without tasks of the study, where the recording has its own."""
+    words = options.split()
+    if "--bsr-tasks" in words and _other_tasks(data):
+        at = words.index("--bsr-tasks")
+        del words[at : at + 2]
+    return " ".join(words)
 
 
 def nothing_to_learn(data: Cells, name: str) -> Finding:

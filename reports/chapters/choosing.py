@@ -17,7 +17,7 @@ from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.text import listed, number
+from reports.text import counted, listed, number
 from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, Verdict
 
@@ -60,7 +60,7 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
     yield (
         f"Batch size {found.size} reaches {_share(found.target)} of the best constant's error soonest: after "
         f"{number(found.seconds[found.size], 2)} s of training ({found.timed}), each batch size at the rate "
-        "and schedule tuned for it."
+        f"and schedule tuned for it. It holds after {number(choosing.passes(data), 2)} epochs."
     )
     if found.tied:
         yield f"Batch size {listed(found.tied)} cannot be told from it."
@@ -75,6 +75,8 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
     ]
     if weak:
         yield f"Fewer than {choosing.FEWEST_TUNING_SEEDS} seeds tuned {listed(weak)}."
+    if (seeds := choosing.fewest_seeds(data, found)) <= choosing.A_DIRECTION:
+        yield f"With {counted(seeds, 'seed')} that is a direction."
 
 
 def _share(target: float) -> str:

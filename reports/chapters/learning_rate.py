@@ -26,10 +26,13 @@ def learning_rate(data: Cells) -> FigureContent | None:
     if not rates:
         return None
     images = listed(sorted({result.run.evaluate_on for result in data.results("learning-rate")}))
+    measure = MSE.replace("test", images)
     sizes = sorted({size for _, size in rates})
     at = {cell: f" at batch size {cell[1]}" if len(sizes) > 1 else "" for cell in rates}
     panels = [
-        Panel(titled(data, cell[0]) + at[cell] + suffix, RatePanel({cell[0]: shown}, data, published), MSE)
+        Panel(
+            titled(data, cell[0]) + at[cell] + suffix, RatePanel({cell[0]: shown}, data, published), measure
+        )
         for cell in rates
         for suffix, shown, published in _looks(data, rates[cell])
     ]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Final
 
 from matplotlib.axes import Axes
 
-from bsr.records.schema import HarnessTiming
+from bsr.records.schema import HarnessTiming, steady_seconds
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.text import listed, number
+from reports.text import counted, listed, number
 from reports.text.table import Table
 
 REFERENCE = "textbook"
@@ -31,7 +32,7 @@ def harness(data: Cells) -> FigureContent | None:
     timings = data.session.harness
     if not timings:
         return None
-    cells = {(timing.model, timing.loop, timing.batch_size): timing for timing in timings}
+    cells = _steady(timings)
     measures: dict[str, tuple[str, Measure]] = {
         "Seconds per epoch": ("training s per epoch (log)", _seconds),
         "Times as fast as the textbook loop": ("its time / the loop's time (log)", _against_reference),
@@ -47,8 +48,26 @@ def harness(data: Cells) -> FigureContent | None:
         f"Seconds per training epoch against batch size for the loops {listed(list(_series(cells)))}. "
         f"{_ratios(cells)}",
         n=f"{span((len(t.seconds) for t in timings), 'round')} per point",
-        note="Loops with different numbers of threads are different series.",
+        note=f"Loops with different numbers of threads are different series.{_disturbed(timings)}",
     )
+
+
+def _steady(timings: Sequence[HarnessTiming]) -> Timings:
+    """Their undisturbed rounds, of cells that have any."""
+    steady = {timing: steady_seconds(timing, timings) for timing in timings}
+    return {
+        (timing.model, timing.loop, timing.batch_size): replace(timing, seconds=seconds)
+        for timing, seconds in steady.items()
+        if seconds
+    }
+
+
+def _disturbed(timings: Sequence[HarnessTiming]) -> str:
+    """A sentence that names them; empty where none was."""
+    lost = ((timing, len(timing.seconds) - len(steady_seconds(timing, timings))) for timing in timings)
+    named = [f"{timing.loop} at {timing.batch_size} ({counted(n, 'round')})" for timing, n in lost if n]
+    slow = "ten times slower than its neighbours although measured once again, so not drawn"
+    return f" Disturbed, {slow}: {listed(named)}." if named else ""
 
 
 def _series(cells: Timings) -> dict[str, tuple[str, str]]:
@@ -115,6 +134,7 @@ def _harness_table(data: Cells) -> Table:
             "batch size": timing.batch_size,
             "threads": timing.threads,
             "rounds": len(each := timing.epoch_seconds),
+            "disturbed": len(each) - len(steady_seconds(timing, data.session.harness)) or None,
             "median s": median(each),
             "min s": min(each),
             "max s": max(each),

@@ -8,10 +8,11 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr.experiments.controlled import RULES, SCALED_FROM, scaled_rate
+from bsr.experiments.original import untuned
 from bsr.experiments.rates import Arm, tuned_rate
-from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_rate, centre, contenders
-from reports.cells import Cells, grouped, span
-from reports.chapters.chapter import Chapter, Figure, FigureContent
+from bsr.experiments.tried_rates import Rates, at_edge, best_rate, by_arm, centre, contenders
+from reports.cells import Cells, span
+from reports.chapters.chapter import Chapter, Figure, FigureContent, own_options
 from reports.drawing import style
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
@@ -24,16 +25,14 @@ CLAIM: Final = "Each tuned rate lies inside the grid that was tried."
 
 
 BEYOND: Final = (
-    "Look beyond: pytest benchmarks --bsr-preset tune --bsr-refine {} --benchmark-json=beyond.json; then "
+    "Look beyond: pytest benchmarks --bsr-preset tune --bsr-refine {}{} --benchmark-json=beyond.json; then "
     "python -m reports merge both"
 )
 
 
 def arms(data: Cells) -> dict[Arm, Rates]:
     """Results by rate, for each arm with an error."""
-    alike = grouped(data.results("tune"), lambda result: Arm.of(result.run))
-    rates = {arm: by_rate(results) for arm, results in sorted(alike.items())}
-    return {arm: row for arm, row in rates.items() if contenders(row)}
+    return by_arm(data.results("tune"))
 
 
 def findings(data: Cells) -> list[Finding]:
@@ -48,7 +47,7 @@ def findings(data: Cells) -> list[Finding]:
         sentence += f" At the edge, where a better one may lie beyond: {counted(len(edges), 'arm')}."
     lines = tuple(f"{arm}: {tick(best_rate(found[arm]))}, at the edge" for arm in edges)
     if edges:
-        lines += (BEYOND.format(data.recording.path.name),)
+        lines += (BEYOND.format(data.recording.path.name, own_options(data)),)
     return [
         Finding("tuned-rates", CLAIM, "not shown" if edges else "shown", sentence, lines, "tuning-linear")
     ]
@@ -71,18 +70,31 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
         ],
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
         "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
-        f"without a final MSE. Upright line: the study's rate. Below, in a batch size's colour, the rates "
-        "that rules of thumb scale from it: | by the square root of the batch size, x in proportion.",
+        f"without a final MSE.{_LINE if any(_study_s(data, task) for task in data.tasks) else ''}",
         f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
         n=f"{span(counts, 'seed')} per rate",
         results=data.results("tune"),
     )
 
 
+_LINE: Final = (
+    " Upright line: the study's rate. Below, in a batch size's colour, the rates that rules of thumb scale "
+    "from it: | by the square root of the batch size, x in proportion."
+)
+
+
+def _study_s(data: Cells, task: str) -> float | None:
+    """The study's rate; None where it was tuned for other images or another network."""
+    runs = data.results("tune", task)
+    return None if not runs or untuned(runs[0].run) else tuned_rate(task, SCALED_FROM, epochs=10)
+
+
 def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells) -> None:
     """Curves, and where the study's rate and the rules of thumb lie."""
     RatePanel(series, data)(axes)
-    axes.axvline(tuned_rate(task, SCALED_FROM, epochs=10), color=style.REFERENCE, linewidth=0.8, zorder=1)
+    if (rate := _study_s(data, task)) is None:
+        return
+    axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1)
     for index, size in enumerate(map(int, series)):
         if size > SCALED_FROM:
             for marker, power in (("|", RULES["square root"]), ("x", RULES["linear"])):
@@ -103,7 +115,7 @@ def _table(data: Cells) -> Table:
             "schedule": arm.schedule,
             "batch size": arm.batch_size,
             "learning rate": (best := best_rate(rates)),
-            "times the study's": best / tuned_rate(arm.task, arm.batch_size, epochs=10),
+            "times the study's": best / rate if (rate := _study_s(data, arm.task)) else None,
             "validation MSE": centre(finals := contenders(rates)[best]),
             "seeds": len(finals),
             "lost": sum(result.final_mse is None for runs in rates.values() for result in runs),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bsr import stats
 from bsr.records.reading import Recording, RefusedError
@@ -19,6 +20,10 @@ from reports.compare.series import Series, commit_of, labelled, series_of
 from reports.text import listed, printable
 
 __all__ = ["Comparison", "Pair", "Series", "compare"]
+
+
+MOST_PAIRWISE: Final = 3
+"""Files of which every other is compared with the first; more are a board, unless one is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,13 @@ class Comparison:
     others: tuple[Pair, ...]
     """Of the further experiments that two series share."""
     notes: tuple[str, ...] = ()
+    against: bool = False
+    """Whether it was asked that all are compared with the first."""
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether pairs are told of one by one: of few files, or against one that was named."""
+        return self.against or len(self.files) <= MOST_PAIRWISE
 
     @property
     def experiment(self) -> str:
@@ -46,16 +58,22 @@ def compare(
     same_engine: bool = False,
     margin: float = stats.MARGIN,
     include_disturbed: bool = False,
+    target: float | None = None,
+    against: str = "",
 ) -> Comparison:
     """Compare the first recording with every other.
 
     `labels` names the recordings (empty: after their machines); `same_engine` keeps only series of the first
     one's engine; `margin` is how far apart two errors may be and still count as the same (0.2 is 20%);
-    `include_disturbed` is that of Cells. Raises RefusedError, in one line, where there is nothing comparable.
+    `include_disturbed` and `target` are those of Cells; `against` is the label or file name of the recording
+    to compare with, instead of the first. Raises RefusedError, in one line, where there is nothing
+    comparable.
     """
+    if against:
+        recordings, labels = first_of(recordings, labels, against)
     if len(recordings) < 2:
         raise RefusedError(f"expected two or more recordings to compare, got {len(recordings)}")
-    files = [Cells(recording, include_disturbed) for recording in recordings]
+    files = [Cells(recording, include_disturbed, target=target) for recording in recordings]
     common = [name for name in files[0].networks if all(name in data.networks for data in files)]
     files = [data.of_network(common[0]) if common else data for data in files]
     for other in files[1:]:
@@ -72,6 +90,7 @@ def compare(
         series=tuple(series),
         pairs=tuple(pairs[shared[0]]),
         others=tuple(pair for name in shared[1:] for pair in pairs[name]),
+        against=bool(against),
         notes=(
             *notes,
             *_other_networks(common),
@@ -80,6 +99,21 @@ def compare(
             *_commits(series),
         ),
     )
+
+
+def first_of(
+    recordings: Sequence[Recording], labels: Sequence[str], name: str
+) -> tuple[list[Recording], list[str]]:
+    """The recordings, and their labels if there are any, with the one of that name first."""
+    names = [{one.path.name, one.path.stem, str(one.path)} for one in recordings]
+    for index, label in enumerate(labels[: len(names)]):
+        names[index].add(label)
+    found = [index for index, known in enumerate(names) if name in known]
+    if len(found) != 1:
+        known = listed(labels or [one.path.name for one in recordings], "or")
+        raise RefusedError(f"--against: expected one of {known}, got {printable(name, 80)!r}")
+    order = [*found, *(index for index in range(len(names)) if index not in found)]
+    return [recordings[index] for index in order], [labels[index] for index in order] if labels else []
 
 
 def _pairs(series: Sequence[Series], experiment: str, margin: float) -> Iterator[Pair]:

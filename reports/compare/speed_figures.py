@@ -45,17 +45,22 @@ def comparison_speed(comparison: Comparison) -> FigureContent | None:
     panels = [Panel("Images per second", _throughput(speeds, flat), "training images per second (log)")]
     ups = [
         {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
-        for pair in comparison.pairs
+        for pair in (comparison.pairs if comparison.pairwise else ())
     ]
+    ratios = (
+        "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
+        f"within each.{across} "
+        if any(ups)
+        else ""
+    )
     if any(ups):
         said_of = "speed-up of an epoch, over all tasks (log)"
         panels.insert(0, Panel("Times as fast", _speed_ups(comparison, ups), said_of))
     return FigureContent(
         panels,
-        "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
-        f"within each.{across} Images per second: median over runs of all tasks; a ring marks where it comes "
+        f"{ratios}Images per second: median over runs of all tasks; a ring marks where it comes "
         f"within {1 - FLAT:.0%} of its best and stays there. {said}.",
-        "Speed-ups, and images per second, against batch size. "
+        f"{'Speed-ups, and i' if any(ups) else 'I'}mages per second, against batch size. "
         f"{ends_of(seconds, 's per epoch')} Throughput: {said}.",
         n=runs_of({"": seconds}),
         note=series_text(comparison),

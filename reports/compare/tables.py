@@ -14,7 +14,13 @@ from reports.compare.words import flattening, verdict
 from reports.text import counted, printable
 from reports.text.table import Table, interval_cells
 
-NAMES: Final = ("comparison-verdicts", "comparison-cells", "comparison-series", "comparison-machines")
+NAMES: Final = (
+    "comparison-board",
+    "comparison-verdicts",
+    "comparison-cells",
+    "comparison-series",
+    "comparison-machines",
+)
 """Of every table that there may be."""
 Row = Mapping[str, object]
 

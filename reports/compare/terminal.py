@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reports.compare import Comparison
+from reports.compare.board import board
 from reports.compare.tables import over_all_tasks, series
 from reports.compare.words import CAVEAT, statement
 from reports.text import number, printable
@@ -26,8 +27,12 @@ _OF_CELLS: Final = (
 
 def show(comparison: Comparison, console: Console) -> None:
     """Print what the series are, and for each pair a table per batch size and its sentences."""
-    _print(console, _shown(series(comparison), "Series", _OF_SERIES))
-    for pair in comparison.pairs:
+    if comparison.pairwise:
+        _print(console, _shown(series(comparison), "Series", _OF_SERIES))
+    else:
+        table = board(comparison)
+        _print(console, _shown(table, table.title, table.header))
+    for pair in comparison.pairs if comparison.pairwise else ():
         said = statement(pair)
         _print(console, _shown(over_all_tasks(pair), f"{said.title}, {pair.experiment}", _OF_CELLS))
         for line in filter(None, (said.speed, said.error, said.left_out)):

@@ -30,13 +30,19 @@ MUTED: Final = "#5b626c"
 GRID: Final = "#e3e6ea"
 PAPER: Final = "#fffffe"
 _DARK: Final = {INK: "#e9ebee", MUTED: "#a3abb6", GRID: "#30353d", PAPER: "#171a1f"}
-_KINDS: Final = (  # blue, vermillion, green, purple, orange, sky: Okabe-Ito, and a lighter twin on dark paper
+_KINDS: Final = (  # six of Okabe-Ito, six of Tol's muted ones, each with a lighter twin on dark paper
     ("#0072b2", "#4ea8e0", "o"),
     ("#d55e00", "#ff8f4a", "s"),
     ("#009e73", "#2cc79b", "^"),
     ("#cc79a7", "#e59ec4", "D"),
     ("#e69f00", "#f5bd45", "v"),
     ("#56b4e9", "#8fd0f7", "P"),
+    ("#332288", "#9a8cf5", "X"),
+    ("#882255", "#e0679c", "<"),
+    ("#999933", "#d6d667", ">"),
+    ("#8c564b", "#c79286", "h"),
+    ("#117733", "#62b37d", "p"),
+    ("#004d66", "#5ea6bf", "*"),
 )
 REFERENCE: Final = "#6f7681"
 """Published figures and reference lines: grey, so that measured data stand out."""

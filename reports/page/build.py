@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 from reports.chapters.chapter import Figure, FigureContent
 from reports.compare import Comparison
+from reports.compare.board import board
 from reports.compare.figures import figures as comparison_figures
 from reports.compare.tables import NAMES as COMPARISON_TABLES
 from reports.compare.tables import tables as comparison_tables
@@ -75,15 +76,22 @@ class Output:
             )
 
 
-def build(data: Cells, folder: Path, comparison: Comparison | None = None) -> Path:
+def build(
+    data: Cells,
+    folder: Path,
+    comparison: Comparison | None = None,
+    tell: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Path:
     """Write figures (PNG and SVG), tables (CSV) and index.html below `folder`; returns the page's path.
 
-    `comparison` stands before what the recording says alone.
+    `comparison` stands before what the recording says alone; `tell` hears how many figures are done.
     """
     output = Output(folder)
     output.check_ours("index.html", page.TITLE)
     drawn, missing = [], []
-    for figure in (*comparison_figures(comparison), *figures()):
+    wanted = (*comparison_figures(comparison), *figures())
+    for done, figure in enumerate(wanted):
+        tell(done, len(wanted))
         made = figure.draw(data)
         if made is None or not made.panels:
             missing.append(figure)
@@ -92,7 +100,7 @@ def build(data: Cells, folder: Path, comparison: Comparison | None = None) -> Pa
         else:
             drawn.append(write_figure(figure, made, output))
     found = findings(data)
-    beside = comparison_tables(comparison) if comparison else []
+    beside = [board(comparison), *comparison_tables(comparison)] if comparison else []
     for name in COMPARISON_TABLES:
         output.remove(f"tables/{name}.csv")
     rows = [*beside, findings_table(found.all)]

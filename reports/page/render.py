@@ -17,8 +17,9 @@ from bsr import published
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
-from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command
+from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command, plans_any
 from reports.compare import Comparison
+from reports.compare.board import board
 from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
 from reports.drawing import style
@@ -27,6 +28,8 @@ from reports.text.table import Row, Table
 from reports.text.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
+LEAD: Final = "choosing"
+"""The finding that comes first where there is one: what to do, before why."""
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
 MOST_RUNS: Final = 500
@@ -61,7 +64,11 @@ def render(
     """The whole page; a comparison comes first, and everything else is of `data` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     session = data.session
-    measured = [one for one in (*findings.learning, *findings.degenerate) if not one.options]
+    lead = next((one for one in findings.learning if one.name == LEAD), findings.answer)
+    others = [one for one in (findings.answer, *findings.learning) if one is not lead and not one.options]
+    names = {entry.figure.name for entry in drawn}
+    answered = findings.answer.figure in names  # then it is told, whatever its verdict
+    measured = [*(one for one in others if one is not findings.answer or not answered), *findings.degenerate]
     unjudged = [one for one in measured if one_seed(data) or one.verdict == "cannot tell"]
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
@@ -72,7 +79,8 @@ def render(
         marks=_MARKS,
         comparison_badges=_BADGES,
         findings=findings,
-        judged=[one for one in findings.learning if one not in unjudged and not one.options],
+        lead=lead,
+        judged=[one for one in others if one not in unjudged],
         unjudged=unjudged,
         summary=summary(data),
         unfinished=unfinished(data),
@@ -80,7 +88,7 @@ def render(
         comparison=comparison and _comparison(comparison, drawn),
         hero=[_figure(entry) for entry in drawn if entry.figure.section == _first(drawn)],
         sections=_sections(drawn),
-        drawn_names={entry.figure.name for entry in drawn},
+        drawn_names=names,
         one_seed=one_seed(data),
         more_seeds=measure_command(data, "--bsr-experiments batch-size --bsr-runs 10"),
         missing=_missing(data, findings, missing),
@@ -164,18 +172,15 @@ def unfinished(data: Cells) -> str:
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:
     """What was not measured: a line per command that would, with what it would show."""
     shows: dict[str, list[str]] = {}
-    for figure in figures:
-        if figure.options:
-            shows.setdefault(figure.options, []).append(figure.title)
-    for finding in findings.all:
-        if finding.options:
-            shows.setdefault(finding.options, []).append(
-                f"\N{LEFT DOUBLE QUOTATION MARK}{finding.claim}\N{RIGHT DOUBLE QUOTATION MARK}"
-            )
-    return [
-        {"command": measure_command(data, options), "shows": listed(dict.fromkeys(titles))}
-        for options, titles in shows.items()
+    asked = [(figure.options, figure.title) for figure in figures]
+    asked += [
+        (one.options, f"\N{LEFT DOUBLE QUOTATION MARK}{one.claim}\N{RIGHT DOUBLE QUOTATION MARK}")
+        for one in findings.all
     ]
+    for options, title in asked:
+        if options and plans_any(data, options):
+            shows.setdefault(measure_command(data, options), []).append(title)
+    return [{"command": command, "shows": listed(dict.fromkeys(titles))} for command, titles in shows.items()]
 
 
 def _first(drawn: Sequence[RenderedFigure]) -> str:
@@ -199,7 +204,8 @@ def _comparison(comparison: Comparison, drawn: Sequence[RenderedFigure]) -> dict
     return {
         "files": listed(data.recording.path.name for data in comparison.files),
         "others": listed(data.recording.path.name for data in comparison.files[1:]),
-        "statements": [statement(pair) for pair in comparison.pairs],
+        "board": None if comparison.pairwise else _table(board(comparison)),
+        "statements": [statement(pair) for pair in comparison.pairs] if comparison.pairwise else [],
         "notes": [*comparison.notes, CAVEAT],
         "figures": [_figure(entry) for entry in drawn if entry.figure.section == COMPARISON],
     }

@@ -20,7 +20,7 @@ from torch.nn import functional
 from bsr.engines import build, generated, native, self_check, source
 from bsr.engines.build import KernelError
 from bsr.engines.eager import EagerLearner
-from bsr.engines.layers import Activation, Layer, NotAChainError
+from bsr.engines.layer import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
 from bsr.run import Run
 from chains import (

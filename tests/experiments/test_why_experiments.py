@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import synthetic
 from bsr.experiments import PRESETS, Grid, controlled, plan, rates
 from bsr.experiments.controlled import BUDGETS, TEN_EPOCHS_AT
-from bsr.plugin.refinement import RefinementError, beyond_edges
+from bsr.plugin.refinement import RefinementError, beyond_edges, tuned_in
 from bsr.records.reading import Recording
 from bsr.run import Run
 from bsr.writing import write
@@ -172,6 +172,19 @@ def test_nothing_that_tunes_looks_at_test_images_and_nothing_else_at_validation_
         assert run.train_images + held_out <= grid.part_images
 
 
+def test_equal_epochs_of_so_many_images_are_those_at_every_batch_size() -> None:
+    grid = replace(PRESETS["answer"].grid, batch_sizes=(8, 64, 256), run_images=65_536, tasks=("mean",))
+    tuning = once(plan(("tune",), grid))
+    found = plan(PRESETS["answer"].experiments[:3], replace(grid, rates=tuned_for(grid)))
+    assert {run.schedule for run in (*tuning, *once(found))} == {"linear"}
+    equal = {(8, 8_192), (64, 1_024), (256, 256)}
+    assert {(run.batch_size, run.steps) for run in found["equal-epochs"].values()} == equal
+    assert {(run.batch_size, run.steps) for run in found["study-rate"].values()} == equal - {(64, 1_024)}
+    assert {run.steps for run in found["equal-updates"].values()} == {256}
+    tried = {run.learning_rate for run in tuning if (run.batch_size, run.steps) == (64, 1_024)}
+    assert tried == {0.0015 / 4, 0.0015, 0.0015 * 4}
+
+
 def test_a_window_of_rates_lies_round_the_one_that_was_given() -> None:
     grid = replace(PRESETS["tune"].grid, tasks=("std",), batch_sizes=(1024,), learning_rates=(("std", 0.02),))
     tried = {run.learning_rate for run in plan(("tune",), grid)["tune"].values()}
@@ -228,6 +241,26 @@ def test_what_lies_beyond_an_edge_is_planned_alone(tmp_path: Path) -> None:
     }
     assert {run.learning_rate for run in runs} == {0.032}
     assert {run.seed for run in runs if run.steps == 586} == {100, 101, 102}
+
+
+def test_a_tuning_of_wider_steps_goes_as_far_beyond_its_edge(tmp_path: Path) -> None:
+    few = tuned(best=0.1).session
+    kept = tuple(c for c in few.cases if c.result.run.learning_rate in {0.001, 0.004, 0.016})
+    path = synthetic.write(tmp_path / "tune.json", replace(few, cases=kept, planned=len(kept)))
+    assert {rate for _, rate in beyond_edges(path)} == {0.064}
+
+
+def test_the_recordings_of_a_tuning_are_taken_for_its_table(tmp_path: Path) -> None:
+    (table,) = CHAPTER.tables(tuned(best=0.004))
+    csv, path = tmp_path / "tuned-rates.csv", tmp_path / "tune.json"
+    csv.write_bytes(table.csv())
+    assert set(tuned_in([synthetic.write(path, tuned(best=0.004).session)])) == set(rates.read(csv))
+
+
+def test_a_recording_without_a_tuning_has_no_rates(tmp_path: Path) -> None:
+    path = synthetic.write(tmp_path / "run.json", synthetic.session(("batch-size",), Grid(runs=1)))
+    with pytest.raises(RefinementError, match="expected recordings of the experiment tune"):
+        tuned_in([path])
 
 
 def test_a_tuning_without_an_edge_has_nothing_to_extend(tmp_path: Path) -> None:

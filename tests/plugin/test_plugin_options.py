@@ -127,6 +127,11 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
             ["--bsr-learning-rates=1", "--bsr-experiments=learning-rate,std-at-0.01"],
             "--bsr-learning-rates: expected an experiment beside it that does not try rates of its own",
         ),
+        (["--bsr-run-images=4096"], "--bsr-run-images: expected an experiment beside it that trains for so"),
+        (
+            ["--bsr-test-images=10001"],
+            "--bsr-test-images: expected a whole number of at least 1 and at most 10",
+        ),
         (["--bsr-batch-sizes=8,16,8"], "--bsr-batch-sizes: expected each value once, got '8 twice'"),
         (["--bsr-tasks=mean,std, mean"], "--bsr-tasks: expected each value once, got 'mean twice'"),
         (
@@ -157,7 +162,10 @@ def test_whatever_is_typed_for_a_number_is_one_in_its_bounds_or_refused_in_one_l
     config = pytester.parseconfigure("-p", "bsr.plugin")
 
     @given(
-        st.sampled_from(["batch_sizes", "runs", "seeds", "epochs", "threads", "workers", "timeout"]), TYPED
+        st.sampled_from(
+            ["batch_sizes", "runs", "seeds", "epochs", "test_images", "threads", "workers", "timeout"]
+        ),
+        TYPED,
     )
     @example("epochs", "9" * 4_000)
     def check(name: str, value: str) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
+from typing import ClassVar
 
 import pytest
+import torch
 from torch import nn
 
 from bsr import engines
 from bsr.model import ModelError
 from bsr.probes import loops
 from bsr.probes.loops import ALL_CORES, COMPILED, EAGER, GRAPH, ONE_CORE, TEXTBOOK, Loops, table
+from bsr.records.schema import HarnessTiming, steady_seconds
 from plugin_support import Suite, suite
 
 __all__ = ["suite"]
@@ -52,6 +56,53 @@ def test_every_loop_is_timed_once_per_round_in_turn() -> None:
     assert told == ["harness: round 1 of 2", "harness: round 2 of 2"]
 
 
+class Clocked(Loops):
+    """Its loops train nothing, and take the seconds that are planned for them."""
+
+    planned: ClassVar[dict[tuple[str, int], list[float]]] = {}
+
+    def _loops(self, model: str, size: int) -> dict[str, Callable[[], float]]:
+        seconds = {loop: iter(each) for (loop, at), each in self.planned.items() if at == size}
+        return {loop: each.__next__ for loop, each in seconds.items()}
+
+
+def clocked(monkeypatch: pytest.MonkeyPatch, *slow: float) -> tuple[list[HarnessTiming], list[str]]:
+    planned = {(EAGER, 16): [2.0, *slow], (EAGER, 64): [1.0, 1.0], (TEXTBOOK, 16): [90.0, 95.0]}
+    monkeypatch.setattr(Clocked, "planned", planned)
+    told: list[str] = []
+    return Clocked(train_images=256, batch_sizes=(16, 64)).measure(rounds=2, tell=told.append), told
+
+
+def test_a_round_ten_times_slower_than_its_neighbours_is_measured_once_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timings, told = clocked(monkeypatch, 50.0, 2.5)
+    assert [timing.seconds for timing in timings] == [(2.0, 2.5), (90.0, 95.0), (1.0, 1.0)]
+    assert told[-1] == "harness: eager at 16 took ten times as long as its neighbours: once again"
+
+
+def test_what_stays_disturbed_is_no_steady_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings, _ = clocked(monkeypatch, 50.0, 60.0)
+    assert timings[0].seconds == (2.0, 60.0)
+    assert steady_seconds(timings[0], timings) == (2.0,)
+
+
+def test_a_smaller_batch_may_take_longer_in_proportion_to_its_updates() -> None:
+    few, many = (
+        HarnessTiming(loop=EAGER, batch_size=size, threads=1, seconds=(each,), train_images=2_048)
+        for size, each in ((1, 9_000.0), (1_024, 1.0))
+    )
+    assert steady_seconds(few, [few, many]) == (9_000.0,)
+    assert steady_seconds(replace(few, seconds=(11_000.0,)), [few, many]) == ()
+    assert steady_seconds(replace(many, seconds=(95_000.0,)), [few, many]) == ()
+
+
+def test_a_long_round_tells_on_its_way_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "PATIENT_SECONDS", -1.0)
+    _, told = clocked(monkeypatch, 2.0)
+    assert "harness: round 2 of 2, eager at 16, some 0 s left" in told
+
+
 @pytest.mark.usefixtures("one_core")
 @pytest.mark.skipif(bool(engines.unavailable_reason("native")), reason="no compiler on this machine")
 def test_the_table_gives_medians_images_per_second_and_ratios() -> None:
@@ -76,6 +127,18 @@ def test_any_network_is_timed_beside_the_textbook_loop_of_its_own() -> None:
     rows = table(timings).splitlines()[1:]
     assert [row.split()[-1] for row in rows] == [timing.model for timing in timings]
     assert [row.split()[-2] for row in rows if row.startswith(TEXTBOOK)] == ["1.00", "1.00"]
+
+
+def few_images() -> tuple[torch.Tensor, torch.Tensor]:
+    """A data set of a user's own, with fewer images than the study's."""
+    return torch.zeros(64, 28, 28), torch.zeros(8, 28, 28)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_a_data_set_of_few_test_images_is_timed_too() -> None:
+    network, dataset = f"{__name__}:Normalised", f"{__name__}:few_images"
+    timings = Loops(train_images=64, batch_sizes=(16,), models=(network,), dataset=dataset).measure(rounds=1)
+    assert [timing.dataset for timing in timings] == [dataset] * 2
 
 
 def test_a_network_for_other_images_is_refused_before_anything_is_timed() -> None:

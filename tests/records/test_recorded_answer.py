@@ -56,7 +56,7 @@ def data() -> Cells:
 
 def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:
     found = {one.timed: one for one in choosing.answers(data)}
-    for loop in ("native, one core", "eager"):
+    for loop in ("native, one core", "eager, 2 threads"):
         ratios = found[f"{loop}, alone"].ratios
         said = listed(f"{size} {as_long(ratio)}" for size, ratio in ratios.items() if size > 16)
         assert said in prose("docs/choosing.md"), said

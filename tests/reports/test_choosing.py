@@ -35,7 +35,7 @@ def timed(seconds: dict[int, float], loop: str = "eager") -> tuple[HarnessTiming
     """Seconds per update at each batch size, as a harness measures them on an epoch of 6,400 images."""
     return tuple(
         HarnessTiming(
-            loop=loop, batch_size=size, threads=1, seconds=(each * 6_400 / size,), train_images=6_400
+            loop=loop, batch_size=size, threads=1, seconds=(each * 6_400 / size,) * 2, train_images=6_400
         )
         for size, each in seconds.items()
     )
@@ -45,7 +45,7 @@ def test_seconds_are_updates_times_the_seconds_of_one(session: SessionRecord) ->
     data = Cells(recording(replace(session, harness=timed({16: 0.001, 64: 0.0001, 256: 0.01, 1024: 1.0}))))
     found = choosing.answers(data)[0]
     curves = choosing.points(data, found)
-    assert (found.timed, found.target, found.size) == ("eager, alone", choosing.strictest(data), 64)
+    assert (found.timed, found.target, found.size) == ("eager, 1 thread, alone", choosing.strictest(data), 64)
     for row in curves.values():
         assert row[1024].seconds == pytest.approx(row[1024].updates * 1.0)
         assert row[1024].images == row[1024].updates * 1024
@@ -93,7 +93,7 @@ def test_the_seconds_of_another_machine_need_no_runs(session: SessionRecord) -> 
     bare = replace(session, cases=(), harness=timed({16: 1.0, 64: 1.0, 256: 1.0, 1024: 1.0}, "graph"))
     data = Cells(recording(session), on=recording(bare, "h100.json"))
     (found,) = choosing.answers(data)
-    assert found.timed == "graph, alone on h100.json"
+    assert found.timed == "graph, 1 thread, alone on h100.json"
     assert found.size == 1024  # where an update costs the same at every size, the largest is soonest
 
 

@@ -20,7 +20,7 @@ from bsr.records.schema import SessionRecord
 from bsr.result import Result, Status
 from bsr.run import RUN_FIELDS, Run
 from reports.compare import Comparison, Pair, compare
-from reports.compare.error_figures import comparison_error
+from reports.compare.figures import comparison_error
 from reports.compare.speed_figures import comparison_speed, comparison_times
 from reports.compare.tables import cells as cell_table
 from reports.compare.tables import machines, series, tables, verdicts

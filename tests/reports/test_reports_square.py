@@ -16,7 +16,7 @@ from bsr.experiments import settings
 from bsr.records.reading import read
 from reports.analysis.square import Place, at_training_error, square_of
 from reports.cells import Cells
-from reports.chapters import little_data, square
+from reports.chapters import figures, little_data, square
 from synthetic import square_session, write
 
 SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
@@ -110,6 +110,13 @@ def test_every_figure_of_little_data_has_a_panel_per_part(little: Cells) -> None
             "10,000 training images",
         ]
     assert square.square(little) is None
+
+
+@pytest.mark.parametrize("recording", ["planted", "little"])
+def test_four_figures_at_most_stand_with_the_answer(recording: str, request: pytest.FixtureRequest) -> None:
+    data = request.getfixturevalue(recording)
+    drawn = [one.name for one in figures() if one.section == "Why" and one.draw(data) is not None]
+    assert 1 < len(drawn) <= 4
 
 
 def test_a_test_error_is_taken_where_the_training_error_falls_below_for_good(little: Cells) -> None:
