@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Annotated, Final, Literal
 
@@ -225,7 +226,8 @@ class Result:
     @property
     def final_mse(self) -> float | None:
         """Test MSE after the last epoch; None where the training did not get there, diverged or failed."""
-        return None if self.exploded else self._last_mse
+        last, constant = self._last_mse, self.baseline_mse
+        return None if last is not None and constant and last > EXPLODED * constant else last
 
     @property
     def final_training_mse(self) -> float | None:
@@ -245,9 +247,9 @@ class Result:
     @property
     def normalised_mse(self) -> float | None:
         """Final MSE over the best constant predictor's (1 - R squared); None on degenerate labels."""
-        if self.final_mse is None or not self.baseline_mse:
+        if not self.baseline_mse or (final := self.final_mse) is None:
             return None
-        return self.final_mse / self.baseline_mse
+        return final / self.baseline_mse
 
     @property
     def exploded(self) -> bool:
@@ -330,7 +332,7 @@ def same_probe(one: Sequence[float], other: Sequence[float]) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """The runs of one task at one batch size: they differ by seed alone."""
 
@@ -344,17 +346,17 @@ class Cell:
         run = results[0].run
         return cls(run.task, run.batch_size, tuple(results))
 
-    @property
+    @cached_property
     def finished(self) -> tuple[Result, ...]:
         """Runs with a final MSE, whatever their status."""
         return tuple(result for result in self.results if result.final_mse is not None)
 
-    @property
+    @cached_property
     def finals(self) -> list[float]:
         """Final test MSE per run that has one; squared label units."""
         return [result.final_mse for result in self.results if result.final_mse is not None]
 
-    @property
+    @cached_property
     def normalised(self) -> list[float]:
         """Final MSE over the best constant predictor's; empty on degenerate labels."""
         return [result.normalised_mse for result in self.results if result.normalised_mse is not None]
@@ -364,7 +366,7 @@ class Cell:
         """How many of the runs with a final MSE predict a constant."""
         return sum(result.status == "dead" and not result.degenerate for result in self.finished)
 
-    @property
+    @cached_property
     def timed(self) -> list[Result]:
         """Runs with a final MSE whose GPU was neither throttled nor shared."""
         return [result for result in self.finished if not result.disturbed]

@@ -127,14 +127,12 @@ class Run:
         A digest of the fields of schema 1, and of every later one that differs from its default.
         """
         said = {name: getattr(self, name) for name in (*FIRST_FIELDS, *self.later_fields)}
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_ENCODER.encode(said).encode()).hexdigest()[:16]
 
     @property
     def later_fields(self) -> tuple[str, ...]:
         """Fields that schema 1 did not have and that differ from their default, so that they matter."""
-        later = (field for field in fields(self) if field.name not in FIRST_FIELDS)
-        return tuple(field.name for field in later if getattr(self, field.name) != field.default)
+        return tuple(name for name, usual in _LATER_FIELDS if getattr(self, name) != usual)
 
     @property
     def cell(self) -> Run:
@@ -219,6 +217,10 @@ FIRST_FIELDS: Final = (
     "precision",
 )
 """The fields of Run in schema 1. It never grows: a field added later needs a default, and keeps every key."""
+
+
+_LATER_FIELDS: Final = tuple((one.name, one.default) for one in fields(Run) if one.name not in FIRST_FIELDS)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

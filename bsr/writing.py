@@ -20,7 +20,7 @@ from bsr.records.reading import RefusedError
 from bsr.records.reading.check import check
 from bsr.records.reading.json_file import check_written, named, refusing
 from bsr.records.replacing import check_target, kept_note, replace
-from bsr.records.schema import Case, SessionRecord
+from bsr.records.schema import Case, SessionRecord, sparse
 from bsr.result import FINISHED, Result
 from bsr.run import RUN_FIELDS, Execution
 from bsr.text import printable
@@ -82,7 +82,7 @@ def _as_read(name: str, result: object) -> Result:
             f"{name}: expected a Result of bsr.train, got {type(result).__name__}; leave it out"
         )
     try:
-        return msgspec.convert(plain(result), Result)
+        return msgspec.convert(plain(sparse(result)), Result)
     except msgspec.ValidationError as error:
         said = named(str(error)).replace("$", name, 1)
         raise RefusedError(f"{said}; give what bsr.train returned") from error

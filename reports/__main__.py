@@ -129,6 +129,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     # what draws takes over a second to load: help and a slip of the finger need none of it
     from rich.console import Console  # noqa: PLC0415
 
+    from bsr.records.durable import stem  # noqa: PLC0415
     from bsr.records.reading import read, read_all  # noqa: PLC0415
     from reports.cells import Cells  # noqa: PLC0415
     from reports.compare import gate  # noqa: PLC0415
@@ -151,7 +152,7 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     for note in (note for recording in recordings for note in recording.notes):
         print(f"note: {printable(note)}", file=sys.stderr)
     first = recordings[0].path
-    folder = options.output or first.with_name(f"{first.stem}-report")
+    folder = options.output or first.with_name(f"{stem(first)}-report")
     data = Cells(
         recordings[0], options.include_disturbed, target=options.target, on=options.on and read(options.on)
     )
@@ -176,6 +177,7 @@ class Patience:
 
 def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Recording:
     """All as one, under a name beside the first's."""
+    from bsr.records.durable import endings, stem  # noqa: PLC0415
     from bsr.records.reading import one_of  # noqa: PLC0415
 
     if any((options.labels, options.same_engine, options.margin, options.fail_on, options.against)):
@@ -184,7 +186,7 @@ def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Rec
         )
     first = recordings[0].path
     return one_of(
-        recordings, first.with_name(f"{first.stem}-merged{first.suffix}"), keep_first=options.keep_first
+        recordings, first.with_name(f"{stem(first)}-merged{endings(first)}"), keep_first=options.keep_first
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from statistics import fmean, median
-from typing import Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED
@@ -42,9 +42,28 @@ class Timing:
         return ", ".join(([name_of(self.environment)] if name_of else []) + words)
 
 
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+Question = Callable[Concatenate["Cells", Arguments], Answer]
+
+
+def remembered(question: Question[Arguments, Answer]) -> Question[Arguments, Answer]:
+    """Looks through every run the first time that something is asked, and then never again."""
+
+    @wraps(question)
+    def answered(data: Cells, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        asked = (question.__name__, arguments, tuple(named.items()))
+        if asked not in data.answers:
+            data.answers[asked] = question(data, *arguments, **named)
+        answer: Answer = data.answers[asked]
+        return answer
+
+    return answered
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One recording; its results are looked up by experiment, task and batch size."""
+    """One recording; its results are looked up by experiment, task and batch size, each question once."""
 
     recording: Recording
     include_disturbed: bool = False
@@ -55,6 +74,11 @@ class Cells:
     """Share of the best constant's MSE that someone wants to reach; None: the strictest that all reach."""
     on: Recording | None = None
     """Of another machine, whose seconds per update are put on this one's updates."""
+
+    @cached_property
+    def answers(self) -> dict[Hashable, Any]:
+        """What was asked so far, see `remembered`."""
+        return {}
 
     @cached_property
     def networks(self) -> tuple[str, ...]:
@@ -101,11 +125,13 @@ class Cells:
         """Tasks of an experiment that have something to learn and at least one final MSE."""
         return tuple(task for task in self.tasks_of(experiment) if task not in self.degenerate)
 
+    @remembered
     def tasks_of(self, experiment: str = "batch-size") -> tuple[str, ...]:
         """Tasks of an experiment with at least one final MSE."""
         found = {result.run.task for result in self.results(experiment) if result.final_mse is not None}
         return tuple(task for task in self.tasks if task in found)
 
+    @remembered
     def results(self, experiment: str = "batch-size", task: str | None = None) -> tuple[Result, ...]:
         """Results of the cases that an experiment names, of the network asked of, of one task if given."""
         return tuple(
@@ -114,16 +140,22 @@ class Cells:
             if result.run.model == self.shown and task in {None, result.run.task}
         )
 
+    @remembered
     def of_every_network(self, experiment: str) -> tuple[Result, ...]:
         """Results of the cases that an experiment names, whatever network they trained."""
         return tuple(case.result for case in self.session.cases if experiment in case.cases)
 
     def cells(self, task: str, experiment: str = "batch-size") -> list[Cell]:
         """One cell per batch size in rising order, those with at least one final MSE."""
+        return [*self._cells(task, experiment)]
+
+    @remembered
+    def _cells(self, task: str, experiment: str) -> tuple[Cell, ...]:
         alike = grouped(self.results(experiment, task), lambda result: result.run.cell)
         cells = sorted(map(Cell.of, alike.values()), key=lambda cell: cell.batch_size)
-        return [cell for cell in cells if cell.finals]
+        return tuple(cell for cell in cells if cell.finals)
 
+    @remembered
     def second_look(self, task: str) -> frozenset[float]:
         """The learning rates that were tried round a task's best; empty without such a look."""
         return frozenset(
@@ -133,6 +165,7 @@ class Cells:
             if (case.result.run.task, case.result.run.model) == (task, self.shown)
         )
 
+    @remembered
     def batch_sizes(self, experiment: str = "batch-size") -> tuple[int, ...]:
         """Batch sizes of an experiment with at least one final MSE, rising."""
         return tuple(sorted({r.run.batch_size for r in self.results(experiment) if r.final_mse is not None}))
@@ -193,6 +226,7 @@ class Cells:
             self.session.environments.get(environment, {}).get("device_name") or environment or "unnamed"
         )
 
+    @remembered
     def baseline(self, task: str) -> float | None:
         """MSE of the best constant predictor; None where no run recorded it."""
         return next((r.baseline_mse for r in self.all_results if r.run.task == task and r.baseline_mse), None)

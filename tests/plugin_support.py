@@ -130,7 +130,7 @@ class Suite:
         cases: list[dict[str, Any]] = self.json(name)["bsr"]["cases"]
         for case in cases:
             run = case["result"]["run"]
-            network = "" if run["model"] == "study" else f"-{run['model']}"
+            network = "" if "model" not in run else f"-{run['model']}"
             run["label"] = f"{run['task']}-bs{run['batch_size']}-seed{run['seed']}{network}"
         return cases
 

@@ -12,9 +12,9 @@ import msgspec
 
 from bsr.compute.in_process import Computed
 from bsr.records.reading.check import FaultError, check_result
-from bsr.records.reading.json_file import nesting
 from bsr.run import Run
 from bsr.text import Refused, printable
+from bsr.text.bounded_json import nesting
 from bsr.text.strict_json import plain
 
 MOST_BYTES: Final = 2**18

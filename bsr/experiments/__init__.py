@@ -216,5 +216,5 @@ def plan(experiments: Iterable[str], grid: Grid) -> dict[str, dict[str, Run]]:
 
 
 def _bytes_of(run: Run) -> int:
-    """Of a Run in a benchmark JSON, at most: what it is and its GPU twice, and what each epoch measured."""
-    return 8_400 + (400 if run.steps else 300) * run.evaluations
+    """Of a Run in a benchmark JSON, at most: what it is, its GPU, and what each epoch measured."""
+    return 4_500 + (200 if run.steps else 150) * run.evaluations

@@ -19,8 +19,9 @@ LOOP_SIZES: Final = (16, 64, 256, 1024)
 """Batch sizes of the harness's loops."""
 MOST_TASKS: Final = 24
 MOST_BATCH_SIZES: Final = 48
-MOST_BYTES: Final = 48 * 2**20
-"""Of one recording: eight times the whole study. A report reads no more, so no session plans more."""
+MOST_BYTES: Final = 128 * 2**20
+"""Of one recording, uncompressed: twenty times the whole study. A report reads no more, so no session plans
+more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def output(path: Path) -> None:
     with usage_errors():
         replacing.check_file_name(path, what)
         for folder in dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)):
-            if path.suffix == ".json":
+            if durable.is_json(path):
                 writable(folder, what)
         replacing.check_target(path, what)
 

@@ -112,13 +112,15 @@ class Forecast:
 
         `begun` are those among them that have finished some epochs, with their number.
         """
+        return None if self.problem else self.left(sum(map(self.run, runs)), begun)
+
+    def left(self, expected: float, begun: Iterable[tuple[Run, int]] = ()) -> float | None:
+        """As `total`, of Runs that were expected to take so many seconds together when nothing was known."""
         if self.problem:
             return None
         correction = self._taken / self._expected if self._expected else 1.0
-        seconds = sum(map(self.run, runs)) - sum(
-            self.run(run) * done / run.evaluations for run, done in begun
-        )
-        return correction * seconds / self._workers
+        done = sum(self.run(run) * epochs / run.evaluations for run, epochs in begun)
+        return correction * (expected - done) / self._workers
 
     def learn(self, run: Run, seconds: float) -> None:
         """A Run took so long, all of it."""

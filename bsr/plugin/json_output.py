@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 import pytest
 
 from bsr.plugin.session import Session
 from bsr.plugin.state import State
+from bsr.records.document import encoded
 from bsr.records.schema import MOST_VALUES, plain_record
 from bsr.text import printable
 from bsr.text.strict_json import LONGEST_LINE, plain
@@ -72,5 +72,5 @@ def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
 
 
 def json_text(made: dict[str, Any]) -> bytes:
-    """The document as indented, strict JSON."""
-    return msgspec.json.format(msgspec.json.encode(plain(made, most=2 * MOST_VALUES)), indent=1) + b"\n"
+    """The document as strict JSON, whatever another plugin's hook added to it."""
+    return encoded(plain(made, most=2 * MOST_VALUES))

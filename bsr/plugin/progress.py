@@ -29,6 +29,13 @@ class Display:
         self._session = session
         self._estimate = estimate
         self._cases = 0
+        self._planned = sum(map(len, session.header.cases.values()))
+        self._waiting = {
+            key: 0.0 if estimate.problem else estimate.run(run)
+            for key, run in session.runs.items()
+            if key not in session.results
+        }
+        self._expected = sum(self._waiting.values())
         self._noted = set(session.notes)
         self._workers = session.executor.workers if session.executor else 0
         self._running: dict[str, tuple[Run, int]] = {}
@@ -42,6 +49,7 @@ class Display:
     def finished(self, result: Result) -> None:
         """See Watcher."""
         self._running.pop(result.run.key, None)
+        self._expected -= self._waiting.pop(result.run.key, 0.0)
         if result.status == "ok":
             self._estimate.learn(result.run, result.wall_seconds)
         self._draw()
@@ -55,9 +63,7 @@ class Display:
         """A case is done: its line."""
         self._clear()
         self._cases += 1
-        done = ", ".join(
-            [f"{self._cases}/{sum(map(len, self._session.header.cases.values()))}", *self._ahead()]
-        )
+        done = ", ".join([f"{self._cases}/{self._planned}", *self._ahead()])
         again = " (resumed)" if resumed else ""
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()
@@ -90,9 +96,8 @@ class Display:
 
     def _left(self) -> list[str]:
         """How long the Runs that have no Result will take, those in progress in part."""
-        waiting = [run for key, run in self._session.runs.items() if key not in self._session.results]
-        seconds = self._estimate.total(waiting, self._running.values())
-        return [f"{duration(seconds)} left"] if waiting and seconds is not None else []
+        seconds = self._estimate.left(self._expected, self._running.values())
+        return [f"{duration(max(seconds, 0.0))} left"] if self._waiting and seconds is not None else []
 
 
 def _where(run: Run, epoch: int) -> str:

@@ -11,6 +11,7 @@ from bsr.experiments.rates import Arm, TunedRate
 from bsr.experiments.settings import Problem
 from bsr.experiments.tried_rates import best_rate, beyond_edge, by_rate, lost_none, tuned_rates
 from bsr.experiments.tuning import Tried, tried_settings
+from bsr.records import durable
 from bsr.records.reading import RefusedError, read
 from bsr.result import Result
 from bsr.text import Refused, printable
@@ -25,7 +26,7 @@ def best_rates(path: Path) -> tuple[tuple[str, float], ...]:
 
     A rate at which a seed has no final MSE, since it diverged, is not best.
     """
-    new = path.with_name(f"{path.stem}-rates.json").name
+    new = path.with_name(f"{durable.stem(path)}-rates.json").name
     remedy = f"record one with: pytest benchmarks --bsr-experiments {REFINED} --benchmark-json={new}"
     tasks: dict[str, list[Result]] = defaultdict(list)
     for result in _of_one_network(path, REFINED):

@@ -97,6 +97,7 @@ class Session:
         self.header = header
         self.journal = log
         self.runs = {run.key: run for run in header.planned}
+        self._places = {key: place for place, key in enumerate(self.runs)}
         self.history = journal.History()
         """What is known: what its journal says that counts here."""
         self.history.take(header)
@@ -228,8 +229,8 @@ class Session:
                 self._pending[executor.compute(upcoming, self.header.execution)] = upcoming
 
     def _from(self, run: Run) -> Iterator[Run]:
-        keys = list(self.runs)
-        yield from (self.runs[key] for key in keys[keys.index(run.key) :])
+        planned = self.header.planned
+        return (planned[place] for place in range(self._places[run.key], len(planned)))
 
     def _take(self, done: Iterable[Future[Any]], executor: RunExecutor) -> None:
         """Record what these futures hold.

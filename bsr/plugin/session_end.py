@@ -110,7 +110,7 @@ def _rescue(config: pytest.Config, known: State) -> None:
     document = json_output.document(config)
     folder = Path(tempfile.mkdtemp(prefix="bsr-rescued-"))
     path = folder / (known.options.json.name if known.options.json is not None else "run.json")
-    durable.replace_file(path, json_output.json_text(document))
+    durable.replace_file(path, durable.stored(path, json_output.json_text(document)))
     known.notes.append(f"the journal {session.journal.path} was removed; what was measured is in {path}")
 
 

@@ -53,8 +53,20 @@ def document(
 
 
 def encoded(made: dict[str, Any]) -> bytes:
-    """A document as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n"
+    """A document as JSON, a case or an entry of `benchmarks` to a line."""
+    return _spread(made, 2) + b"\n"
+
+
+def _spread(value: Any, levels: int) -> bytes:
+    """Lists, and objects down to so many levels, with a line to each item."""
+    if isinstance(value, dict) and levels:
+        named = (
+            msgspec.json.encode(name) + b": " + _spread(item, levels - 1) for name, item in value.items()
+        )
+        return b"{\n" + b",\n".join(named) + b"\n}"
+    if isinstance(value, list) and value:
+        return b"[\n" + b",\n".join(map(msgspec.json.encode, value)) + b"\n]"
+    return msgspec.json.encode(value)
 
 
 def _machine_info(session: SessionRecord) -> dict[str, Any]:

@@ -9,10 +9,12 @@ that was altered counts as not there, and is named.
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,7 +24,7 @@ import msgspec
 from bsr.experiments.rates import TunedRate
 from bsr.experiments.settings import TunedSetting
 from bsr.records import durable
-from bsr.records.schema import PROBES, Case, SessionRecord
+from bsr.records.schema import PROBES, Case, SessionRecord, sparse
 from bsr.result import FINISHED, Result
 from bsr.run import SCHEMA, Execution, Run
 from bsr.text import Refused
@@ -185,6 +187,8 @@ _KINDS: Final[dict[str, Any]] = {
     "environment": Environment,
     "end": End,
 }
+MOST_UNTYPED: Final = 8 * 2**20
+"""Bytes of fingerprints, benchmarks of one's own and what trains nothing, in a journal from anybody."""
 _CHECKSUM: Final = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
 """The end of a line: over what is before it. Journals of earlier versions have none."""
 _BEGINNING: Final = b'{"kind":"header",'
@@ -193,41 +197,51 @@ _BEGINNING: Final = b'{"kind":"header",'
 
 def journal_path(json_path: Path) -> Path:
     """The journal beside a benchmark JSON: `run.json` has `run.journal.jsonl`."""
-    return json_path.with_name(f"{json_path.stem}.journal.jsonl")
+    return json_path.with_name(f"{durable.stem(json_path)}.journal.jsonl")
 
 
-def read(path: Path) -> History:
+def read(path: Path, most: int | None = None, check: Callable[[bytes], None] = lambda _: None) -> History:
     """What the journal at `path` says; of no file, nothing. A torn last line is left out.
 
-    A line that was altered is left out too, and its number kept. Raises JournalError for a corrupt line
-    before the last, by file and line, for a record of another schema, and for a file that is not a journal.
+    So one that a session goes on writing is read up to its last whole line. A line that was altered is left
+    out too, and its number kept. Raises JournalError for a corrupt line before the last, by file and line,
+    for a record of another schema, for a file that is not a journal, and for more than `most` bytes. `check`
+    sees the bytes before anything is made of them; with `most`, what no type describes is bounded too.
     """
     history = History()
     if path.exists() and not path.is_file():
         raise JournalError(f"{path}: expected a journal or nothing, got no regular file; move it away")
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = durable.content_of(path, most) if path.exists() else b""
     except OSError as error:
         raise JournalError(f"{path}: expected a readable journal, got {error}") from error
     if not (content.startswith(_BEGINNING) or _BEGINNING.startswith(content) or not content.strip(b"\0")):
         raise JournalError(
             f"{path}: expected a bsr journal, got another file; nothing was overwritten: move it away"
         )
-    *lines, _torn = content.split(b"\n")
-    summed = bool(lines) and _CHECKSUM.search(lines[0]) is not None
-    for number, line in enumerate(lines, start=1):
+    if most is not None and len(content) > most:
+        raise JournalError(
+            f"{path}: expected a journal of at most {most // 2**20} MiB, got more; split the study"
+        )
+    check(content)
+    summed, room = False, math.inf if most is None else MOST_UNTYPED
+    for number, whole in enumerate(io.BytesIO(content), start=1):
+        if not whole.endswith(b"\n"):
+            break
+        line = whole[:-1]
+        summed = summed or (number == 1 and _CHECKSUM.search(line) is not None)
         try:
             if number > 1 and _altered(line):
                 history.altered.append(number)
             else:
-                _take(history, line)
+                room -= _take(history, line, room)
                 _check_sum(line, expected=summed)
         except _CORRUPT as error:
             raise JournalError(
                 f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
                 f"{_mending(number, line)}, or move the file away"
             ) from error
-        history.whole_bytes += len(line) + 1
+        history.whole_bytes += len(whole)
     return history
 
 
@@ -252,14 +266,34 @@ def _check_sum(line: bytes, *, expected: bool) -> None:
         raise ValueError("a line without a checksum among others that have one")
 
 
-def _take(history: History, line: bytes) -> None:
-    raw = msgspec.json.decode(line)
-    if not isinstance(raw, dict) or raw.get("kind") not in _KINDS:
+class _Line(msgspec.Struct):
+    """What every line says first."""
+
+    kind: str = ""
+    schema: Any = None
+    environment: msgspec.Raw = msgspec.Raw(b"")
+    benchmark: msgspec.Raw = msgspec.Raw(b"")
+
+
+def _take(history: History, line: bytes, room: float) -> int:
+    """Returns how many of its bytes no type describes, at most `room`."""
+    try:
+        said = msgspec.json.decode(line, type=_Line)
+    except msgspec.ValidationError:
+        said = _Line()
+    if said.kind not in _KINDS:
         raise ValueError("a line of no known kind")
-    if raw.get("schema") != SCHEMA:
-        raise ValueError(f"schema {raw.get('schema')!r} where this version of bsr has schema {SCHEMA}")
-    kind = raw["kind"]
-    history.take(_measured(kind, raw) if kind in PROBES else msgspec.convert(raw, _KINDS[kind]))
+    if said.schema != SCHEMA:
+        raise ValueError(f"schema {said.schema!r} where this version of bsr has schema {SCHEMA}")
+    untyped = sum(len(memoryview(part)) for part in (said.environment, said.benchmark))
+    untyped = len(line) if said.kind in PROBES else untyped
+    if untyped > room:
+        raise ValueError(f"more than {MOST_UNTYPED // 2**20} MiB that no type describes")
+    if said.kind in PROBES:
+        history.take(_measured(said.kind, msgspec.json.decode(line)))
+    else:
+        history.take(msgspec.json.decode(line, type=_KINDS[said.kind]))
+    return untyped
 
 
 _ROWS: Final = ("rows", "labels", "timings", "scale")
@@ -279,7 +313,7 @@ Entry = Header | ResultLine | Measured | Benchmark | Environment | End
 
 def line_of(entry: Entry) -> bytes:
     """A journal's line, its checksum last."""
-    text = msgspec.json.encode(plain(entry))[:-1]
+    text = msgspec.json.encode(plain(sparse(entry)))[:-1]
     return text + f',"crc":"{zlib.crc32(text):08x}"}}\n'.encode()
 
 

@@ -20,8 +20,10 @@ Measured = frozenset[tuple[str, ...]]
 
 def check_target(path: Path, what: str) -> None:
     """Raises RefusedError, which begins with `what`, for a path that no recording must be written to."""
-    if path.suffix != ".json":
-        raise RefusedError(f"{what}: expected a path that ends in .json, got {path.name!r}; rename it")
+    if not durable.is_json(path):
+        raise RefusedError(
+            f"{what}: expected a path that ends in .json or .json.gz, got {path.name!r}; rename it"
+        )
     check_file_name(path, what)
     if not path.parent.is_dir():
         raise RefusedError(f"{what}: expected an existing folder, got no {path.parent}; make it first")
@@ -63,11 +65,11 @@ def replace(path: Path, new: dict[str, Any], content: bytes) -> Path | None:
     """Let `path` hold the `new` document, whose bytes `content` is, whole or not at all.
 
     Returns the name under which a recording is kept that held more. Raises OSError where it cannot be
-    written; then everything is as it was.
+    written; then everything is as it was. A name that ends in .gz has them compressed.
     """
     kept = set_aside(path, new)
     try:
-        durable.replace_file(path, content)
+        durable.replace_file(path, durable.stored(path, content))
     except BaseException:
         if kept is not None:
             kept.replace(path.resolve())  # of a link, what it points to
@@ -92,7 +94,7 @@ def set_aside(path: Path, new: dict[str, Any]) -> Path | None:
     if superseded:
         return None
     number = 1
-    while (name := path.with_name(f"{path.stem}.kept-{number}.json")).exists():
+    while (name := path.with_name(f"{durable.stem(path)}.kept-{number}{durable.endings(path)}")).exists():
         number += 1
     path.rename(name)
     return name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
@@ -219,12 +220,39 @@ class SessionRecord:
     """The tuned settings that the experiments of the second protocol took."""
 
 
+ALWAYS_SAID: Final = frozenset(("kind", "schema"))
+"""What a reader asks for before it reads the rest."""
+
+
+def sparse(record: Any) -> Any:
+    """A record as dicts, without the fields at their defaults: a default, like a Run's key, is for ever."""
+    if is_dataclass(record) and not isinstance(record, type):
+        said = ((name, getattr(record, name), usual) for name, usual in _usual(record.__class__))
+        return {
+            name: sparse(value) for name, value, usual in said if usual is MISSING or not _same(value, usual)
+        }
+    holds = isinstance(record, tuple | list) and record and is_dataclass(record[0])
+    return [sparse(item) for item in record] if holds else record
+
+
+@cache
+def _usual(record: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Every field with its default, MISSING where it is always said."""
+    made = ((one, one.default_factory) for one in fields(record))
+    found = ((one, one.default if factory is MISSING else factory()) for one, factory in made)
+    return tuple((one.name, MISSING if one.name in ALWAYS_SAID else usual) for one, usual in found)
+
+
+def _same(value: object, usual: object) -> bool:
+    return value is usual or (type(value) is type(usual) and value == usual)
+
+
 def plain_record(record: SessionRecord) -> dict[str, Any]:
     """The session as plain values, each Result with what follows from it: `final_mse`, `normalised_mse`.
 
     They stand beside the status, since the last MSE of a run that diverged or failed is no final one.
     """
-    made: dict[str, Any] = plain(record, most=MOST_VALUES)
+    made: dict[str, Any] = plain(sparse(record), most=MOST_VALUES)
     for case, said in zip(record.cases, made["cases"], strict=True):
         said["result"] |= derived(case.result)
     return made
@@ -236,7 +264,7 @@ def derived(result: Result) -> dict[str, float | None]:
 
 
 def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, Any]:
-    """A case's `extra_info` in pytest-benchmark: the figures first, flat, then the whole record."""
+    """A case's `extra_info` in pytest-benchmark, flat: the figures first; `bsr.cases` has all, by key."""
     return {
         "final_mse": result.final_mse,
         "normalised_mse": result.normalised_mse,
@@ -256,7 +284,6 @@ def extra_info(result: Result, experiment: str, *, resumed: bool) -> dict[str, A
         "timing": result.timing,
         "disturbed": result.disturbed,
         "resumed": resumed,
-        "result": asdict(result),
     }
 
 

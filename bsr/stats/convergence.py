@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from bsr.stats.basis import RESAMPLES, Array, PValue, permutation_p
+from bsr.stats.basis import MOST_AT_ONCE, RESAMPLES, Array, PValue, permutation_p
 
 WINDOW: Final = 3
 """Evaluations in a row whose median must be there: a first crossing would reward noise."""
@@ -107,36 +107,40 @@ def later_with_batch_size(cells: Mapping[int, Sequence[Reached]], resamples: int
     levels = np.array([level for level, _ in runs])
     after = np.array([run.after for _, run in runs])
     by = np.array([math.inf if run.by is None else run.by for _, run in runs])
-    later = (by[None, :] <= after[:, None]).astype(np.float64)  # [i, j]: i is certainly later than j
-    later = later - later.T
-    same = (after[:, None] == after) & (by[:, None] == by) & np.isfinite(by)
-    larger = np.sign(levels[:, None] - levels)
-    signs = (later * larger)[larger > 0]
-    tied = int(np.sum(same & (larger > 0)))
-    concordant, discordant = int(np.sum(signs > 0)), int(np.sum(signs < 0))
+    scores = np.zeros(len(runs))
+    pairs = concordant = discordant = tied = 0
+    for some in np.array_split(np.arange(len(runs)), 1 + len(runs) ** 2 // MOST_AT_ONCE):
+        # [i, j]: 1 where i is certainly later than j, -1 where j is than i
+        later = (by <= after[some, None]).astype(np.int8) - (by[some, None] <= after)
+        larger = levels[some, None] > levels
+        same = (after[some, None] == after) & (by[some, None] == by) & np.isfinite(by)
+        scores[some] = later.sum(axis=1)
+        pairs += int(np.sum(larger))
+        concordant, discordant = (
+            had + int(np.sum(larger & (later == sign))) for had, sign in ((concordant, 1), (discordant, -1))
+        )
+        tied += int(np.sum(same & larger))
     never = int(np.sum(~np.isfinite(by)))
     return Ordering(
         larger_later=concordant,
         smaller_later=discordant,
         tied=tied,
-        undecided=len(signs) - concordant - discordant - tied,
+        undecided=pairs - concordant - discordant - tied,
         never=never,
-        p=_ordering_p(levels, later, [run.looks for _, run in runs], resamples),
+        p=_ordering_p(levels, scores, [run.looks for _, run in runs], resamples),
     )
 
 
-def _ordering_p(levels: Array, later: Array, looks: Sequence[tuple[float, ...]], resamples: int) -> PValue:
+def _ordering_p(levels: Array, scores: Array, looks: Sequence[tuple[float, ...]], resamples: int) -> PValue:
     """Permutation p: a run's score is how many others it is later than, less how many are later than it."""
     if len(set(looks)) > 1:
         return PValue(None, "the runs were looked at at different moments, which depend on the batch size")
     sizes = np.unique(levels, return_counts=True)[1].tolist()
-    if not later.any() or len(sizes) < 2:
+    if not scores.any() or len(sizes) < 2:  # of those in any order, the last has a score above zero
         return PValue(None, "no certain order between runs at two batch sizes")
     arrangements = math.factorial(len(levels)) // math.prod(math.factorial(size) for size in sizes)
     ranks = np.unique(levels, return_inverse=True)[1] - (len(sizes) - 1) / 2
-    return permutation_p(
-        later.sum(axis=1), lambda rows: rows @ ranks, 2 / arrangements, [len(levels)], resamples
-    )
+    return permutation_p(scores, lambda rows: rows @ ranks, 2 / arrangements, [len(levels)], resamples)
 
 
 def log_changes(curve: Sequence[float | None], skip: int = 1) -> list[float]:

@@ -9,6 +9,10 @@ class Refused(Exception):  # noqa: N818 - what its many kinds are: a refusal
     """What was asked for cannot be done; the message is one line: name, expected, got, remedy."""
 
 
+class FaultError(Exception):
+    """What is wrong with a file: expected, got, remedy."""
+
+
 def printable(text: str, limit: int = 2000) -> str:
     """`text` with control and other invisible characters as escapes, at most `limit` characters."""
     shown = "".join(letter if letter.isprintable() else _escaped(letter) for letter in text[: limit + 1])

@@ -42,7 +42,7 @@ def _troubles_table(data: Cells) -> Table:
         if (result := case.result).status != "ok"
     ]
     note = "Those with a final MSE enter the statistics whatever their status; those without are left out."
-    return Table.of("not-ok", "Runs that did not end well", rows, note, folded=len(rows) > 20)
+    return Table.of("not-ok", "Runs that did not end well", rows, note, folded=len(rows) > 20, each_run=True)
 
 
 def _runs_table(data: Cells) -> Table:
@@ -64,7 +64,7 @@ def _runs_table(data: Cells) -> Table:
         }
         for case in data.session.cases
     ]
-    return Table.of("runs", "Every run", rows, folded=True)
+    return Table.of("runs", "Every run", rows, folded=True, each_run=True)
 
 
 def _epochs_table(data: Cells) -> Table:
@@ -74,10 +74,11 @@ def _epochs_table(data: Cells) -> Table:
 
 def _epochs(data: Cells) -> Iterator[dict[str, object]]:
     for result in data.all_results:
+        identity = _identity(result)
         for epoch, mse in enumerate(result.test_mse):
             trained = epoch - 1 if epoch else len(result.training_seconds)
             yield {
-                **_identity(result),
+                **identity,
                 "epoch": epoch,
                 "evaluated MSE": mse,
                 "evaluated MAE": _at(result.test_mae, epoch),

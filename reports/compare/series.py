@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Final
 
+from bsr.records.durable import stem
 from bsr.records.reading import RefusedError
 from bsr.records.schema import Case
 from bsr.result import Result
@@ -153,7 +154,7 @@ _PARTS: Final[tuple[Callable[[Series], str], ...]] = (
     lambda series: series.timing.mode,
     lambda series: counted(series.timing.threads, "thread"),
     *(_recorded(name) for name in ("torch", "cuda", "driver", "python", "system")),
-    lambda series: printable(series.data.recording.path.stem, LABEL_LIMIT),
+    lambda series: printable(stem(series.data.recording.path), LABEL_LIMIT),
     lambda series: printable(str(series.data.recording.path)),
 )
 """What labels may say, in this order; each only of series that those before it leave alike."""

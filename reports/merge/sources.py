@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bsr.records.durable import is_journal
 from bsr.records.reading import Recording, raw_document
 from bsr.records.reading import read as read_recording
 from reports.text import printable
@@ -37,5 +38,5 @@ class Source:
 
 
 def read(path: Path) -> Source:
-    """A benchmark JSON, or a journal where the name ends in .jsonl. Raises RefusedError."""
-    return Source(read_recording(path), {} if path.suffix == ".jsonl" else raw_document(path))
+    """A benchmark JSON, or by its name a journal. Raises RefusedError."""
+    return Source(read_recording(path), {} if is_journal(path) else raw_document(path))

@@ -1,4 +1,13 @@
 "use strict";
+// Searching: the rows that have every word that was typed, in whatever cells.
+for (const input of document.querySelectorAll("input[type=search]")) {
+  const rows = [...input.parentElement.querySelectorAll("tbody tr")];
+  const texts = rows.map((row) => [...row.cells].map((cell) => cell.textContent.trim().toLowerCase()).join(" "));
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    rows.forEach((row, index) => { row.hidden = !words.every((word) => texts[index].includes(word)); });
+  });
+}
 // Sorting: each column head holds a button; empty cells come last, whichever way it is sorted.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];

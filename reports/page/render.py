@@ -32,6 +32,8 @@ LEAD: Final = "choosing"
 """The finding that comes first where there is one: what to do, before why."""
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
+MOST_RUNS: Final = 500
+"""Rows of a table of every run; one of more is a CSV file alone."""
 MOST_PRINTED: Final = 60
 """Rows of a table on paper; longer ones are in their CSV files alone."""
 _TEMPLATES: Final = Path(__file__).parent
@@ -221,10 +223,13 @@ def _figure(entry: RenderedFigure) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    numeric = [
-        all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.header))
-    ]
-    left_out = len(table.rows) - MOST_ROWS
+    rows = () if table.each_run and len(table.rows) > MOST_RUNS else table.rows[:MOST_ROWS]
+    numeric = (
+        [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.header))]
+        if rows
+        else []
+    )
+    left_out = len(table.rows) - len(rows)
     return {
         "name": table.name,
         "title": table.title,
@@ -233,10 +238,13 @@ def _table(table: Table) -> dict[str, Any]:
         "long": table.folded or len(table.rows) > MOST_PRINTED,
         "count": f"Show {counted(len(table.rows), 'row')}",
         "header": [
-            {"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=True)
+            {"name": name, "numeric": number_} for name, number_ in zip(table.header, numeric, strict=False)
         ],
-        "rows": [_cells(row) for row in table.rows[:MOST_ROWS]],
-        "left_out": f"{counted(left_out, 'more row')} in the CSV file." if left_out > 0 else "",
+        "rows": [_cells(row) for row in rows],
+        "searched": table.each_run,
+        "left_out": f"{counted(left_out, 'more row' if rows else 'row')} in the CSV file."
+        if left_out
+        else "",
     }
 
 

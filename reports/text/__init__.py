@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from bsr.text import listed, printable, shortened
@@ -30,7 +31,12 @@ def spreadsheet_cell(value: object) -> object:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    text = printable(str(value))
+    return _disarmed(str(value))
+
+
+@lru_cache(maxsize=10_000)
+def _disarmed(said: str) -> str:
+    text = printable(said)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -77,20 +77,27 @@ class Table:
     folded: bool = False
     """Whether the page shows it only when asked to."""
     on_page: bool = True
+    each_run: bool = False
+    """Whether it has a row per run: on the page only where they are few, and then searchable."""
 
     @classmethod
     def of(
         cls, name: str, title: str, rows: Iterable[Mapping[str, object]], note: str = "", **looks: Any
     ) -> Table:
         """Of rows that name their cells, all the same ones in one order."""
-        found = list(rows)
-        header = tuple(found[0]) if found else ()
-        return cls(name, title, header, [tuple(row.values()) for row in found], note, **looks)
+        header: tuple[str, ...] = ()
+        found = []
+        for row in rows:
+            header = header or tuple(row)
+            found.append(tuple(row.values()))
+        return cls(name, title, header, found, note, **looks)
 
     def csv(self) -> bytes:
         """UTF-8, columns named for machines; text like a formula is disarmed."""
-        text = io.StringIO()
+        content = io.BytesIO()
+        text = io.TextIOWrapper(content, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([spreadsheet_cell(column(words)) for words in self.header])
         writer.writerows([spreadsheet_cell(cell) for cell in row] for row in self.rows)
-        return text.getvalue().encode("utf-8")
+        text.flush()
+        return content.getvalue()

@@ -277,7 +277,9 @@ def test_a_disturbed_run_has_a_group_and_a_line_of_its_own(server: FakeNvml) -> 
     assert group(shared) == f"{group(calm)}, while its GPU was throttled or shared"
     info = extra_info(shared, "batch-size", resumed=False)
     assert info["disturbed"] == "shared with 1 other process"
-    assert info["result"]["gpu"]["after"]["other_processes"] == 1
+    assert shared.gpu is not None
+    assert shared.gpu.after is not None
+    assert shared.gpu.after.other_processes == 1
 
 
 def test_the_terminal_says_it_of_the_case_and_keeps_its_time_out_of_the_table() -> None:

@@ -140,7 +140,7 @@ def test_a_bad_value_is_refused_with_what_was_expected_and_got(
         ),
         (
             ["--bsr-runs=10000"],
-            "bsr: expected a plan that one recording of 48 MiB holds, some ",
+            "bsr: expected a plan that one recording of 128 MiB holds, some ",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,9 @@ from bsr.engines.eager import EagerLearner
 from bsr.experiments import PRESETS
 from bsr.experiments.original import batch_size
 from bsr.plugin.estimate import Forecast
+from bsr.plugin.progress import Display
+from bsr.result import Result
+from bsr.run import Run
 from plugin_support import REPOSITORY, TWO_CASES, USUAL, session_environment
 from trainings import CPU
 
@@ -134,6 +138,41 @@ def test_an_estimate_knows_what_was_done_and_what_it_really_took() -> None:
     assert estimate.total([RUN], begun=[(RUN, 1)]) == pytest.approx(expected / 2)
     estimate.learn(RUN, 3 * expected)
     assert estimate.total([RUN]) == pytest.approx(3 * expected)
+
+
+def test_the_time_left_is_not_summed_anew_for_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 cases each costs as many looks at what a Run takes as of 20: twice, here and as it finishes."""
+    looked: list[Run] = []
+    usual = Forecast.run
+
+    def counted(self: Forecast, run: Run) -> float:
+        looked.append(run)
+        return usual(self, run)
+
+    monkeypatch.setattr(Forecast, "run", counted)
+    estimate = Forecast()
+    estimate.problem, estimate._steps = "", [(1, 0.001)]
+    runs = {run.key: run for run in (replace(RUN, seed=seed) for seed in range(200))}
+    cases = {key: {"batch-size": key} for key in runs}
+    results: dict[str, Result] = {}
+    lines: list[str] = []
+    reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda text, **_: lines.append(text))
+    session = SimpleNamespace(
+        notes=[],
+        executor=None,
+        runs=runs,
+        results=results,
+        header=SimpleNamespace(cases=cases, cluster=False),
+    )
+    display = Display(reporter, session, estimate)  # type: ignore[arg-type]
+    for key, run in runs.items():
+        results[key] = Result(run=run, status="ok", wall_seconds=2 * usual(estimate, run))
+        display.finished(results[key])
+        display.case(key, results[key], resumed=False)
+    assert len(looked) <= 2 * len(runs)
+    assert "[1/200, " in lines[0]
+    assert lines[0].endswith(" left]")
+    assert lines[-1].endswith("[200/200]")
 
 
 def test_between_probed_batch_sizes_a_steps_time_is_interpolated_and_beyond_proportional() -> None:

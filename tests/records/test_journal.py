@@ -177,7 +177,8 @@ def test_a_torn_line_is_cut_off_before_the_next_is_appended(path: Path) -> None:
         (b'{"kind":"header","schema":1,"planned":3}', "Expected `array`"),
         (b'{"kind":"result","schema":99}', "schema 99 where this version of bsr has schema 1"),
         (b'{"kind":"environment","schema":1,"environment":{}}', "'id'"),
-        (b"[" * 100_000, "nest|recursion|depth"),
+        (b'{"kind":' + b"[" * 100_000, "no known kind"),
+        (b'{"kind":"environment","schema":1,"environment":{"id":' + b"[" * 100_000, "nest|recursion|depth"),
         (b"", "truncated"),
     ],
 )
@@ -231,7 +232,7 @@ def test_a_changed_digit_anywhere_in_a_record_counts_as_not_measured_and_is_name
 
 def test_an_altered_header_is_refused(path: Path) -> None:
     written(path, header(), result())
-    path.write_bytes(path.read_bytes().replace(b'"workers":0', b'"workers":2', 1))
+    path.write_bytes(path.read_bytes().replace(b'"started_at":"2026', b'"started_at":"2027', 1))
     with pytest.raises(JournalError, match="line 1: .*a header of another checksum"):
         read(path)
 

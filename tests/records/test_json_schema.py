@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import synthetic
+from bsr.records.durable import content_of, is_json
 from plugin_support import ONE_CASE, Suite, suite
 
 __all__ = ["suite"]
@@ -42,8 +43,8 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 def records(path: Path) -> list[Any]:
     """A benchmark JSON is one, a journal has one per line."""
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(text)] if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    content = content_of(path)
+    return [json.loads(content)] if is_json(path) else [json.loads(line) for line in content.splitlines()]
 
 
 def test_it_is_what_make_schema_makes_of_the_types_today(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_it_is_a_schema_and_says_what_every_record_is() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=pytest.mark.slow if path.stat().st_size > LARGEST else (), id=path.name)
+        pytest.param(path, marks=pytest.mark.slow if len(content_of(path)) > LARGEST else (), id=path.name)
         for path in RECORDED
     ],
 )

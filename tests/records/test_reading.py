@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import synthetic
 from bsr.experiments import Grid
 from bsr.records.reading import Recording, RefusedError, read, read_all
-from bsr.records.reading.json_file import nesting
 from bsr.result import Status
 from bsr.run import Run
+from bsr.text.bounded_json import nesting
 
 SMALL = Grid(tasks=("mean",), batch_sizes=(32, 64), runs=1, epochs=2)
 Document = dict[str, Any]
@@ -223,9 +223,7 @@ def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
 
 
 def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "bsr.records.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
-    )
+    monkeypatch.setattr("bsr.text.bounded_json.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="nested at most 64 deep, got 65"):
         read(saved(tmp_path, b"[" * 65 + b"]" * 65))
 
@@ -233,9 +231,7 @@ def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch:
 def test_size_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, document())
     monkeypatch.setattr("bsr.records.reading.json_file.MOST_BYTES", path.stat().st_size - 1)
-    monkeypatch.setattr(
-        "bsr.records.reading.json_file.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed")
-    )
+    monkeypatch.setattr("bsr.text.bounded_json.json.loads", lambda *_args, **_kwargs: pytest.fail("parsed"))
     with pytest.raises(RefusedError, match="expected at most .* MiB"):
         read(path)
 
@@ -352,3 +348,40 @@ def test_without_pandas_everything_else_is_read(tmp_path: Path, monkeypatch: pyt
     assert recording.results
     with pytest.raises(ImportError, match=r"^Recording.runs and .epochs: .*pip install 'bsr\[pandas\]'$"):
         _ = recording.runs
+
+
+def test_tables_of_many_runs_are_those_of_each(tmp_path: Path) -> None:
+    """Runs of unlike lengths, one that never began and one that ended early among them."""
+    ends: dict[int, Status] = {32: "ok", 64: "diverged", 128: "not_run"}
+    grid = replace(SMALL, batch_sizes=tuple(ends), runs=2, epochs=4)
+    session = synthetic.session(grid=grid, disturb=lambda run: ends[run.batch_size])
+    epochs = read(synthetic.write(tmp_path / "run.json", session)).epochs
+    for case in session.cases:
+        rows = epochs[epochs["key"] == case.key]
+        assert tuple(rows["test_mse"].replace(float("nan"), None)) == case.result.test_mse
+        assert tuple(rows["training_seconds"].dropna()) == case.result.training_seconds
+        assert tuple(rows["step"]) == (0, *case.result.run.evaluation_steps)[: len(rows)]
+        assert set(rows["status"]) <= {case.result.status}
+
+
+def test_parquet_files_hold_what_the_frames_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("bsr.records.reading.recording.AT_ONCE", 1)
+    recording = recorded(tmp_path)
+    runs, epochs = (parquet.read_table(path) for path in recording.to_parquet(tmp_path / "tables"))
+    assert runs.column_names == list(recording.runs)
+    assert runs.column("final_mse").to_pylist() == [recording.results[0].final_mse, None]
+    assert str(runs.schema.field("order_seed").type) == "int64"  # though no Run has one
+    assert set(epochs.column_names) == set(recording.epochs)
+    first = recording.epochs.iloc[1]
+    assert {name: epochs.column(name)[1].as_py() for name in ("key", "epoch", "step", "test_mse")} == {
+        name: first[name] for name in ("key", "epoch", "step", "test_mse")
+    }
+    assert epochs.column("training_loss").to_pylist()[0] is None
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'bsr\[parquet\]'$"):
+        recorded(tmp_path).to_parquet(tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()

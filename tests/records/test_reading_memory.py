@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import gzip
 import os
 import subprocess
 import sys
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import bsr
 import synthetic
 from bsr.experiments import Grid
 from bsr.experiments.grid import MOST_BYTES
-from bsr.records.reading.json_file import MOST_PARTS
+from bsr.text.bounded_json import MOST_PARTS
 from plugin_support import REPOSITORY
 
 MOST: int = 600 * 2**20
@@ -28,9 +29,8 @@ def filled(unit: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
 
 def study(folder: Path) -> bytes:
     """As many runs as a session may plan."""
-    path = folder / "study.json"
-    path.write_text(json.dumps(synthetic.document(synthetic.session(grid=Grid(runs=230)))))
-    return path.read_bytes()
+    results = [case.result for case in synthetic.session(grid=Grid(runs=800)).cases]
+    return bsr.write(folder / "study.json", results).read_bytes()
 
 
 def many(part: bytes, unit: bytes) -> bytes:
@@ -58,7 +58,31 @@ CORPUS = {
     "most objects": lambda: many(b"{", b'{"abcdefgh":{"ijklmnop":[1.5]}},'),
     "most lists": lambda: many(b"[", b"[[1.5]],"),
     "too large": lambda: b"[" * (MOST_BYTES + 1),
+    "bomb": lambda: gzip.compress(b" " * 2**26) * 64,
+    "bomb of strings": lambda: gzip.compress(many(b'"', b'"abcdefghijkl",')),
 }
+
+
+HEADER = b'{"kind":"header","schema":1,"planned":[],"execution":{},"dataset_digest":"","started_at":"",'
+RUN = b'{"task":"mean","batch_size":1,"seed":1,"learning_rate":1}'
+JOURNALS = {
+    "fingerprint": lambda: filled(b"1.5,", HEADER + b'"environment":{"id":[', b"1]}}\n"),
+    "fingerprints": lambda: filled(
+        b'{"kind":"environment","schema":1,"environment":{"id":"a"}}\n', HEADER + b"}\n"
+    ),
+    "cases": lambda: (
+        HEADER + b'"environment":{"id":"a"},"cases":{' + b'"abc":{},' * 1_400_000 + b'"a":{}}}\n'
+    ),
+    "curve": lambda: (
+        HEADER
+        + b'"environment":{"id":"a"}}\n{"kind":"result","schema":1,"key":"a","result":{"status":"ok","run":'
+        + RUN
+        + b',"test_mse":['
+        + b"1.234567," * 5_900_000
+        + b"1]}}\n"
+    ),
+}
+"""What a journal may hold that costs the most."""
 
 
 def peak_of_a_report(path: Path) -> tuple[int, str]:
@@ -85,11 +109,11 @@ def peak_of_a_report(path: Path) -> tuple[int, str]:
 def room(tmp_path: Path) -> Iterator[Path]:
     """A folder whose large files go at once."""
     yield tmp_path
-    for path in tmp_path.glob("*.json"):
+    for path in tmp_path.glob("*.json*"):
         path.unlink()
 
 
-TELLING = ("brackets", "wide characters", "most strings")
+TELLING = ("wide characters", "most strings", "bomb")
 """The others are tried by make soak."""
 
 
@@ -98,12 +122,13 @@ TELLING = ("brackets", "wide characters", "most strings")
     "kind",
     [
         pytest.param(kind, marks=pytest.mark.slow if kind in TELLING else pytest.mark.soak)
-        for kind in (*CORPUS, "study")
+        for kind in (*CORPUS, *JOURNALS, "study")
     ],
 )
 def test_a_report_takes_at_most_600_mb(room: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = room / "run.json"
-    path.write_bytes(study(room) if kind == "study" else CORPUS[kind]())
+    ending = "journal.jsonl" if kind in JOURNALS else f"json{'.gz' * kind.startswith('bomb')}"
+    path = room / f"run.{ending}"
+    path.write_bytes(study(room) if kind == "study" else (CORPUS | JOURNALS)[kind]())
     peak, said = peak_of_a_report(path)
     with capsys.disabled():
         print(f"\n{kind}: {path.stat().st_size / 2**20:.0f} MiB, peak {peak / 2**20:.0f} MiB")

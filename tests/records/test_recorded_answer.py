@@ -21,7 +21,7 @@ from reports.chapters.tuning import CHAPTER as TUNING
 from reports.text import listed
 
 ROOT = Path(__file__).parents[2]
-TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl"))
+TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl.gz"))
 FACTORS = re.compile("\N{MULTIPLICATION SIGN}[0-9.,]+ \\([^)]*\\)")
 pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone")
 
@@ -51,7 +51,7 @@ def test_the_preset_why_takes_them() -> None:
 def data() -> Cells:
     """The recordings of the answer, as one."""
     runs = ROOT / "benchmarks" / "results"
-    return recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl", runs / "cpu-native.json")
+    return recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl.gz", runs / "cpu-native.json.gz")
 
 
 def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:

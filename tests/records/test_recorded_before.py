@@ -58,7 +58,7 @@ def test_its_journal_is_merged_with_its_json(tmp_path: Path, capsys: pytest.Capt
     assert finals(merged) == finals(JSON)
 
 
-@pytest.mark.parametrize("path", sorted(RUNS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RUNS.glob("cpu-*.json.gz")), ids=lambda path: path.stem)
 def test_every_committed_recording_is_read_under_the_keys_it_was_written_with(path: Path) -> None:
     session = bsr.read(path).session
     cases = session.cases

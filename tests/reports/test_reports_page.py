@@ -16,9 +16,13 @@ from playwright.sync_api import Browser, Page
 import synthetic
 from browser import Opened, browser, needs_chromium, opened
 from bsr.experiments import Grid
+from bsr.records.reading import Recording
 from bsr.text import Refused
 from reports.__main__ import main
+from reports.cells import Cells
 from reports.page.build import Output, OutputError
+from reports.page.render import MOST_RUNS
+from reports.page.render import _table as on_page
 from reports.text import printable, spreadsheet_cell
 from reports.text.table import Table
 
@@ -48,6 +52,23 @@ def shown(browser: Browser, report: Path) -> Opened:
 def page(shown: Opened) -> Page:
     """The same, to be clicked and asked."""
     return shown.page
+
+
+@pytest.mark.parametrize(("runs", "shown_"), [(MOST_RUNS, MOST_RUNS), (MOST_RUNS + 1, 0)])
+def test_a_table_of_every_run_is_on_the_page_while_they_can_be_read_there(runs: int, shown_: int) -> None:
+    rows = [{"task": "mean", "seed": seed} for seed in range(runs)]
+    table = on_page(Table.of("runs", "Every run", rows, each_run=True))
+    assert len(table["rows"]) == shown_
+    assert table["left_out"] == ("" if shown_ else "501 rows in the CSV file.")
+    assert len(on_page(Table.of("errors", "Errors", rows))["rows"]) == runs
+
+
+def test_what_is_asked_of_a_recording_twice_is_looked_for_once() -> None:
+    data = Cells(Recording(path=Path("run.json"), session=synthetic.session(grid=SMALL)))
+    assert data.results("batch-size", "mean") is data.results("batch-size", "mean")
+    assert [one is other for one, other in zip(data.cells("mean"), data.cells("mean"), strict=True)] == [True]
+    assert data.results("batch-size", task="mean") == data.of_network("study").results("batch-size", "mean")
+    assert data.of_network("other").results() == ()
 
 
 def small(folder: Path, name: str = "run.json", **fields: Any) -> Path:
@@ -299,6 +320,22 @@ def test_what_is_empty_comes_last_whichever_way_a_table_is_sorted(page: Page) ->
     for _ in ("rising", "falling"):
         page.evaluate(f"{button}.click()")
         assert [bool(cell) for cell in column(page, "errors", 10)] == [True, True, False, False]
+
+
+@needs_chromium
+def test_every_run_is_searched_by_words_of_any_cell(page: Page) -> None:
+    page.evaluate("document.querySelector('#table-runs details').open = true")
+    tasks, sizes = column(page, "runs", 0), column(page, "runs", 1)
+    seen = "[...document.querySelectorAll('#table-runs tbody tr')].filter(r => !r.hidden).length"
+    box = page.get_by_label("Search: Every run")
+    box.fill("MEDIAN 1024")
+    wanted = [task == "median" and size == "1024" for task, size in zip(tasks, sizes, strict=True)]
+    assert 0 < page.evaluate(seen) < len(tasks)
+    assert page.evaluate(seen) >= sum(wanted)
+    box.fill("no such run")
+    assert page.evaluate(seen) == 0
+    box.fill("")
+    assert page.evaluate(seen) == len(tasks)
 
 
 @needs_chromium

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import math
@@ -38,7 +39,7 @@ def recorded(pattern: str) -> list[dict[str, Any]]:
     """Results of journals, of each Run the first."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(RESULTS.glob(pattern)):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in gzip.decompress(path.read_bytes()).splitlines():
             entry = json.loads(line)
             if entry["kind"] == "result":
                 found.setdefault(entry["key"], entry["result"])
@@ -68,7 +69,7 @@ def log_error(result: dict[str, Any], steps: int) -> float | None:
 def tuned(task: str, size: int, steps: int, schedule: str) -> float:
     """The rate with the lowest geometric mean of the validation MSE, of those that lost no run."""
     rates: dict[float, list[float | None]] = {}
-    for result in recorded("cpu-tune*.journal.jsonl"):
+    for result in recorded("cpu-tune*.journal.jsonl.gz"):
         run = result["run"]
         if (run["task"], run["batch_size"], run["steps"], run["schedule"]) == (task, size, steps, schedule):
             value = result["test_mse"][-1] if result["status"] in {"ok", "dead"} else None
@@ -81,7 +82,7 @@ def errors(task: str, size: int, steps: int, schedule: str, rate: float, beta2: 
     """Of one arm; a constant schedule's smaller budget is the beginning of a longer Run."""
     found: dict[int, float] = {}
     alike = []
-    for result in recorded("cpu-why.journal.jsonl"):
+    for result in recorded("cpu-why.journal.jsonl.gz"):
         run = result["run"]
         same = (run["task"], run["batch_size"], run["schedule"]) == (task, size, schedule)
         if same and math.isclose(run["learning_rate"], rate, rel_tol=1e-5) and run["beta2"] == beta2:
@@ -250,7 +251,7 @@ def reached(result: dict[str, Any], target: float) -> float | None:
 def fastest(task: str, target: float) -> dict[int, tuple[list[float], int, int]]:
     """Batch size -> updates to the target, misses and updates trained, of the training that is fastest."""
     trainings: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for result in recorded("cpu-why.journal.jsonl"):
+    for result in recorded("cpu-why.journal.jsonl.gz"):
         run = result["run"]
         arm = (task, run["batch_size"], run["steps"], run["schedule"])
         rates = {STUDY[task]} | ({tuned(*arm)} if arm in tuned_arms() else set())
@@ -269,7 +270,7 @@ def fastest(task: str, target: float) -> dict[int, tuple[list[float], int, int]]
 
 @cache
 def tuned_arms() -> set[tuple[Any, ...]]:
-    runs = [result["run"] for result in recorded("cpu-tune*.journal.jsonl")]
+    runs = [result["run"] for result in recorded("cpu-tune*.journal.jsonl.gz")]
     return {(run["task"], run["batch_size"], run["steps"], run["schedule"]) for run in runs}
 
 
@@ -326,7 +327,7 @@ def test_how_far_the_tasks_of_a_seed_go_together() -> None:
 
 
 def test_where_both_protocols_meet() -> None:
-    document = json.loads((RESULTS / "cpu-native.json").read_text(encoding="utf-8"))
+    document = json.loads(gzip.decompress((RESULTS / "cpu-native.json.gz").read_bytes()))
     study: dict[str, dict[int, float]] = {task: {} for task in TASKS}
     for entry in document["benchmarks"]:
         about, case = entry["extra_info"], entry["params"] or {}
@@ -348,7 +349,7 @@ def test_other_networks() -> None:
     for equal in ("images", "updates"):
         for name in ("study", "wide", "deep"):
             sides: dict[int, dict[int, list[float]]] = {16: {}, 1024: {}}
-            for result in recorded("cpu-networks.journal.jsonl"):
+            for result in recorded("cpu-networks.journal.jsonl.gz"):
                 run = result["run"]
                 if run["model"] == name and run["batch_size"] in sides and run["task"] in TASKS:
                     value = log_error(result, 586 if equal == "updates" else run["steps"])
@@ -362,7 +363,7 @@ def test_other_networks() -> None:
 
 def test_fashion_per_doubling() -> None:
     runs: dict[tuple[str, int], list[list[float]]] = {}
-    for result in recorded("cpu-fashion.journal.jsonl"):
+    for result in recorded("cpu-fashion.journal.jsonl.gz"):
         run = result["run"]
         runs.setdefault((run["task"], run["batch_size"]), []).append(np.log(result["test_mse"][1:]).tolist())
     logs = {cell: np.mean(rows, axis=0) for cell, rows in runs.items()}

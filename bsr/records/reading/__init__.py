@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bsr.records import agreement, journal
+from bsr.records.durable import is_journal
 from bsr.records.reading import journal_file, json_file
 from bsr.records.reading.check import FaultError, RefusedError, check
 from bsr.records.reading.json_file import is_benchmark_json, raw_document
@@ -37,6 +38,8 @@ __all__ = [
 def read(path: str | os.PathLike[str], *, keep_first: bool = False) -> Recording:
     """A recording: a benchmark JSON, or the journal of a session, whose name ends in .jsonl.
 
+    Either may be compressed, `run.json.gz`.
+
     A pattern, `runs/*.json`, is every file of it as one study, as `python -m reports merge` makes one; with
     `keep_first`, of a Run that several of them trained to the same end, the first one's times are kept.
     Raises RefusedError, whose message is one line: name, expected, got, remedy.
@@ -45,7 +48,7 @@ def read(path: str | os.PathLike[str], *, keep_first: bool = False) -> Recording
         raise RefusedError(f"path: expected that of a recording, got {type(path).__name__}; give its path")
     path = Path(path)
     if not _is_pattern(str(path)) or os.path.lexists(path):
-        return _with_notes(journal_file.read(path) if path.suffix == ".jsonl" else json_file.read(path))
+        return _with_notes(journal_file.read(path) if is_journal(path) else json_file.read(path))
     found = [Path(name) for name in sorted(glob(str(path), recursive=True))]  # noqa: PTH207 - whole paths
     if not found:
         raise RefusedError(f"{printable(str(path))}: expected files of that pattern, got none; name others")

@@ -20,17 +20,22 @@ from bsr.records.schema import Case, SessionRecord
 from bsr.result import Result
 from bsr.run import Run
 from bsr.text import printable
+from bsr.text.bounded_json import refuse_many
+
+MOST_PARTS: Final = {b",": 6_000_000, b"[": 1_500_000, b"{": 1_500_000}
+"""Of a journal, which has a header for every time that it was resumed: see bsr.text.bounded_json."""
 
 
 def read(path: Path) -> Recording:
     """The last session of a journal, with the results of all. Raises RefusedError, one line."""
     name = printable(str(path))
     try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        if not path.is_file():
             raise RefusedError(
                 f"{name}: expected a journal of at most {MOST_BYTES // 2**20} MiB, got no such file"
             )
-        history = journal.read(path)
+        with refusing(path):
+            history = journal.read(path, MOST_BYTES, lambda content: refuse_many(content, MOST_PARTS))
     except (OSError, journal.JournalError) as error:
         raise RefusedError(printable(f"{name}: {error}".replace(f"{name}: {name}", name))) from error
     if history.header is None:
