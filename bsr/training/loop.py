@@ -276,7 +276,7 @@ def _epochs(
     limit = execution.timeout_seconds
     deadline = math.inf if limit is None else time.monotonic() + limit
     digest = hashlib.sha256()
-    evaluate = partial(learner.evaluate, split.test_images.to(execution.device), split.test_labels)
+    evaluate = partial(learner.evaluate, split.test_images, split.test_labels)
     record.evaluated(*_timed(evaluate, execution.device))
     if run.steps:
         _also_evaluated(learner, split, execution.device, record)
