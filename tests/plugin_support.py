@@ -126,11 +126,13 @@ class Suite:
         return {case["result"]["run"]["label"]: case["result"]["status"] for case in self.cases(name)}
 
     def cases(self, name: str = "run.json") -> list[dict[str, Any]]:
-        """The planned cases in a document, each Run with its label."""
+        """The planned cases in a document, each Run with its label; what is at its default is there, too."""
         cases: list[dict[str, Any]] = self.json(name)["bsr"]["cases"]
         for case in cases:
             run = case["result"]["run"]
             network = "" if "model" not in run else f"-{run['model']}"
+            run.setdefault("model", "study")
+            case.setdefault("resumed", False)
             run["label"] = f"{run['task']}-bs{run['batch_size']}-seed{run['seed']}{network}"
         return cases
 
