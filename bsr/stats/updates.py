@@ -9,6 +9,7 @@ import numpy as np
 
 from bsr.stats.basis import (
     FEWEST_FOR_AN_INTERVAL,
+    MOST_AT_ONCE,
     RESAMPLES,
     Array,
     Estimate,
@@ -148,7 +149,10 @@ def _resampled(cells: Mapping[int, Array], resamples: int) -> dict[int, Array]:
     for size in sorted(cells):
         centre, n = cells[size].mean(axis=0), len(cells[size])
         deviations = math.sqrt(n / (n - 1)) * (cells[size] - centre)
-        means[size] = (centre + deviations[rng.integers(n, size=(resamples, n))].mean(axis=1)).T
+        drawn = np.empty((resamples, cells[size].shape[1]))
+        for block in np.array_split(drawn, max(1, 2 * resamples * n // MOST_AT_ONCE)):
+            block[:] = deviations[rng.integers(n, size=(len(block), n))].mean(axis=1)
+        means[size] = (centre + drawn).T
     return means
 
 
