@@ -210,7 +210,7 @@ CLAIMS: Final[dict[str, str]] = {
     "std-fluctuates": 'The std task fluctuates more at larger batch sizes, with a "difference of 1300".',
     "asymmetry": "Over the seeds, maximum minus mean exceeds mean minus minimum.",
     "median-not-zero": "Some median models do not reach an MSE of 0.",
-    "adam": "Adam performs better than SGD (announced, never shown).",
+    "adam": "Adam performs better than SGD (announced, never reported).",
     "mse-loss": "Training on MSE performs better than training on MAE.",
     "overfitting": "Training for more than 10 epochs overfits.",
 }

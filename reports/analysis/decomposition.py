@@ -67,20 +67,19 @@ def answer(data: Cells) -> str:
         f"After the same {compared.same_images:,} images, batch size {compared.largest} has "
         f"{times(found.parts['whole'].factor)} "
         f"times the error of {compared.smallest} ({listed(arms_of(data).tasks)} together, rates falling "
-        f"linearly to zero). That is a product: {_product(data, found)}{_itself(compared, found)}."
+        f"linearly to zero). It is the product of {_product(data, found)}{_itself(compared, found)}."
     )
     if constant is None:
         return said
     whole = factor(constant.parts["whole"])
-    return f"{said} At constant rates, as in the study, it is {whole}: {_product(data, constant)}."
+    product = _product(data, constant)
+    return f"{said} At constant rates, as in the study, it is {whole}, the product of {product}."
 
 
 def _product(data: Cells, found: stats.Decomposition) -> str:
-    """`fewer updates x15 (14 to 17), the study's rate x1.08 ..., the batch size itself x0.93 ...`."""
+    """`fewer updates x15 (14 to 17), the study's rate x1.08 ... and the batch size itself x0.93 ...`."""
     said = names(data)
-    return ", ".join(
-        f"{said[name]} {factor(found.parts[name])}" for name in ("updates", "rate", "batch size")
-    )
+    return listed(f"{said[name]} {factor(found.parts[name])}" for name in ("updates", "rate", "batch size"))
 
 
 def _itself(compared: Compared, found: stats.Decomposition) -> str:

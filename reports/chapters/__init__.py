@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bsr import published
-from reports.cells import Cells
+from reports.cells import Cells, one_seed
 from reports.chapters import (
     adam_memory,
     anchor,
@@ -38,7 +38,7 @@ from reports.chapters import (
 )
 from reports.chapters.chapter import SECTIONS, Chapter, Figure
 from reports.text.table import Table
-from reports.text.verdicts import Finding, Findings
+from reports.text.verdicts import Finding, Findings, values_only
 
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
@@ -87,7 +87,14 @@ def findings(data: Cells) -> Findings:
     about_learning = [one for one in CHAPTERS if one not in {answer.CHAPTER, collapse.CHAPTER}]
     learning = [finding for chapter in about_learning for finding in chapter.findings(data)]
     (first,) = answer.CHAPTER.findings(data)
-    return Findings(first, tuple(sorted(learning, key=_position)), tuple(collapse.CHAPTER.findings(data)))
+    degenerate = collapse.CHAPTER.findings(data)
+    if one_seed(data):
+        first, learning, degenerate = (
+            values_only(first),
+            [*map(values_only, learning)],
+            [*map(values_only, degenerate)],
+        )
+    return Findings(first, tuple(sorted(learning, key=_position)), tuple(degenerate))
 
 
 def _position(finding: Finding) -> int:

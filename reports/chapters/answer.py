@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Final
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import decomposition as gap
+from reports.analysis.arms import arms_of
 from reports.analysis.study import (
     Effects,
     doublings_text,
@@ -30,6 +32,7 @@ from reports.drawing.panel import Panel
 from reports.text import listed, number
 from reports.text.verdicts import (
     Finding,
+    Short,
     TaskVerdict,
     Verdict,
     fold,
@@ -41,6 +44,8 @@ from reports.text.verdicts import (
 )
 
 CLAIM = "The batch size affects the performance of regression CNNs."
+BECAUSE: Final = "After the same images a larger batch has a higher error, and fewer updates are why."
+"""What is put to the test where the gap was taken apart."""
 _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 
@@ -53,9 +58,19 @@ def _why(data: Cells) -> Finding:
     found = gap.primary(data)
     assert found is not None
     edges = gap.edges(data, *gap.primary_arm(data))
-    verdict: Verdict = "shown" if found.significant and not edges else "cannot tell"
+    updates = "updates" in found.significant and found.parts["updates"].factor > 1
+    verdict: Verdict = "cannot tell" if edges else "shown" if updates else "not shown"
     sentence = f"{gap.answer(data)} {gap.worked(data)}"
-    return Finding("question", CLAIM, verdict, sentence, gap.sentences(data), "why")
+    compared = arms_of(data).compared
+    because = ", because it makes fewer updates" if verdict == "shown" else ""
+    short = Short(
+        gap.factor(found.parts["whole"]),
+        "After equal epochs",
+        f"At rates that fall to zero, batch size {compared.largest} ends with this many times the error of "
+        f"{compared.smallest}{because}.",
+        "after equal epochs larger ones are worse because they make fewer updates" if because else "",
+    )
+    return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
 
 
 def _effect(data: Cells) -> Finding:
@@ -71,15 +86,37 @@ def _effect(data: Cells) -> Finding:
             if found
             else _answer(data, found, parts, verdict)
         )
-        return Finding("question", CLAIM, "cannot tell", sentence, lines(parts), "effects")
+        short = _short(found, "cannot tell", one=True)
+        return Finding("question", CLAIM, "cannot tell", sentence, lines(parts), "effects", short=short)
     if verdict == "cannot tell" and trend.p.significant and trend.rho:
         direction = "rises" if trend.rho > 0 else "falls"
         sentence = (
             f"Yes, as far as so few seeds can tell: the error {direction} with the batch size "
             f"({p_text(trend.p)}). How large that is beside the noise of seeds, they cannot say."
         )
-        return Finding("question", CLAIM, "shown", sentence, statistics, "final-mse")
-    return Finding("question", CLAIM, verdict, _answer(data, found, parts, verdict), statistics, "effects")
+        short = Short(f"rank correlation {number(trend.rho, 2)}", "After equal epochs", sentence)
+        short = replace(short, clause=f"after equal epochs the error {direction} with the batch size")
+        return Finding("question", CLAIM, "shown", sentence, statistics, "final-mse", short=short)
+    said = _answer(data, found, parts, verdict)
+    short = _short(found, verdict)
+    return Finding("question", CLAIM, verdict, said, statistics, "effects", short=short)
+
+
+def _short(found: Sequence[Effects], verdict: Verdict, *, one: bool = False) -> Short:
+    """Of the first screen, at the constant rate at which the experiment trains every batch size."""
+    factors = [effect.batch_size.size.factor for effect in found if effect.batch_size]
+    if not factors:
+        return Short(clause="these runs cannot say whether the batch size matters")
+    most = f"up to {number(max(factors), 2)} times"
+    worst = "at a constant rate, the worst batch size ends with"
+    clause = f"after equal epochs, {worst} {most} the error of the best"
+    unknown = "" if verdict == "shown" or one else ", which is not told from the noise of seeds"
+    said = (
+        "each at the one constant rate of its task, the worst batch size ends with this many times the error"
+    )
+    return Short(
+        most, "After equal epochs", f"With {said} of the best{unknown}.", clause + ("" if one else unknown)
+    )
 
 
 def _any(parts: Sequence[TaskVerdict]) -> Verdict:

@@ -53,7 +53,23 @@ SECTIONS: Final = (
     "The other choices",
     "The labels",
 )
-"""The parts of the page, in their order; figures of the first that has any stand with the answer itself."""
+"""The parts of the page, in their order."""
+
+OUTSIDE: Final = (
+    "time-to-error",
+    "why",
+    "equal-updates",
+    "square",
+    "little-data",
+    "effects",
+    "updates",
+    "final-mse",
+    "networks",
+    "convergence",
+    "speed",
+    "published",
+)
+"""Figures that a reader came for; all others stand in the appendix, which is folded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import counted, listed, number
 from reports.text.table import Table, interval_cells
-from reports.text.verdicts import Finding, Verdict
+from reports.text.verdicts import Finding, Short, Verdict
 
 CLAIM: Final = "A smaller batch reaches the same error sooner."
 MEASURES: Final = {
@@ -41,7 +41,29 @@ def finding(data: Cells) -> list[Finding]:
     if not found:
         return []
     lines = tuple(f"{one.timed}: {_ratios(one)}" for one in found)
-    return [Finding("choosing", CLAIM, _verdict(found[0]), _sentence(data, found[0]), lines, "time-to-error")]
+    said, short = _sentence(data, found[0]), _short(data, found[0])
+    return [Finding("choosing", CLAIM, _verdict(found[0]), said, lines, "time-to-error", short=short)]
+
+
+def _short(data: Cells, found: Soonest) -> Short:
+    """Of the first screen: which is soonest, and what the end that is not costs."""
+    dearest = min(found.ratios) if found.size == max(found.ratios) else max(found.ratios)
+    unsure = (
+        "as far as so few seeds tell, " if choosing.fewest_seeds(data, found) <= choosing.A_DIRECTION else ""
+    )
+    tied = f"; {listed(found.tied)} cannot be told from it" if found.tied else ""
+    return Short(
+        number="" if dearest == found.size else as_long(found.ratios[dearest]),
+        part="To a given error",
+        sentence=(
+            f"Batch size {found.size} is there soonest, and {dearest} takes so much longer, each at the rate "
+            f"and schedule tuned for it{tied}."
+        ),
+        clause=(
+            f"{unsure}no batch size reaches a given error sooner than {found.size}, at tuned rates and "
+            "schedules"
+        ),
+    )
 
 
 def _verdict(found: Soonest) -> Verdict:

@@ -9,7 +9,11 @@ from reports.analysis.study import COLLAPSED
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
 from reports.text import counted
-from reports.text.verdicts import Finding, Verdict
+from reports.text.verdicts import (
+    Finding,
+    Short,
+    Verdict,
+)
 
 
 def collapse(data: Cells) -> list[Finding]:
@@ -33,12 +37,15 @@ def collapse(data: Cells) -> list[Finding]:
             for cell in cells
         )
         lines = (f"All batch sizes: {above} of {len(finals)}", *sizes)
+        short = Short(f"{above} of {counted(len(finals), 'model')}")
         claim = (
             published.CLAIMS["median-not-zero"]
             if task == "median"
             else f"Some {task} models do not reach an MSE of 0."
         )
-        found.append(Finding(f"collapse-{len(found)}", claim, verdict, sentence, lines, "final-mse"))
+        found.append(
+            Finding(f"collapse-{len(found)}", claim, verdict, sentence, lines, "final-mse", short=short)
+        )
     return found
 
 

@@ -29,6 +29,7 @@ from reports.text.verdicts import (
     judged,
     lines,
     p_text,
+    share_shown,
     tasks_with,
     together,
     where,
@@ -57,7 +58,15 @@ def _slower(data: Cells, unit: Unit) -> Finding:
         "cannot tell": f"These runs cannot order the batch sizes by the {unit} they need {goal}.",
     }[verdict]
     claim = f"{published.CLAIMS['slower-convergence']} Counted in {unit}."
-    return Finding(f"slower-convergence-{unit}", claim, verdict, sentence, lines(parts), "time-to-converge")
+    return Finding(
+        f"slower-convergence-{unit}",
+        claim,
+        verdict,
+        sentence,
+        lines(parts),
+        "time-to-converge",
+        short=share_shown(parts),
+    )
 
 
 def _convergence(data: Cells, task: str, unit: Unit) -> TaskVerdict:

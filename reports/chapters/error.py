@@ -21,11 +21,13 @@ from reports.text import counted, listed, number
 from reports.text.table import Table
 from reports.text.verdicts import (
     Finding,
+    Short,
     TaskVerdict,
     Verdict,
     judged,
     lines,
     p_text,
+    share_shown,
     tasks_with,
     together,
     trend_text,
@@ -71,7 +73,8 @@ def _higher_error(data: Cells) -> Finding:
         sentence = f"The error does not simply rise with the batch size: it falls up to {up_to}, then rises."
     statistics = (f"All tasks: {trend_text(trend)}", *(_shape(task, row) for task, row in cells.items()))
     claim = published.CLAIMS["higher-error"]
-    return Finding("higher-error", claim, verdict, sentence + _n(data), statistics, "final-mse")
+    short = Short("" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}")
+    return Finding("higher-error", claim, verdict, sentence + _n(data), statistics, "final-mse", short=short)
 
 
 def _shape(task: str, row: dict[int, list[float]]) -> str:
@@ -81,7 +84,7 @@ def _shape(task: str, row: dict[int, list[float]]) -> str:
         if slope.known
         else slope.p.reason
     )
-    turning = "no turning point shown"
+    turning = "no turning point found"
     if turn.found and turn.level:
         turning = f"falls up to {turn.level:g} and rises from it on"
     return f"{task}: {trend_text(stats.rank_trend(row))}; {per}; {turning} ({p_text(turn.p)})"
@@ -101,7 +104,17 @@ def _best_batch_size(data: Cells) -> Finding:
     found = "; ".join(part.line.partition(";")[0].partition(" (")[0] for part in parts)
     sentence = f"{found[:1].upper()}{found[1:]}{where(parts)}."
     claim = published.CLAIMS["best-batch-size"]
-    return Finding("best-batch-size", claim, together(parts), sentence, lines(parts), "seeds")
+    return Finding(
+        "best-batch-size", claim, together(parts), sentence, lines(parts), "seeds", short=Short(_lowest(data))
+    )
+
+
+def _lowest(data: Cells) -> str:
+    """`lowest at 32 to 64`, over the tasks."""
+    best = [stats.best(finals_by_size(data, task)) for task in data.learnable()]
+    levels = sorted({one.level for one in best if one})
+    ends = dict.fromkeys([*levels[:1], *levels[-1:]])
+    return f"lowest at {' to '.join(f'{size:g}' for size in ends)}" if ends else ""
 
 
 def _best(task: str, cells: dict[int, list[float]]) -> TaskVerdict:
@@ -135,7 +148,13 @@ def _exponential(data: Cells) -> Finding:
         "cannot tell": "These runs do not favour one law of growth over the others.",
     }[verdict]
     return Finding(
-        "exponential", published.CLAIMS["exponential"], verdict, sentence, lines(parts), "final-mse"
+        "exponential",
+        published.CLAIMS["exponential"],
+        verdict,
+        sentence,
+        lines(parts),
+        "final-mse",
+        short=share_shown(parts),
     )
 
 
@@ -167,7 +186,9 @@ def _asymmetry(data: Cells) -> Finding:
         "cannot tell": "Too few cells with three seeds or more to say how the seeds spread.",
     }[verdict]
     statistics = (f"Sign test over cells: {p_text(found.p)}",)
-    return Finding("asymmetry", published.CLAIMS["asymmetry"], verdict, sentence, statistics, "min-mean-max")
+    short = Short(f"{found.up} of {counted(found.up + found.down, 'cell')}")
+    claim = published.CLAIMS["asymmetry"]
+    return Finding("asymmetry", claim, verdict, sentence, statistics, "min-mean-max", short=short)
 
 
 def _per_task(

@@ -19,7 +19,12 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import MSE, dots
 from reports.drawing.panel import Panel
 from reports.text import listed, number, tick
-from reports.text.verdicts import Finding, judged, trend_text
+from reports.text.verdicts import (
+    Finding,
+    Short,
+    judged,
+    trend_text,
+)
 
 
 def findings(data: Cells) -> list[Finding]:
@@ -62,8 +67,9 @@ def _std_fluctuates(data: Cells, experiment: str) -> Finding | None:
     if below := _below_published(data, cells):
         sentence = f"{sentence} {below}"
     claim = published.CLAIMS["std-fluctuates"] + f" At rate {rate}."
+    short = Short("" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}")
     figure = "std-at-0.01" if experiment == "std-at-0.01" else "convergence"
-    return Finding(f"std-fluctuates-{experiment}", claim, verdict, sentence, statistics, figure)
+    return Finding(f"std-fluctuates-{experiment}", claim, verdict, sentence, statistics, figure, short=short)
 
 
 FAR_BELOW: Final = 0.5

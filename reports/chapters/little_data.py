@@ -32,7 +32,7 @@ from reports.drawing.curves import draw_over_updates
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import listed
-from reports.text.verdicts import Finding, Verdict, p_text
+from reports.text.verdicts import Finding, Short, Verdict, p_text
 
 CLAIM: Final = "With little data a full batch ends worse on test images than a small one."
 MEASURES: Final[dict[str, Measure]] = {
@@ -67,7 +67,13 @@ def findings(data: Cells) -> list[Finding]:
     )
     lines = [f"{name}: {factor(ratio)}, {p_text(ratio.p)}" for name, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
-    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "little-data")]
+    short = Short(
+        factor(ratios["the last weights"]) if "the last weights" in ratios else "",
+        "With little data",
+        f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
+        f"with this many times the test error of batch size {smallest}.",
+    )
+    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "little-data", short=short)]
 
 
 def little_data(data: Cells) -> FigureContent | None:

@@ -18,7 +18,12 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import REFERENCE_LINE, band, by_epoch, epoch_axis, titled
 from reports.drawing.panel import Panel
 from reports.text import number
-from reports.text.verdicts import Finding, difference_text, judged
+from reports.text.verdicts import (
+    Finding,
+    Short,
+    difference_text,
+    judged,
+)
 
 
 def _overfitting(data: Cells) -> Finding | None:
@@ -42,7 +47,9 @@ def _overfitting(data: Cells) -> Finding | None:
         "cannot tell": f"Too few runs to say whether longer training overfits: {epochs}.",
     }[verdict]
     lines = (f"All cells, by whole seed of a batch size: {difference_text(pooled)}", *said)
-    return Finding("overfitting", published.CLAIMS["overfitting"], verdict, sentence, lines, "longer")
+    claim = published.CLAIMS["overfitting"]
+    short = Short(f"\N{MULTIPLICATION SIGN}{number(pooled.factor, 3)}" if pooled.known else "")
+    return Finding("overfitting", claim, verdict, sentence, lines, "longer", short=short)
 
 
 def _ratio(results: Sequence[Result], usual: int) -> stats.Estimate:

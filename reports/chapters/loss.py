@@ -25,6 +25,7 @@ from reports.text.verdicts import (
     judged,
     lines,
     paired,
+    share_shown,
     tasks_with,
     together,
 )
@@ -57,7 +58,8 @@ def _mse_loss(data: Cells) -> Finding | None:
         else "That training on MSE is better is not shown for any task.",
         "cannot tell": "Too few seeds to compare training on MSE with training on MAE.",
     }[verdict]
-    return Finding("mse-loss", published.CLAIMS["mse-loss"], verdict, sentence, lines(parts), "loss")
+    claim, short = published.CLAIMS["mse-loss"], share_shown(parts, "comparison")
+    return Finding("mse-loss", claim, verdict, sentence, lines(parts), "loss", short=short)
 
 
 def _tasks(parts: Sequence[str]) -> str:

@@ -15,7 +15,13 @@ from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel
 from reports.drawing.rates import RatePanel
 from reports.text import listed, number, tick
-from reports.text.verdicts import Finding, difference_text, judged, paired
+from reports.text.verdicts import (
+    Finding,
+    Short,
+    difference_text,
+    judged,
+    paired,
+)
 
 Name = Literal["adam", "sgd"]
 
@@ -54,7 +60,8 @@ def _adam(data: Cells) -> Finding | None:
         f"Adam at {tick(best['adam'])} against SGD at {tick(best['sgd'])}: {difference_text(ratio)}",
         f"{without} The best rates were chosen on the same runs.",
     )
-    return Finding("adam", published.CLAIMS["adam"], verdict, sentence, lines, "optimiser")
+    short = Short(f"\N{MULTIPLICATION SIGN}{number(ratio.factor, 3)}" if ratio.known else "")
+    return Finding("adam", published.CLAIMS["adam"], verdict, sentence, lines, "optimiser", short=short)
 
 
 def _at_the_edge(rates: Mapping[Name, Rates], best: Mapping[Name, float]) -> str:

@@ -30,7 +30,7 @@ from reports.drawing.curves import draw_over_updates
 from reports.drawing.panel import Panel
 from reports.text import listed
 from reports.text.table import Table, interval_cells
-from reports.text.verdicts import Finding, Verdict, p_text
+from reports.text.verdicts import Finding, Short, Verdict, p_text
 
 CLAIM: Final = "The batch size itself changes the error, at as many updates and at rates tuned alike."
 OVER: Final = "test MSE over that of the smallest batch (log)"
@@ -55,7 +55,14 @@ def findings(data: Cells) -> list[Finding]:
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
     verdict: Verdict = "shown" if significant else "cannot tell"
-    return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square")]
+    most = max(ratios)
+    short = Short(
+        factor(ratios[most]),
+        "After equal updates",
+        f"At tuned rates that fall to zero, batch size {size:,} ends with this many times the error of "
+        f"{smallest} after {most:,} updates each.",
+    )
+    return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 
 
 def square(data: Cells) -> FigureContent | None:

@@ -17,7 +17,17 @@ from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import listed, number
 from reports.text.table import Table
-from reports.text.verdicts import Finding, TaskVerdict, judged, lines, together, trend_text, where
+from reports.text.verdicts import (
+    Finding,
+    Short,
+    TaskVerdict,
+    judged,
+    lines,
+    share_shown,
+    together,
+    trend_text,
+    where,
+)
 
 MATTERS = 1.05
 """Times as fast, at least: a machine's own speed changes by less within an hour."""
@@ -35,7 +45,10 @@ def _less_time(data: Cells) -> Finding:
         "cannot tell": "Too few timed runs to say.",
     }[verdict]
     said = (*lines(parts), *filter(None, [data.disturbed_text()]))
-    return Finding("less-time", published.CLAIMS["less-time"], verdict, sentence, said, "speed")
+    short = Short(
+        spans.partition(" at ")[0] if len(timed) == 1 else share_shown(parts, "way of timing").number
+    )
+    return Finding("less-time", published.CLAIMS["less-time"], verdict, sentence, said, "speed", short=short)
 
 
 def _time(label: str, results: Sequence[Result]) -> TaskVerdict:

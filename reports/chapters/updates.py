@@ -20,7 +20,7 @@ from reports.drawing.marks import MSE, titled
 from reports.drawing.panel import Panel
 from reports.text import number
 from reports.text.table import Table, interval_cells
-from reports.text.verdicts import Finding, Verdict, within
+from reports.text.verdicts import Finding, Short, Verdict, within
 
 CLAIM: Final = "After the same number of updates a larger batch has no higher error."
 RATE: Final = (
@@ -51,7 +51,12 @@ def finding(data: Cells) -> list[Finding]:
         *([nowhere] if unmatched else []),
         RATE,
     )
-    return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates")]
+    short = Short(
+        f"\N{MULTIPLICATION SIGN}{factor_text(found.equal_updates)}",
+        "After equal updates",
+        "At one constant rate, each doubling of the batch size changes the error by this factor.",
+    )
+    return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates", short=short)]
 
 
 def updates(data: Cells) -> FigureContent | None:

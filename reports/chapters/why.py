@@ -37,7 +37,7 @@ from reports.drawing.marks import NORMALISED
 from reports.drawing.panel import Panel
 from reports.text import listed, number
 from reports.text.table import Table, factor_cells, interval_cells
-from reports.text.verdicts import Finding, Verdict, p_text
+from reports.text.verdicts import Finding, Short, Verdict, p_text
 
 CLAIMS: Final = {
     "updates": "Fewer updates raise the error of a larger batch after the same epochs.",
@@ -76,7 +76,19 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
         *_orders(data, name),
     )
     claim = OWN_RATE if name == "rate" and arms_of(data).compared.own else CLAIMS[name]
-    return Finding(f"why-{name.replace(' ', '-')}", claim, verdict, sentence, lines, "why")
+    short = Short(gap.factor(part))
+    if name == "batch size":
+        short = replace(short, part="After equal updates", sentence=_at_equal_updates(data, part))
+    return Finding(f"why-{name.replace(' ', '-')}", claim, verdict, sentence, lines, "why", short=short)
+
+
+def _at_equal_updates(data: Cells, part: stats.Estimate) -> str:
+    compared = arms_of(data).compared
+    end = "the same error, within a quarter," if part.no_effect else "this many times the error"
+    return (
+        f"At tuned rates that fall to zero, batch size {compared.largest} ends with {end} as "
+        f"{compared.smallest} after as many updates."
+    )
 
 
 def _by_task(data: Cells, name: str) -> str:

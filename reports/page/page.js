@@ -32,3 +32,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
   };
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => sort(column)));
 }
+// A link into a fold opens it.
+const reveal = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  target.scrollIntoView();
+};
+addEventListener("hashchange", reveal);
+reveal();

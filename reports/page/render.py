@@ -17,19 +17,21 @@ from bsr import published
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
-from reports.chapters.chapter import SECTIONS, Figure, FigureContent, measure_command, plans_any
+from reports.chapters.chapter import OUTSIDE, Figure, FigureContent, measure_command, plans_any
 from reports.compare import Comparison
 from reports.compare.board import board
 from reports.compare.figures import COMPARISON
 from reports.compare.words import CAVEAT, statement
 from reports.drawing import style
+from reports.page import first
 from reports.text import counted, listed, number, printable
+from reports.text.glossary import Glossary, anchor
 from reports.text.table import Row, Table
 from reports.text.verdicts import Findings
 
 TITLE: Final = "Does the batch size affect the performance of regression CNNs?"
-LEAD: Final = "choosing"
-"""The finding that comes first where there is one: what to do, before why."""
+SHOWN_TABLES: Final = ("time-to-error",)
+"""Outside the fold of tables."""
 MOST_ROWS: Final = 2_000
 """Rows of a table on the page; the CSV file has them all."""
 MOST_RUNS: Final = 500
@@ -64,12 +66,11 @@ def render(
     """The whole page; a comparison comes first, and everything else is of `data` alone."""
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     session = data.session
-    lead = next((one for one in findings.learning if one.name == LEAD), findings.answer)
-    others = [one for one in (findings.answer, *findings.learning) if one is not lead and not one.options]
-    names = {entry.figure.name for entry in drawn}
-    answered = findings.answer.figure in names  # then it is told, whatever its verdict
-    measured = [*(one for one in others if one is not findings.answer or not answered), *findings.degenerate]
-    unjudged = [one for one in measured if one_seed(data) or one.verdict == "cannot tell"]
+    parts = [] if one_seed(data) else first.parts(findings)
+    leading = [line.finding for line in parts]
+    others = [one for one in findings.all if one not in leading and not one.options]
+    numbers = {name: place for place, name in enumerate(_names(drawn), start=1)}
+    glossary = Glossary()
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
         source=data.recording.path.name,
@@ -78,21 +79,26 @@ def render(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         marks=_MARKS,
         comparison_badges=_BADGES,
-        findings=findings,
-        lead=lead,
-        judged=[one for one in others if one not in unjudged],
-        unjudged=unjudged,
+        conclusion=first.conclusion(findings),
+        parts=parts,
+        study=first.conclusions(findings),
+        leading=leading,
+        others=others,
+        draw_the_answer=first.DRAW_THE_ANSWER,
+        glossary=glossary,
+        anchor=anchor,
         summary=summary(data),
         unfinished=unfinished(data),
         disturbed=data.disturbed_text(),
         comparison=comparison and _comparison(comparison, drawn),
-        hero=[_figure(entry) for entry in drawn if entry.figure.section == _first(drawn)],
-        sections=_sections(drawn),
-        drawn_names=names,
+        sections=_sections(drawn, outside=True),
+        appendix=_sections(drawn, outside=False),
+        numbers=numbers,
         one_seed=one_seed(data),
         more_seeds=measure_command(data, "--bsr-experiments batch-size --bsr-runs 10"),
         missing=_missing(data, findings, missing),
-        tables=[_table(table) for table in tables if table.on_page],
+        shown_tables=[_table(table) for table in tables if table.name in SHOWN_TABLES],
+        tables=[_table(table) for table in tables if table.on_page and table.name not in SHOWN_TABLES],
         command=session.command or "(none recorded)",
         session=_session(data),
         machines=_machines(data),
@@ -183,19 +189,26 @@ def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list
     return [{"command": command, "shows": listed(dict.fromkeys(titles))} for command, titles in shows.items()]
 
 
-def _first(drawn: Sequence[RenderedFigure]) -> str:
-    """The part whose figures stand with the answer: the first that has any."""
-    found = {entry.figure.section for entry in drawn}
-    return next((section for section in SECTIONS[:2] if section in found), SECTIONS[0])
+def _names(drawn: Sequence[RenderedFigure]) -> list[str]:
+    """Of the figures, in the order in which they stand on the page."""
+    own = [entry for entry in drawn if entry.figure.section != COMPARISON]
+    placed = [*(one for one in drawn if one not in own), *filter(_outside, own)]
+    return [entry.figure.name for entry in [*placed, *(one for one in own if not _outside(one))]]
 
 
-def _sections(drawn: Sequence[RenderedFigure]) -> list[dict[str, Any]]:
+def _outside(entry: RenderedFigure) -> bool:
+    """Whether it stands outside the appendix."""
+    return entry.figure.name in OUTSIDE
+
+
+def _sections(drawn: Sequence[RenderedFigure], *, outside: bool) -> list[dict[str, Any]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in drawn:
-        if entry.figure.section not in {_first(drawn), COMPARISON}:
+        if entry.figure.section != COMPARISON and _outside(entry) == outside:
             sections.setdefault(entry.figure.section, []).append(_figure(entry))
+    where = "part" if outside else "appendix"
     return [
-        {"title": title, "anchor": "part-" + title.lower().replace(" ", "-"), "figures": figures}
+        {"title": title, "anchor": f"{where}-{title.lower().replace(' ', '-')}", "figures": figures}
         for title, figures in sections.items()
     ]
 

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from bsr import stats
 from bsr.result import Result
 from reports.text import counted, listed, number
 
 Verdict = Literal["shown", "not shown", "cannot tell"]
+PARTS: Final = (
+    "To a given error",
+    "After equal epochs",
+    "After equal updates",
+    "With little data",
+)
+"""The parts of the answer, in the order in which the page asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A finding as the first screen says it, in a row of a table."""
+
+    number: str = ""
+    """The one that it rests on: `\N{MULTIPLICATION SIGN}15 (14 to 17)`."""
+    part: str = ""
+    """Which of PARTS it answers; empty: none."""
+    sentence: str = ""
+    """One, in plain words, with the schedule on which the number depends."""
+    clause: str = ""
+    """What it gives to the one sentence that concludes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,7 @@ class Finding:
     """The figure that shows it."""
     options: str = ""
     """Where nothing of it was measured: the options of pytest that would."""
+    short: Short = Short()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,11 @@ def tasks_with(parts: Iterable[TaskVerdict], verdict: Verdict) -> list[str]:
     return [part.name for part in parts if part.verdict == verdict]
 
 
+def share_shown(parts: Sequence[TaskVerdict], noun: str = "task") -> Short:
+    """`2 of 3 tasks`: for how many of the parts it is shown."""
+    return Short(f"{len(tasks_with(parts, 'shown'))} of {counted(len(parts), noun)}" if parts else "")
+
+
 def lines(parts: Iterable[TaskVerdict]) -> tuple[str, ...]:
     """The statistics of all parts."""
     return tuple(part.line for part in parts)
@@ -103,6 +131,19 @@ def trend_text(trend: stats.RankTrend) -> str:
     """`rank correlation 0.82, p = 0.0001, 21 cells, 210 runs`."""
     rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(round(trend.rho, 9), 2)}"
     return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
+
+
+_WRITTEN: Final = r"(?:p (?:= [\d.e-]+|below 0\.0001)(?: \(exact\))?|no p-value \([^)]*\))"
+_P: Final = re.compile(rf"[,;]? \({_WRITTEN}\)|[,;]? {_WRITTEN}|^{_WRITTEN}[,;] ")
+"""What p_text writes, with what sets it off."""
+
+
+def values_only(found: Finding) -> Finding:
+    """Of runs with one seed per batch size: what was measured, without p-value, verdict or short form."""
+    statistics = tuple(_P.sub("", line) for line in found.statistics)
+    judged_by_words = found.verdict != "cannot tell" and statistics
+    sentence = f"{statistics[0]}." if judged_by_words else _P.sub("", found.sentence)
+    return replace(found, verdict="cannot tell", sentence=sentence, statistics=statistics)
 
 
 def fold(one: stats.Estimate) -> str:

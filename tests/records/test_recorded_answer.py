@@ -13,11 +13,13 @@ from bsr.records.reading import one_of, read
 from reports.analysis import choosing
 from reports.analysis import decomposition as gap
 from reports.cells import Cells
+from reports.chapters import findings
 from reports.chapters.adam_memory import finding as adam_memory
 from reports.chapters.anchor import finding as anchor
 from reports.chapters.choosing import as_long
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
+from reports.page import first
 from reports.text import listed
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +77,15 @@ def test_the_page_says_what_readme_and_docs_do(data: Cells) -> None:
     assert "0.970 times" in meets.sentence
     assert "(90% interval 0.888 to 1.06)" in meets.sentence
     assert "(90% interval 0.888 to 1.06)" in why
+
+
+def test_the_first_screen_concludes_in_a_sentence_and_holds_every_part_that_was_measured(data: Cells) -> None:
+    found = findings(data)
+    said = first.conclusion(found)
+    assert len(said.split()) <= first.MOST_WORDS
+    assert "fewer updates" in said
+    assert "16" in said
+    whole, itself = (line.finding.short for line in first.parts(found)[1:])
+    assert whole.number in gap.sentences(data)[0]
+    assert gap.factor(gap.primary(data).parts["batch size"]) == itself.number  # type: ignore[union-attr]
+    assert all("fall to zero" in one.sentence for one in (whole, itself))
