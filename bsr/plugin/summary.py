@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -162,7 +163,8 @@ def _expected(waiting: Sequence[Run], session: Session, estimate: Forecast) -> l
         runs = {run for cases in plan(preset.experiments, grid).values() for run in cases.values()}
         seconds = estimate.total(runs)
         if seconds is not None and seconds > MUCH_LARGER * mine:
-            larger.append(f"{name} ({len(runs)} runs) {duration(seconds)}")
+            images = sum(run.total_steps * run.batch_size for run in runs) / 1e6
+            larger.append(f"{name} ({len(runs)} runs of {images:,.0f} million images) {duration(seconds)}")
     return [
         f"expected time {duration(mine)}",
         *([f"larger presets here: {', '.join(larger)}"] if larger else []),
@@ -214,9 +216,15 @@ def _table(experiment: str, results: Sequence[Result]) -> Table:
         )
         for (cell, timing), members in cells.items()
     ]
-    for _, task, size, setting, members in sorted(rows, key=lambda row: row[:4]):
+    for _, task, size, setting, members in sorted(rows, key=lambda row: (*row[:3], _by_number(row[3]))):
         table.add_row(task, str(size), " ".join(setting), *_figures(members))
     return table
+
+
+def _by_number(setting: tuple[str, ...]) -> list[list[str | float]]:
+    """A key that puts `lr2e-05` before `lr0.001`, and both before `lr0.1`."""
+    parts = (re.split(r"(\d[\d.]*(?:e[+-]?\d+)?)", part) for part in setting)
+    return [[float(word) if place % 2 else word for place, word in enumerate(part)] for part in parts]
 
 
 def _setting(experiment: str, cell: Run, timing: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _best_batch_size(data: Cells) -> Finding:
     """The best batch sizes are 8 to 32."""
     parts = [_best(task, finals_by_size(data, task)) for task in data.learnable()]
     found = "; ".join(part.line.partition(";")[0].partition(" (")[0] for part in parts)
-    sentence = f"{found[:1].upper()}{found[1:]}{where(parts)}."
+    sentence = f"Final MSE by task: {found}{where(parts)}."
     claim = published.CLAIMS["best-batch-size"]
     return Finding(
         "best-batch-size", claim, together(parts), sentence, lines(parts), "seeds", short=Short(_lowest(data))
@@ -144,7 +144,7 @@ def _exponential(data: Cells) -> Finding:
     sentence = {
         "shown": f"The error grows by a constant factor per image added to the batch{where(parts)}.",
         "not shown": f"Exponential growth is not shown for {listed(tasks_with(parts, 'not shown'))}. "
-        f"{laws[:1].upper()}{laws[1:]}.",
+        f"By task: {laws}.",
         "cannot tell": "These runs do not favour one law of growth over the others.",
     }[verdict]
     return Finding(

@@ -48,7 +48,7 @@ def _overfitting(data: Cells) -> Finding | None:
     }[verdict]
     lines = (f"All cells, by whole seed of a batch size: {difference_text(pooled)}", *said)
     claim = published.CLAIMS["overfitting"]
-    short = Short(f"\N{MULTIPLICATION SIGN}{number(pooled.factor, 3)}" if pooled.known else "")
+    short = Short(f"\N{MULTIPLICATION SIGN}{number(pooled.factor, 3)} at the end" if pooled.known else "")
     return Finding("overfitting", claim, verdict, sentence, lines, "longer", short=short)
 
 

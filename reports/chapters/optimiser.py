@@ -60,7 +60,7 @@ def _adam(data: Cells) -> Finding | None:
         f"Adam at {tick(best['adam'])} against SGD at {tick(best['sgd'])}: {difference_text(ratio)}",
         f"{without} The best rates were chosen on the same runs.",
     )
-    short = Short(f"\N{MULTIPLICATION SIGN}{number(ratio.factor, 3)}" if ratio.known else "")
+    short = Short(f"SGD's error \N{MULTIPLICATION SIGN}{number(ratio.factor, 3)}" if ratio.known else "")
     return Finding("adam", published.CLAIMS["adam"], verdict, sentence, lines, "optimiser", short=short)
 
 

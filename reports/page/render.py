@@ -138,7 +138,7 @@ def summary(data: Cells) -> str:
     runs = [result.run for result in data.all_results]
     parts = [
         f"{session.finished:,} of {counted(session.planned, 'planned run')} finished",
-        f"preset {session.preset}",
+        f"preset {session.preset}" if session.preset else "",
     ]
     if runs:
         train, test = ({getattr(run, f"{split}_images") for run in runs} for split in ("train", "test"))

@@ -106,7 +106,7 @@ def test_the_best_batch_size_of_a_valley_is_within_the_claimed_range() -> None:
     best = one(of(synthetic.session(grid=GRID, circumstances=planted(valley, 0.1))), "best-batch-size")
     assert (best.verdict, best.sentence) == (
         "shown",
-        "Mean: lowest at 32; std: lowest at 32; var: lowest at 32.",
+        "Final MSE by task: mean: lowest at 32; std: lowest at 32; var: lowest at 32.",
     )
 
 

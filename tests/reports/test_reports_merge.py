@@ -215,7 +215,7 @@ def test_a_run_measured_twice_is_two_results_even_where_the_errors_agree() -> No
     whole = synthetic.session(grid=SMALL)
     message = refused(whole, changed(whole, training_seconds=(1.0, 2.0)))
     assert "unlike in training_seconds" in message
-    assert message.endswith("leave one of the files out, or add --keep-first")
+    assert message.endswith("leave one of the files out, or add --keep-first to keep the first one's times")
 
 
 def test_of_a_run_trained_twice_to_the_same_end_the_first_times_can_be_kept() -> None:

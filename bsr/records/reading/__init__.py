@@ -168,10 +168,11 @@ def _better(
         if keep_first and trained_alike:
             return held
         more = f" and {len(unlike) - 4} more" if len(unlike) > 4 else ""
-        remedy = "leave one of the files out" + ", or add --keep-first" * trained_alike
+        keep = ", or add --keep-first to keep the first one's times" * trained_alike
         raise RefusedError(
             f"{one.run.label} ({one.run.key}): expected one result, got one in {_name(held[0])} and "
-            f"another in {_name(other[0])}, unlike in {', '.join(unlike[:4])}{more}; {remedy}"
+            f"another in {_name(other[0])}, unlike in {', '.join(unlike[:4])}{more}; "
+            f"leave one of the files out{keep}"
         )
     return other if _worth(its) > _worth(one) else held
 
