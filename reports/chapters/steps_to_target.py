@@ -29,6 +29,8 @@ RULE: Final = (
     "times it a tenth."
 )
 
+HALF: Final = "half per doubling"
+
 
 def finding(data: Cells) -> list[Finding]:
     """How large the critical batch size is, per task."""
@@ -107,8 +109,8 @@ def steps_to_target(data: Cells) -> FigureContent | None:
             for task, found in tasks.items()
         ],
         "Updates until the test MSE was a share of the best constant's, as median over seeds; where the "
-        "median run never got there, an arrow at the last update. Reached: the median of three evaluations "
-        "in a "
+        "median run never got there, an open triangle at the last update. Reached: the median of three "
+        "evaluations in a "
         "row, since of so many the first below would reward noise. "
         "Of all arms at the study's and tuned rates, the fastest. Thin: S = S_min (1 + B_crit / B), a miss "
         "counted as longer than what was trained. Dashed: half the updates per doubling.",
@@ -127,7 +129,7 @@ def _draw(
     across = np.exp(np.linspace(math.log(sizes[0]), math.log(sizes[-1]), 60))
     slope = max(medians) * sizes[0] / across
     inside = slope >= scale.low
-    axes.plot(across[inside], slope[inside], "--", color=style.REFERENCE, linewidth=1)
+    axes.plot(across[inside], slope[inside], "--", color=style.REFERENCE, linewidth=1, label=HALF)
     for index, (target, found) in enumerate(cells.items()):
         colour, marker = style.kind(index)
         got = {size: one.median for size, one in found.items() if math.isfinite(one.median)}
@@ -146,6 +148,10 @@ def _draw(
         if fit is not None:
             curve = fit.fewest_steps * (1 + fit.batch_size / across)
             axes.plot(across, scale.place(list(curve)), color=colour, linewidth=0.9)
+    if any(fits.values()):
+        axes.plot([], [], color=style.INK, linewidth=0.9, label="fit")
+    if not all(math.isfinite(one.median) for one in everything):
+        axes.plot([], [], "^", color=style.INK, markerfacecolor="none", label="not reached by then")
     style.batch_axis(axes, sizes)
     legend(axes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -61,11 +62,16 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
     panels: dict[tuple[str, int], dict[str, Rates]] = {}
     for arm, rates in found.items():
         panels.setdefault((arm.task, arm.steps), {})[str(arm.batch_size)] = rates
+    sizes = [str(size) for size in sorted({arm.batch_size for arm in found})]
     counts = [len(alike) for rates in found.values() for alike in rates.values()]
     best = listed(f"{arm.task} {arm.batch_size}: {tick(best_rate(rates))}" for arm, rates in found.items())
     return FigureContent(
         [
-            Panel(f"{task}, {steps:,} updates", partial(_draw, task=task, series=series, data=data), MEASURE)
+            Panel(
+                f"{task}, {steps:,} updates",
+                partial(_draw, task=task, series=series, data=data, sizes=sizes),
+                MEASURE,
+            )
             for (task, steps), series in panels.items()
         ],
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
@@ -89,20 +95,20 @@ def _study_s(data: Cells, task: str) -> float | None:
     return None if not runs or untuned(runs[0].run) else tuned_rate(task, SCALED_FROM, epochs=10)
 
 
-def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells) -> None:
+def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells, sizes: Sequence[str]) -> None:
     """Curves, and where the study's rate and the rules of thumb lie."""
-    RatePanel(series, data)(axes)
+    RatePanel(series, data, among=sizes)(axes)
     if (rate := _study_s(data, task)) is None:
         return
     axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1)
-    for index, size in enumerate(map(int, series)):
+    for size in map(int, series):
         if size > SCALED_FROM:
             for marker, power in (("|", RULES["square root"]), ("x", RULES["linear"])):
                 axes.plot(
                     [scaled_rate(task, size, power)],
                     [0.03],
                     marker,
-                    color=style.kind(index)[0],
+                    color=style.kind(sizes.index(str(size)))[0],
                     transform=axes.get_xaxis_transform(),
                 )
 

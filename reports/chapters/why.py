@@ -48,6 +48,8 @@ OWN_RATE: Final = "The usual rate, one for every batch size, schedule and budget
 """Of data of a user's own."""
 PRODUCT: Final = "what the gap is made of: factors whose product it is"
 ALL: Final = "all tasks"
+APART: Final = 1.45
+"""Times the batch size, from the first line's marks to the last one's, so that no bar lies on another."""
 
 
 def findings(data: Cells) -> list[Finding]:
@@ -132,7 +134,9 @@ def why(data: Cells) -> FigureContent | None:
         f"The error of batch size {compared.largest} over that of {compared.smallest} after "
         f"{compared.same_images:,} images, and the three factors whose product it is: fewer updates, "
         f"{gap.names(data)['rate']} instead of the tuned one, and the batch size itself, which is left at "
-        "equal updates and tuned rates. Each panel names its schedule; the study's is the constant one. "
+        "equal updates and tuned rates. Each panel names its schedule; the study's is the constant one. The "
+        "whole gaps differ since another schedule is another training of both, and fewer seeds are common "
+        "where more is compared. "
         f"{_cut_short(compared)} 1 is no effect. Lines: 95% intervals. {gap.LUCK}",
         f"Factors: {'; '.join(said)}.",
         n=f"{listed(sorted(counts))} common seeds",
@@ -244,8 +248,10 @@ def _said(task: str, lines: Mapping[str, Mapping[int, stats.Estimate]]) -> str:
 
 def _draw_curves(axes: Axes, lines: Mapping[str, Mapping[int, stats.Estimate]]) -> None:
     scale = style.log_axis(axes.yaxis, drawn.reach(one for row in lines.values() for one in row.values()))
-    for index, (name, row) in enumerate(lines.items()):
-        drawn.line(axes, scale, row, style.kind(index), 1.2, label=name)
+    asides = style.spread(len(lines), APART)
+    for index, ((name, row), aside) in enumerate(zip(lines.items(), asides, strict=True)):
+        moved = {size * aside: one for size, one in row.items()}
+        drawn.line(axes, scale, moved, style.kind(index), 1.2, label=name)
     style.batch_axis(axes, sorted({size for line in lines.values() for size in line}))
     legend(axes)
 

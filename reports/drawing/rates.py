@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -38,11 +38,17 @@ class RatePanel:
     """Final MSE against learning rate, a line per series: a task, or the name of an optimiser."""
 
     def __init__(
-        self, series: Mapping[str, Rates], data: Cells, published: Mapping[float, float] | None = None
+        self,
+        series: Mapping[str, Rates],
+        data: Cells,
+        published: Mapping[float, float] | None = None,
+        among: Sequence[str] = (),
     ) -> None:
+        """`among`: the names of all panels of a figure, so that each has one look in all of them."""
         self.series = series
         self.data = data
         self.published = published or {}
+        self.among = among or [*series]
         self.finals = {name: rate_finals(rates) for name, rates in series.items()}
 
     def __call__(self, axes: Axes) -> None:
@@ -51,9 +57,9 @@ class RatePanel:
         scale = style.log_axis(axes.yaxis, [*measured, *self.published.values()])
         top = scale.high * (scale.high / scale.low) ** 0.1
         axes.set_ylim(scale.low, top)
-        for index, name in enumerate(self.finals):
+        for name in self.finals:
             is_task = name in self.data.tasks
-            look = style.task_kind(name, self.data.tasks) if is_task else style.kind(index)
+            look = style.task_kind(name, self.data.tasks) if is_task else style.kind(self.among.index(name))
             _line(axes, scale, self.series[name], look, "" if is_task else name)
             _lost(axes, self.series[name], (scale.high * top) ** 0.5, look[0])
         if self.published:
@@ -99,5 +105,5 @@ def _lost(axes: Axes, rates: Rates, height: float, colour: str) -> None:
             axes.plot([rate], [height], "x", color=colour, markersize=6)
             axes.annotate(
                 str(count), (rate, height), (5, 0), textcoords="offset points", va="center", fontsize=8.5,
-                color=colour,
+                color=style.INK,
             )  # fmt: skip

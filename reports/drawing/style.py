@@ -1,7 +1,7 @@
 """One look for every figure: colours that a colour-blind reader tells apart, light and dark; plain axes.
 
 Every colour is a pair. Figures are drawn in the light one; the page replaces it by a CSS variable that turns
-into the dark one. Batch sizes are ordered and take a perceptually uniform map (viridis, cut where it meets
+into the dark one. Batch sizes are ordered and take a perceptually uniform map (plasma, cut where it meets
 the paper); tasks and other kinds take the Okabe-Ito colours (Okabe and Ito, 2008) and a marker each.
 """
 
@@ -30,13 +30,13 @@ MUTED: Final = "#5b626c"
 GRID: Final = "#e3e6ea"
 PAPER: Final = "#fffffe"
 _DARK: Final = {INK: "#e9ebee", MUTED: "#a3abb6", GRID: "#30353d", PAPER: "#171a1f"}
-_KINDS: Final = (  # six of Okabe-Ito, six of Tol's muted ones, each with a lighter twin on dark paper
+_KINDS: Final = (  # six of Okabe-Ito, two darkened, six of Tol's; twins on dark paper
     ("#0072b2", "#4ea8e0", "o"),
     ("#d55e00", "#ff8f4a", "s"),
     ("#009e73", "#2cc79b", "^"),
     ("#cc79a7", "#e59ec4", "D"),
-    ("#e69f00", "#f5bd45", "v"),
-    ("#56b4e9", "#8fd0f7", "P"),
+    ("#b87a00", "#f5bd45", "v"),
+    ("#3a97d3", "#8fd0f7", "P"),
     ("#332288", "#9a8cf5", "X"),
     ("#882255", "#e0679c", "<"),
     ("#999933", "#d6d667", ">"),
@@ -124,8 +124,8 @@ def variables() -> dict[str, tuple[str, str, str]]:
 @cache
 def _ordered(step: int) -> tuple[str, str]:
     position = step / _STEPS
-    viridis = colormaps["viridis"]
-    return to_hex(viridis(0.88 * position)), to_hex(viridis(0.32 + 0.68 * position))
+    plasma = colormaps["plasma"]
+    return to_hex(plasma(0.63 * position)), to_hex(plasma(0.42 + 0.58 * position))
 
 
 def ordered_colours(values: Sequence[float]) -> dict[float, str]:

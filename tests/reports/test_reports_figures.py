@@ -83,7 +83,8 @@ def whole() -> Cells:
 OF_OTHER_RECORDINGS = {
     "square", "error-over-updates", "little-data", "test-over-training-error", "at-equal-training-error",
     "why", "equal-updates", "steps-to-target", "tuning-linear", "tuning-constant", "networks", "others-error",
-    "others-time", "time-to-error",
+    "others-time", "time-to-error", "square", "error-over-updates", "little-data", "test-over-training-error",
+    "at-equal-training-error",
 }  # fmt: skip
 """Figures of controlled runs, of several networks, and of experiments without a chapter."""
 
@@ -356,12 +357,29 @@ def test_every_colour_of_a_figure_turns_with_the_page(whole: Cells) -> None:
 
 
 def test_light_and_dark_colours_are_told_from_their_paper() -> None:
-    """Contrast as WCAG 2 has it: text 4.5 to 1, references 3; colours of data less, beside a legend."""
+    """Contrast as WCAG 2 has it: text 4.5 to 1, marks of data and references 3."""
     variables = {name: (light, dark) for name, light, dark in style.variables().values()}
     least = {"--ink": 4.5, "--muted": 4.5, "--reference": 3.0, "--grid": 1.1, "--paper": 1.0}
     for name, shades in variables.items():
         for shade, behind in zip(shades, variables["--paper"], strict=True):
-            assert contrast(shade, behind) >= least.get(name, 1.4), name
+            assert contrast(shade, behind) >= least.get(name, 3.0), name
+
+
+CSS = (Path(__file__).parents[2] / "reports" / "page" / "page.css").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_ink_of_the_page_is_read_on_its_ground(dark: bool) -> None:
+    """Text 4.5 to 1 on every ground that it may stand on, and where nothing is faded by opacity."""
+    blocks = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[: 1 + dark]
+    shades = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", " ".join(blocks)))
+    shades |= {name: pair[dark] for name, *pair in style.variables().values()}
+    grounds = dict.fromkeys(("--ink", "--muted", "--link"), ("--page", "--paper"))
+    grounds |= {f"--{badge}": (f"--{badge}-soft",) for badge in ("yes", "no", "open")}
+    assert set(re.findall(r"[^-]color: var\((--[\w-]+)\)", CSS)) <= set(grounds)
+    for ink, behind in grounds.items():
+        for ground in behind:
+            assert contrast(shades[ink], shades[ground]) >= 4.5, (ink, ground)
 
 
 def contrast(first: str, second: str) -> float:
