@@ -140,7 +140,8 @@ _P: Final = re.compile(rf"[,;]? \({_WRITTEN}\)|[,;]? {_WRITTEN}|^{_WRITTEN}[,;] 
 
 def values_only(found: Finding) -> Finding:
     """Of runs with one seed per batch size: what was measured, without p-value, verdict or short form."""
-    statistics = tuple(_P.sub("", line) for line in found.statistics)
+    lines_without = (_P.sub("", line) for line in found.statistics)
+    statistics = tuple(line for line in lines_without if not line.endswith(":"))
     judged_by_words = found.verdict != "cannot tell" and statistics
     sentence = f"{statistics[0]}." if judged_by_words else _P.sub("", found.sentence)
     return replace(found, verdict="cannot tell", sentence=sentence, statistics=statistics)

@@ -356,6 +356,20 @@ def test_every_colour_of_a_figure_turns_with_the_page(whole: Cells) -> None:
         assert "var(--ink)" in styles
 
 
+def test_text_of_a_figure_has_no_colour_of_the_data(whole: Cells) -> None:
+    """Which is held to less contrast than text needs."""
+    for name in ("seeds", "optimiser", "published"):
+        svg = drawing.inline(drawing.rendered(drawn(name, whole).panels[0], "x"), "a")
+        inks = {
+            ink
+            for element in ET.fromstring(svg).iter()
+            if element.tag.endswith("text")
+            for ink in re.findall(r"var\((--[\w-]+)\)", element.get("style", ""))
+        }
+        assert inks <= {"--ink", "--muted"}, name
+        assert inks
+
+
 def test_light_and_dark_colours_are_told_from_their_paper() -> None:
     """Contrast as WCAG 2 has it: text 4.5 to 1, marks of data and references 3."""
     variables = {name: (light, dark) for name, light, dark in style.variables().values()}
@@ -374,7 +388,7 @@ def test_every_ink_of_the_page_is_read_on_its_ground(dark: bool) -> None:
     blocks = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[: 1 + dark]
     shades = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", " ".join(blocks)))
     shades |= {name: pair[dark] for name, *pair in style.variables().values()}
-    grounds = dict.fromkeys(("--ink", "--muted", "--link"), ("--page", "--paper"))
+    grounds: dict[str, tuple[str, ...]] = dict.fromkeys(("--ink", "--muted", "--link"), ("--page", "--paper"))
     grounds |= {f"--{badge}": (f"--{badge}-soft",) for badge in ("yes", "no", "open")}
     assert set(re.findall(r"[^-]color: var\((--[\w-]+)\)", CSS)) <= set(grounds)
     for ink, behind in grounds.items():
