@@ -67,7 +67,7 @@ def finding(data: Cells) -> list[Finding]:
         f"{factor(small)}."
     )
     lines = (
-        f"change of the gap: {p_text(gap.p)}, n = {gap.n[0]} whole seeds",
+        f"change of the gap: {p_text(gap.p)}, n = {gap.n[0]} seeds",
         f"at {names(data)['rate']}, constant; secondary, so not corrected for how many were asked",
         "the shorter memory got no tuning of its own",
     )

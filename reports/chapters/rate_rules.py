@@ -96,7 +96,7 @@ def _between(data: Cells, first: str, second: str, sizes: Sequence[int]) -> stat
 
 
 def _with_p(found: stats.Estimate) -> str:
-    return f"{factor(found)}, {p_text(found.p)}, n = {counted(found.n[0], 'whole seed')}"
+    return f"{factor(found)}, {p_text(found.p)}, n = {counted(found.n[0], 'seed')}"
 
 
 def _table(data: Cells) -> Table:

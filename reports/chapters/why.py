@@ -74,7 +74,7 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
     correlation = found.correlation[name]
     together = "" if correlation is None else f", whose tasks correlate by {correlation:.2f}"
     lines = (
-        f"pooled over tasks: {gap.factor(part)}, {p_text(part.p)}, n = {part.n[0]} whole seeds{together}",
+        f"pooled over tasks: {gap.factor(part)}, {p_text(part.p)}, n = {part.n[0]} seeds{together}",
         *_orders(data, name),
     )
     claim = OWN_RATE if name == "rate" and arms_of(data).compared.own else CLAIMS[name]

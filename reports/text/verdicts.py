@@ -128,9 +128,9 @@ def p_text(p: stats.PValue) -> str:
 
 
 def trend_text(trend: stats.RankTrend) -> str:
-    """`rank correlation 0.82, p = 0.0001, 21 cells, 210 runs`."""
+    """`rank correlation 0.82, p = 0.0001, n = 21 cells, 210 runs`."""
     rho = "no rank correlation" if trend.rho is None else f"rank correlation {number(round(trend.rho, 9), 2)}"
-    return f"{rho}, {p_text(trend.p)}, {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
+    return f"{rho}, {p_text(trend.p)}, n = {counted(trend.cells, 'cell')}, {counted(trend.values, 'run')}"
 
 
 _WRITTEN: Final = r"(?:p (?:= [\d.e-]+|below 0\.0001)(?: \(exact\))?|no p-value \([^)]*\))"
@@ -177,6 +177,6 @@ def _final(result: Result, measure: str) -> float | None:
 
 
 def difference_text(found: stats.Estimate) -> str:
-    """`1.3-fold (95% interval ...), p = ..., 10 pairs`."""
+    """`1.3-fold (95% interval ...), p = ..., n = 10 pairs`."""
     n = " and ".join([*map(str, found.n[:-1]), counted(found.n[-1], "run" if len(found.n) > 1 else "pair")])
-    return f"{fold(found)}, {p_text(found.p)}, {n}"
+    return f"{fold(found)}, {p_text(found.p)}, n = {n}"

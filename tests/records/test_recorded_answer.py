@@ -72,7 +72,7 @@ def test_the_page_says_what_readme_and_docs_do(data: Cells) -> None:
     assert len(told) == 7
     assert [factor for factor in told if factor not in why] == []
     assert rules.verdict == "cannot tell"  # five seeds carry no p-value
-    assert all("n = 5 whole seeds" in line for line in rules.statistics[:2])
+    assert all("n = 5 seeds" in line for line in rules.statistics[:2])
     assert meets.verdict == "shown"
     assert "0.970 times" in meets.sentence
     assert "(90% interval 0.888 to 1.06)" in meets.sentence

@@ -131,7 +131,7 @@ def test_one_seed_carries_a_rank_correlation_and_nothing_about_seeds() -> None:
     grid = Grid(tasks=("mean",), runs=1, epochs=4)
     found = of(synthetic.session(grid=grid, circumstances=planted(rising, 0.0)))
     higher = one(found, "higher-error")
-    assert higher.statistics[0] == "All tasks: rank correlation 1.0, 7 cells, 7 runs"
+    assert higher.statistics[0] == "All tasks: rank correlation 1.0, n = 7 cells, 7 runs"
     assert (higher.verdict, higher.sentence) == ("cannot tell", f"{higher.statistics[0]}.")
     said = (
         "Of batch sizes 16 to 1024 the worst ends with 2.3 times the error of the best. With each doubling "

@@ -198,7 +198,7 @@ def test_so_few_seeds_carry_no_verdict(seeds: int) -> None:
     few = tuple(case for case in session.cases if case.result.run.seed < 200 + seeds)
     found = {one.name: one for one in findings(cells(replace(session, cases=few))).learning}
     assert found["rate-rules"].verdict == "cannot tell"
-    assert all(f"n = {seeds} whole seeds" in line for line in found["rate-rules"].statistics[:-2])
+    assert all(f"n = {seeds} seeds" in line for line in found["rate-rules"].statistics[:-2])
     assert found["second-moment"].verdict == ("cannot tell" if seeds < 5 else "not shown")
     assert seeds >= 5 or found["steps-to-target"].verdict == "cannot tell"
 
