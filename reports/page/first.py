@@ -13,8 +13,9 @@ from reports.text.verdicts import PARTS, Finding, Findings
 MOST_WORDS: Final = 30
 MOST_NUMBERS: Final = 2
 DRAW_THE_ANSWER: Final = (
-    "python -m reports benchmarks/results/cpu-tune*.journal.jsonl benchmarks/results/cpu-why.journal.jsonl "
-    "benchmarks/results/cpu-native.json --merged --output answer"
+    "python -m reports benchmarks/results/cpu-tune*.journal.jsonl.gz "
+    "benchmarks/results/cpu-why.journal.jsonl.gz benchmarks/results/cpu-native.json.gz --merged "
+    "--output answer"
 )
 """As README says it."""
 

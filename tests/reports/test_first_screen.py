@@ -50,9 +50,9 @@ def test_the_conclusion_has_at_most_thirty_words_and_two_numbers() -> None:
     assert first.conclusion(of(short, words)) == "16 is soonest; larger ones are worse."
 
 
-@pytest.mark.slow  # reads five megabytes
+@pytest.mark.slow  # reads a whole study
 def test_what_was_recorded_concludes_in_one_short_sentence_with_its_schedule() -> None:
-    path = ROOT / "benchmarks" / "results" / "cpu-native.json"
+    path = ROOT / "benchmarks" / "results" / "cpu-native.json.gz"
     if not path.exists():
         pytest.skip("recordings are in a checkout alone")
     sentence = first.conclusion(findings(Cells(read(path))))
