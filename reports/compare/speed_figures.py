@@ -48,13 +48,13 @@ def comparison_speed(comparison: Comparison) -> FigureContent | None:
         for pair in (comparison.pairs if comparison.pairwise else ())
     ]
     ratios = (
-        "Seconds of the one over seconds of the other, with 95% bootstrap intervals over runs and the epochs "
+        "Seconds of the second named over the first's, with 95% bootstrap intervals over runs and the epochs "
         f"within each.{across} "
         if any(ups)
         else ""
     )
     if any(ups):
-        said_of = "speed-up of an epoch, over all tasks (log)"
+        said_of = "s of the second named / s of the first, all tasks (log)"
         panels.insert(0, Panel("Times as fast", _speed_ups(comparison, ups), said_of))
     return FigureContent(
         panels,
