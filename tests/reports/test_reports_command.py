@@ -67,7 +67,7 @@ def test_the_page_of_the_first_file_gains_the_comparison_before_all_else(compare
     parts = ['id="comparison"', 'id="comparison-speed"', 'id="findings"', 'id="table-comparison-verdicts"']
     assert sorted(parts, key=text.index) == parts
     assert "but for the tables of the comparison, is of a.json alone" in text
-    assert "Computed from a.json." in text
+    assert "Drawn by bsr from a.json" in text
     assert "same within 20%" in text
 
 
