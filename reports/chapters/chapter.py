@@ -60,7 +60,6 @@ OUTSIDE: Final = (
     "why",
     "equal-updates",
     "square",
-    "little-data",
     "effects",
     "updates",
     "final-mse",

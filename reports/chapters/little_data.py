@@ -73,27 +73,7 @@ def findings(data: Cells) -> list[Finding]:
         f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
         f"with this many times the test error of batch size {smallest}.",
     )
-    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "little-data", short=short)]
-
-
-def little_data(data: Cells) -> FigureContent | None:
-    """Error over that of the smallest batch size after as many updates, a panel per number of images."""
-    found = square_of(data)
-    if len(found.parts) < 2:
-        return None
-    return FigureContent(
-        [
-            Panel(f"{images:,} training images", partial(draw_over_updates, rows=rows, first=1), OVER)
-            for images in found.parts
-            if (rows := over_updates(found, images, "all"))
-        ],
-        "Test MSE of the last weights over that of the smallest batch size, after the same number of "
-        f"updates; rate and schedule tuned for each on validation images. {UNIT}",
-        "Ratios of test MSE against updates, a line per batch size. "
-        + " ".join(finding.sentence for finding in findings(data)),
-        n=seeds_of(found),
-        results=data.results("square"),
-    )
+    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 
 
 def test_over_training_error(data: Cells) -> FigureContent | None:
@@ -173,7 +153,6 @@ def _draw_levels(axes: Axes, rows: dict[str, dict[float, stats.Estimate]]) -> No
 CHAPTER: Final = Chapter(
     section="Why",
     figures=(
-        Figure("With little data", little_data),
         Figure("Does it overfit?", test_over_training_error),
         Figure("At the same training error", at_equal_training_error),
     ),

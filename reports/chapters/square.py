@@ -66,17 +66,24 @@ def findings(data: Cells) -> list[Finding]:
 
 
 def square(data: Cells) -> FigureContent | None:
-    """Error over that of the smallest batch size after as many updates, a line per batch size."""
+    """Error over that of the smallest batch size after as many updates, a line per batch size.
+
+    A panel per schedule; where several numbers of images train, a panel for each, as tuned.
+    """
     found = square_of(data)
-    if len(found.parts) != 1:
+    if not found.parts:
         return None
-    panels = [
-        Panel(words[0].upper() + words[1:], partial(draw_over_updates, rows=rows, first=1), OVER)
-        for among, words in WORDS.items()
-        if (rows := over_updates(found, found.parts[0], among))
+    views: list[tuple[str, int, Among]] = [
+        (f"{images:,} training images", images, "all") for images in found.parts
     ]
+    if len(views) == 1:
+        views = [(words[0].upper() + words[1:], found.parts[0], among) for among, words in WORDS.items()]
     return FigureContent(
-        panels,
+        [
+            Panel(title, partial(draw_over_updates, rows=rows, first=1), OVER)
+            for title, images, among in views
+            if (rows := over_updates(found, images, among))
+        ],
         "Test MSE of the last weights over that of the smallest batch size, after the same number of "
         f"updates; every batch size and budget at settings tuned for it on validation images. {UNIT}",
         "Ratios of test MSE against updates, a line per batch size. "
