@@ -223,5 +223,5 @@ CHAPTER: Final = Chapter(
     ),
     findings=findings,
     tables=lambda data: [_square_table(data), _paths_table(data), _settings_table(data)],
-    experiments=("why-tune", "square", "travelling-rate", "usual-rate"),
+    experiments=("why-tune", "square"),
 )
