@@ -56,12 +56,12 @@ def _short(data: Cells, found: Soonest) -> Short:
         number="" if dearest == found.size else as_long(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Batch size {found.size} is there soonest, and {dearest} takes so much longer, each at the rate "
-            f"and schedule tuned for it{tied}."
+            f"Of those tried, batch size {found.size} is there soonest; {dearest} takes this much longer, each "
+            f"at the rate and schedule tuned for it{tied}."
         ),
         clause=(
-            f"{unsure}no batch size reaches a given error sooner than {found.size}, at tuned rates and "
-            "schedules"
+            f"{unsure}no batch size tried reaches a given error sooner than {found.size}, at tuned rates "
+            "and schedules"
         ),
     )
 
