@@ -56,8 +56,8 @@ def _short(data: Cells, found: Soonest) -> Short:
         number="" if dearest == found.size else as_long(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Of those tried, batch size {found.size} is there soonest; {dearest} takes this much longer, each "
-            f"at the rate and schedule tuned for it{tied}."
+            f"Of those tried, batch size {found.size} is there soonest; {dearest} takes this much longer, "
+            f"each at the rate and schedule tuned for it{tied}."
         ),
         clause=(
             f"{unsure}no batch size tried reaches a given error sooner than {found.size}, at tuned rates "
