@@ -182,7 +182,8 @@ def _where(session: Session, known: State) -> Iterator[str]:
         yield f"journal {session.journal.path}"
     if known.options.json is not None and not known.problems:
         yield f"records {known.options.json}"
-        yield how_to_draw(known.options.json)
+        nothing = "they hold nothing yet: mend what failed, then run the same command again"
+        yield how_to_draw(known.options.json) if record.holds_something else nothing
     if known.lost:
         return
     if not session.complete:

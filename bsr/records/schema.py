@@ -219,6 +219,11 @@ class SessionRecord:
     settings: tuple[TunedSetting, ...] = ()
     """The tuned settings that the experiments of the second protocol took."""
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether anything was trained or measured: what holds nothing is not read."""
+        return bool(self.cases or any(getattr(self, kind) for kind in PROBES))
+
 
 ALWAYS_SAID: Final = frozenset(("kind", "schema"))
 """What a reader asks for before it reads the rest."""

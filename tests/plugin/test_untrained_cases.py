@@ -81,6 +81,18 @@ def test_a_session_that_stops_before_its_labels_goes_on_with_them(suite: Suite, 
     assert [labels["task"] for labels in suite.json()["bsr"]["labels"]] == ["mean", "std"]
 
 
+def test_a_session_that_measured_nothing_does_not_say_draw_it(suite: Suite, tmp_path: Path) -> None:
+    (tmp_path / "test_failing.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.experiment('label-distribution')\n"
+        "def test_it(task, describe_labels): raise ValueError(task)\n"
+    )
+    ended = suite.run("test_failing.py", *LABELS, JSON)
+    assert ended.code == 1
+    assert "bsr: they hold nothing yet: mend what failed, then run the same command again" in ended.output
+    assert "draw them with" not in ended.output
+
+
 def test_a_benchmark_of_ones_own_is_in_the_journal(suite: Suite, tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text(
         OWN + "import pytest\n"

@@ -14,7 +14,7 @@ from bsr.experiments import EXPERIMENTS
 from bsr.experiments.grid import MOST_BATCH_SIZES, MOST_TASKS
 from bsr.records import agreement
 from bsr.records.reading.recording import OF_AN_EPOCH, UP_TO_THE_LAST
-from bsr.records.schema import PROBES, Case, LabelDistribution, SessionRecord
+from bsr.records.schema import Case, LabelDistribution, SessionRecord
 from bsr.result import LARGEST, Result, Trait
 from bsr.run import EVALUATED_ON
 from bsr.text import FaultError as FaultError  # noqa: PLC0414 - as the reader calls it
@@ -31,7 +31,7 @@ Complaint = tuple[str, str, object]
 
 def check(session: SessionRecord) -> None:
     """Refuse values that the types allow and the meaning does not, by the path of the field."""
-    if not (session.cases or any(getattr(session, kind) for kind in PROBES)):
+    if not session.holds_something:
         raise FaultError(
             "$.bsr.cases: expected at least one case, got none; record one with pytest benchmarks"
         )
