@@ -91,6 +91,13 @@ def test_tasks_are_pooled_by_their_ranks_and_never_compared_with_each_other() ->
     assert not stats.rank_trend(small, only_large_at_large).p.significant
 
 
+def test_tasks_of_one_seed_are_permuted_together_so_that_one_measured_twice_proves_no_more() -> None:
+    few = {16: [1.0, 2.0], 32: [1.5, 3.0], 64: [4.0, 5.0]}
+    assert stats.rank_trend(few, few).p == stats.rank_trend(few).p
+    assert stats.rank_trend(few, few).values == 12
+    assert not stats.rank_trend(few, {16: [5.0, 4.0], 32: [3.0, 1.5], 64: [2.0, 1.0]}).p.significant
+
+
 def test_a_task_that_does_not_vary_adds_nothing_to_the_pooled_trend() -> None:
     cells = noisy([1, 1.5, 2])
     assert stats.rank_trend(cells, {16: [0.0], 32: [0.0]}).rho == stats.rank_trend(cells).rho
