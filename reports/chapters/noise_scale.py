@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from bsr import stats
+from bsr.stats.basis import FEWEST_FOR_AN_INTERVAL
 from reports.analysis.noise import cooled_range, noise
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
-from reports.text import number
+from reports.text import counted, number
 from reports.text.table import Table
 from reports.text.verdicts import Finding, Verdict
 
@@ -27,11 +28,12 @@ def finding(data: Cells) -> list[Finding]:
     for task in tasks:
         low, high = cooled_range(data, task) or (0.0, 0.0)
         fit = critical(data, task)
-        verdicts.append(_agrees(fit, low, high))
+        seeds = min(one.seeds for one in noise(data) if one.task == task and one.cooled)
+        verdicts.append(_agrees(fit, low, high) if seeds >= FEWEST_FOR_AN_INTERVAL else "cannot tell")
         measured = "not measured" if fit is None else number(fit.batch_size, 2)
         lines.append(
             f"{task}: noise scale after cooling {number(low, 2)} to {number(high, 2)} images along the "
-            f"training; critical batch size at {MIDDLE:.0%}: {measured}"
+            f"training ({counted(seeds, 'seed')}); critical batch size at {MIDDLE:.0%}: {measured}"
         )
     verdict: Verdict = "cannot tell"
     if "cannot tell" not in verdicts:

@@ -228,7 +228,8 @@ def test_noise_scales_divide_sums_over_seeds_and_stand_beside_what_was_measured(
         (2, "", 6.0, 2), (4, "", 12.0, 2), (2, "cooled", 6.0, 2), (4, "cooled", 12.0, 2),
     ]  # fmt: skip
     (finding,) = [one for one in findings(noise).learning if one.name == "noise-scale"]
-    assert "noise scale after cooling 6.0 to 12 images" in finding.sentence
+    assert "noise scale after cooling 6.0 to 12 images along the training (2 seeds)" in finding.sentence
+    assert finding.verdict == "cannot tell"
 
 
 def test_the_literature_is_answered_or_called_untested(data: Cells) -> None:
