@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
+from statistics import geometric_mean
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from bsr.stats.soonest import Ratio
 from reports.analysis import choosing
 from reports.analysis.choosing import POOLED, Point, Soonest, choices, points
+from reports.analysis.prediction import Predicted, predictions
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import style
@@ -40,7 +42,7 @@ def finding(data: Cells) -> list[Finding]:
     found = choosing.answers(data)
     if not found:
         return []
-    lines = tuple(f"{one.timed}: {_ratios(one)}" for one in found)
+    lines = (*(f"{one.timed}: {_ratios(one)}" for one in found), *_checked(predictions(data)))
     said, short = _sentence(data, found[0]), _short(data, found[0])
     return [Finding("choosing", CLAIM, _verdict(found[0]), said, lines, "time-to-error", short=short)]
 
@@ -118,6 +120,41 @@ def as_long(ratio: Ratio) -> str:
 def _ratios(found: Soonest) -> str:
     said = (f"{size} {as_long(ratio)}" for size, ratio in found.ratios.items() if size != found.size)
     return f"{found.size} in {number(found.seconds[found.size], 2)} s; {'; '.join(said)}"
+
+
+def _checked(found: list[Predicted]) -> Iterator[str]:
+    """How far the seconds measured on the other machine are from those predicted for it."""
+    if not found:
+        return
+    sizes = sorted({one.batch_size for one in found})
+    times = {
+        size: geometric_mean(one.measured / one.predicted for one in found if one.batch_size == size)
+        for size in sizes
+    }
+    each = listed(f"{number(factor, 3)} ({size:,})" for size, factor in times.items())
+    yield (
+        "Checked where both were trained: seconds measured over those predicted, by batch size, targets of "
+        f"{_share(min(one.target for one in found))} and above: {each}"
+    )
+
+
+def _prediction_table(data: Cells) -> Table:
+    rows = [
+        {
+            "target": one.target,
+            "batch size": one.batch_size,
+            "predicted s": one.predicted,
+            "measured s": one.measured,
+            "measured over predicted": one.measured / one.predicted,
+            "seeds": one.seeds,
+        }
+        for one in predictions(data)
+    ]
+    note = (
+        "Predicted: this recording's updates times the other's seconds per update. Measured: the training "
+        "seconds of the other's own runs. Medians over seeds, geometric means over tasks."
+    )
+    return Table.of("prediction", "Predicted and measured on the other machine", rows, note, folded=True)
 
 
 def time_to_error(data: Cells) -> FigureContent | None:
@@ -209,5 +246,5 @@ CHAPTER: Final = Chapter(
     section="Which batch size",
     figures=(Figure("Time to the same error", time_to_error),),
     findings=finding,
-    tables=lambda data: [_seconds_table(data), _updates_table(data)],
+    tables=lambda data: [_seconds_table(data), _prediction_table(data), _updates_table(data)],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import HarnessTiming, SessionRecord
 from reports.__main__ import main
 from reports.analysis import choosing
+from reports.analysis.prediction import predictions
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
 
@@ -95,6 +97,29 @@ def test_the_seconds_of_another_machine_need_no_runs(session: SessionRecord) -> 
     (found,) = choosing.answers(data)
     assert found.timed == "graph, 1 thread, alone on h100.json"
     assert found.size == 1024  # where an update costs the same at every size, the largest is soonest
+
+
+def test_seconds_predicted_for_a_machine_stand_beside_those_measured_there(session: SessionRecord) -> None:
+    costs = {16: 0.001, 64: 0.004, 256: 0.016, 1024: 0.064}
+
+    def trained(case: Any, times: float) -> Any:
+        ends = (0, *case.result.run.evaluation_steps)
+        each = times * costs.get(case.result.run.batch_size, 1.0)
+        seconds = tuple(each * (end - start) for start, end in pairwise(ends[: len(case.result.test_mse)]))
+        return replace(case, result=replace(case.result, training_seconds=seconds, engine="eager", threads=1))
+
+    for times in (1.0, 1.5):
+        slower = tuple(trained(case, times) for case in session.cases)
+        there = recording(replace(session, cases=slower, harness=timed(costs)), "there.json")
+        data = Cells(recording(session), on=there)
+        found = predictions(data)
+        assert {one.batch_size for one in found} == set(costs)
+        assert {one.target for one in found} <= {0.3, 0.1, 0.03, 0.01}
+        assert [one.measured / one.predicted for one in found] == pytest.approx([times] * len(found))
+        (said,) = [one for one in findings(data).learning if one.name == "choosing"]
+        assert f"over those predicted, by batch size, targets of 1% and above: {times:.2f} (16)" in str(said)
+    assert predictions(Cells(recording(session))) == []
+    assert predictions(Cells(recording(session), on=recording(replace(session, harness=()), "t.json"))) == []
 
 
 def test_another_target_may_be_asked_for(session: SessionRecord) -> None:

@@ -1,0 +1,79 @@
+"""Are the seconds predicted for another machine those that its own Runs took, where it has any?"""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import Final, NamedTuple
+
+from bsr.result import Result
+from reports.analysis.arms import arms_of
+from reports.analysis.choosing import TARGETS, choices, seconds_per_update, tasks
+from reports.analysis.targets import steady_from
+from reports.cells import Cells
+
+LEVELS: Final = tuple(target for target in TARGETS if target >= 0.01)
+"""Errors at which it is checked: stricter ones are reached in too few evaluations apart."""
+
+
+class Predicted(NamedTuple):
+    """Seconds of training until an error is reached, geometric mean over tasks of the median over seeds."""
+
+    batch_size: int
+    target: float
+    predicted: float
+    """This recording's updates times the other's seconds per update."""
+    measured: float
+    """Of the other's own Runs."""
+    seeds: int
+    """Of the other's, in the task that has fewest."""
+
+
+def predictions(data: Cells) -> list[Predicted]:
+    """By batch size and target, where both recordings trained the same, on other seeds or the same."""
+    there = Cells(data.on) if data.on is not None else None
+    costs = _costs(data, there) if there is not None else {}
+    if there is None or not costs:
+        return []
+    found = []
+    for target in LEVELS:
+        for size in costs:
+            rows = [_of_task(data, there, task, target, size) for task in tasks(data)]
+            if rows and all(updates and seconds for updates, seconds in rows):
+                predicted = math.prod(median(updates) for updates, _ in rows) ** (1 / len(rows)) * costs[size]
+                measured = math.prod(median(seconds) for _, seconds in rows) ** (1 / len(rows))
+                if math.isfinite(predicted) and math.isfinite(measured):
+                    seeds = min(len(seconds) for _, seconds in rows)
+                    found.append(Predicted(size, target, predicted, measured, seeds))
+    return sorted(found)
+
+
+def _costs(data: Cells, there: Cells) -> dict[int, float]:
+    """Batch size -> seconds per update of the loop that trained there, timed alone; empty without it."""
+    runs = [result for results in arms_of(there).trainings.values() for result in results.values()]
+    if not runs:
+        return {}
+    like = runs[0].engine or "", runs[0].threads
+    loops = [
+        row.loop for row in there.session.harness if row.loop.startswith(like[0]) and row.threads == like[1]
+    ]
+    timed = seconds_per_update(data).items()
+    return next((costs for name, costs in timed if name.startswith(tuple(loops))), {})
+
+
+def _of_task(
+    data: Cells, there: Cells, task: str, target: float, size: int
+) -> tuple[tuple[float, ...], list[float]]:
+    """Updates here and seconds there per seed, infinite where it was not reached; empty where not trained."""
+    choice = choices(data, task, target).get(size)
+    if choice is None:
+        return (), []
+    results = arms_of(there).trainings.get(choice.training, {})
+    return choice.updates, [_seconds_to(result, target) for result in results.values()]
+
+
+def _seconds_to(result: Result, target: float) -> float:
+    updates = steady_from(result, target)
+    if updates is None:
+        return math.inf
+    return sum(result.training_seconds[: result.run.evaluation_steps.index(int(updates)) + 1])
