@@ -53,10 +53,9 @@ def _costs(data: Cells, there: Cells) -> dict[int, float]:
     runs = [result for results in arms_of(there).trainings.values() for result in results.values()]
     if not runs:
         return {}
-    like = runs[0].engine or "", runs[0].threads
-    loops = [
-        row.loop for row in there.session.harness if row.loop.startswith(like[0]) and row.threads == like[1]
-    ]
+    engine, threads = runs[0].engine or "", runs[0].threads
+    alike = (row for row in there.session.harness if row.threads == threads)
+    loops = [row.loop for row in alike if row.loop.startswith(engine)]
     timed = seconds_per_update(data).items()
     return next((costs for name, costs in timed if name.startswith(tuple(loops))), {})
 
