@@ -7,9 +7,8 @@ import gzip
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,40 +16,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from bsr.run import Run
+from recomputed import RESULTS, Errors, by_seed, moments, prose, recorded, said, short
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("mean", "std", "var")
 STUDY = {"mean": 0.0015, "std": 0.001, "var": 0.0015}
 SAME_IMAGES = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
-Errors = Mapping[int, float]
-"""Seed -> log of the normalised error."""
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
-
-
-def prose(path: str) -> str:
-    """A document with its lines joined."""
-    return " ".join((ROOT / path).read_text(encoding="utf-8").split())
-
-
-@cache
-def recorded(pattern: str) -> list[dict[str, Any]]:
-    """Results of journals, of each Run the first."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(RESULTS.glob(pattern)):
-        for line in gzip.decompress(path.read_bytes()).splitlines():
-            entry = json.loads(line)
-            if entry["kind"] == "result":
-                found.setdefault(entry["key"], entry["result"])
-    return list(found.values())
-
-
-@cache
-def moments(steps: int, batch_size: int) -> tuple[int, ...]:
-    """The updates after which a controlled Run was evaluated, 0 first."""
-    run = Run(task="mean", batch_size=batch_size, seed=0, learning_rate=1.0, epochs=0, steps=steps)
-    return (0, *run.evaluation_steps)
 
 
 def log_error(result: dict[str, Any], steps: int) -> float | None:
@@ -93,25 +64,6 @@ def errors(task: str, size: int, steps: int, schedule: str, rate: float, beta2: 
         if value is not None:
             found[result["run"]["seed"]] = value
     return found
-
-
-def by_seed(pairs: Iterable[tuple[Errors, Errors]]) -> NDArray[np.float64]:
-    """Second less first, the mean over pairs of every seed that all of them have."""
-    rows = [{seed: b[seed] - a[seed] for seed in a.keys() & b.keys()} for a, b in pairs]
-    seeds = sorted(set.intersection(*map(set, rows)))
-    return np.array([np.mean([row[seed] for row in rows]) for seed in seeds])
-
-
-def said(logs: NDArray[np.float64]) -> str:
-    """`x1.08 (0.93 to 1.25)`, Student's interval over whole seeds."""
-    reach = float(stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs))
-    low, high = (short(math.exp(float(logs.mean()) + end)) for end in (-reach, reach))
-    return f"\N{MULTIPLICATION SIGN}{short(math.exp(float(logs.mean())))} ({low} to {high})"
-
-
-def short(value: float) -> str:
-    """Two decimals below ten, two digits beyond."""
-    return f"{value:.2f}" if value < 9.995 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def p_of_signs(logs: NDArray[np.float64]) -> float:
