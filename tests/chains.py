@@ -17,7 +17,6 @@ from bsr.model import MODELS
 from bsr.run import Execution, Run
 
 CPU: Final = Execution(device="cpu", threads=1)
-aten = torch.ops.aten
 
 
 class Chained(nn.Module):
@@ -203,22 +202,23 @@ def clear_of_kinks(model: nn.Module, images: Tensor, margin: float = 1e-5) -> Te
     clear = torch.ones(len(images), dtype=torch.bool)
     calls, _ = watched(copy.deepcopy(model).double(), images.double(), training=False)
     for call in calls:
-        given = call.arguments[0]
-        if call.function in {aten.relu, aten.leaky_relu}:
+        if call.operator in {"relu", "leaky_relu"}:
+            given = call.given["self"]
             near = (given != 0) & (given.abs() < margin * given.abs().max())
             clear &= ~near.view(len(images), -1).any(1)
-        elif call.function is aten.max_pool2d_with_indices and max(call.argument(1)) > 1:
-            windows = _windows(given, *(call.argument(place) for place in (1, 2, 3)))
+        elif call.operator == "max_pool2d_with_indices" and max(call.given["kernel_size"]) > 1:
+            given, *window = (call.given[name] for name in ("self", "kernel_size", "stride", "padding"))
+            windows = _windows(given, *window)
             best, second = windows.topk(2, dim=1).values.unbind(1)
             near = (best > second) & (best - second < margin * given.abs().max())
             clear &= ~near.view(len(images), -1).any(1)
     return clear
 
 
-def _windows(given: Tensor, kernel: list[int], stride: list[int] | None, padding: list[int] | None) -> Tensor:
+def _windows(given: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
     """[N * C, places of a window, windows]; what lies beyond the rim never wins."""
     flat = given.flatten(0, 1).unsqueeze(1)
     down, right = (kernel[0], kernel[-1])
-    step, pad = stride or kernel, padding or [0]
+    step, pad = stride or kernel, padding
     flat = functional.pad(flat, (pad[-1], pad[-1] + right, pad[0], pad[0] + down), value=-1e300)
     return functional.unfold(flat, (down, right), stride=(step[0], step[-1]))

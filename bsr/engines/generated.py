@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bsr.engines import build, layers, source
-from bsr.engines.layer import Layer, NotAChainError, Shape
+from bsr.engines.layers import Layer, NotAChainError, Shape
 from bsr.model import MODELS
 from bsr.run import STUDY_MODEL, Run
 from bsr.training.loop import initial_model

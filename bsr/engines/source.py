@@ -15,7 +15,7 @@ from typing import Final
 
 import torch
 
-from bsr.engines.layer import Activation, Layer
+from bsr.engines.layers import Activation, Layer
 
 HEADERS: Final = Path(__file__).with_name("kernel")
 PIXELS: Final = {torch.uint8: "uint8_t", torch.float32: "float"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class Call(NamedTuple):
     """An operator called in the forward pass of a module."""
 
-    function: Any
-    arguments: tuple[Any, ...]
-    named: dict[str, Any]
+    operator: str
+    """`relu`, whether in place or not."""
+    given: dict[str, Any]
+    """Its arguments by PyTorch's names for them, with those that were left out."""
     found: Any
     module: str
     """`body.1 (GELU)`: its path and class; the class alone of the network itself."""
@@ -25,20 +26,16 @@ class Call(NamedTuple):
     @property
     def name(self) -> str:
         """`gelu in body.1 (GELU)`."""
-        return f"{str(self.function).removeprefix('aten.')} in {self.module}"
-
-    def argument(self, position: int, default: Any = None) -> Any:
-        """What was given there; operators leave out what they have no need of."""
-        return self.arguments[position] if len(self.arguments) > position else default
+        return f"{self.operator} in {self.module}"
 
 
 class _Watch(TorchDispatchMode):
     """Notes every call; holding them keeps every tensor alive, so that none gets the identity of another."""
 
-    def __init__(self, path: list[str]) -> None:
+    def __init__(self, path: list[str], whole: Container[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
-        self._path = path
+        self._path, self._whole = path, whole
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -48,46 +45,48 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call it, and note that."""
-        found = function(*args, **(kwargs or {}))
-        self.calls.append(Call(function.overloadpacket, args, kwargs or {}, found, self._path[-1]))
+        """Call it, and note that; or what it is made of."""
+        named = kwargs or {}
+        operator = str(function.overloadpacket).removeprefix("aten.").strip("_")
+        if operator not in self._whole:
+            with self:
+                found = function.decompose(*args, **named)
+            if found is not NotImplemented:
+                return found
+        found = function(*args, **named)
+        known = function._schema.arguments  # noqa: SLF001 - nothing else names them
+        given = {each.name: each.default_value for each in known}
+        given |= dict(zip(given, args, strict=False)) | named
+        self.calls.append(Call(operator, given, found, self._path[-1]))
         return found
 
 
-def watched(model: nn.Module, images: Tensor, *, training: bool) -> tuple[list[Call], Any]:
+def watched(
+    model: nn.Module, images: Tensor, *, training: bool, whole: Container[str] = ()
+) -> tuple[list[Call], Any]:
     """What a network calls for these images, without gradients, and what it gives.
 
-    It is left as it was, and so is the global random state. What the network raises passes through.
+    Operators that are made of others are seen as those, but for the ones named by `whole`. The network is
+    left as it was, and so is the global random state. What it raises passes through.
     """
-    watch = torch.no_grad(), torch.random.fork_rng(devices=[])
-    with watch[0], watch[1], _followed(model, training=training) as path, _Watch(path) as calls:
-        found = model(images)
-    return calls.calls, found
+    path: list[str] = []
+    with ExitStack() as around:
+        for name, module in model.named_modules():
+            around.callback(setattr, module, "training", module.training)
+            enter = partial(_enter, path, module_name(model, name))
+            around.enter_context(module.register_forward_pre_hook(enter))
+            around.enter_context(module.register_forward_hook(partial(_leave, path)))
+        model.train(training)
+        # below autograd operators are whole; in inference mode what a network keeps for later could not train
+        below_autograd = torch._C._AutoDispatchBelowAutograd()  # noqa: SLF001
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), below_autograd, _Watch(path, whole) as watch:
+            return watch.calls, model(images)
 
 
 def module_name(model: nn.Module, path: str) -> str:
     """A module by its path and class, `body.1 (GELU)`; the network itself by its class."""
     kind = type(model.get_submodule(path)).__name__
     return f"{path} ({kind})" if path else kind
-
-
-@contextmanager
-def _followed(model: nn.Module, *, training: bool) -> Iterator[list[str]]:
-    """Which module computes at each moment, the last of the list; afterwards all is as before."""
-    path = [module_name(model, "")]
-    before = {module: module.training for module in model.modules()}
-    hooks = []
-    for name, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(partial(_enter, path, module_name(model, name))))
-        hooks.append(module.register_forward_hook(partial(_leave, path)))
-    try:
-        model.train(training)
-        yield path
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, was in before.items():
-            module.training = was
 
 
 def _enter(path: list[str], name: str, *_called: Any) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from bsr.engines import build, generated, native, self_check, source
 from bsr.engines.build import KernelError
 from bsr.engines.eager import EagerLearner
-from bsr.engines.layer import Activation, Layer, NotAChainError
+from bsr.engines.layers import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
 from bsr.run import Run
 from chains import (
@@ -306,7 +306,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
         lambda: (nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), *_end()),
         r"knows no buffers, here running_mean of body\.1 \(BatchNorm2d\)",
     ),
-    "residual": (lambda: (Residual(), *_end()), r"add in body\.0 \(Residual\) takes another tensor"),
+    "residual": (lambda: (Residual(), *_end()), r"add in body\.0 \(Residual\) takes something else"),
     "of the batch": (
         lambda: (Computing(lambda x: x - x.mean()), *_end()),
         r"means over an image's rows and columns, here mean in body\.0 \(Computing\)",
@@ -321,18 +321,52 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
         r"without groups or dilation, here convolution in body\.1 \(Conv2d\)",
     ),
     "dilation": (lambda: (nn.Conv2d(1, 4, 3, dilation=2), *_end()), r"without groups or dilation, here conv"),
+    "turned round": (
+        lambda: (nn.ConvTranspose2d(1, 4, 3), *_end()),
+        r"without groups or dilation, here convolution in body\.0 \(ConvTranspose2d\)",
+    ),
+    "linear in every row": (
+        lambda: (nn.Linear(28, 5), *_end()),
+        r"linear layers of whole images, here linear",
+    ),
+    "pooled images": (
+        lambda: (Computing(lambda x: functional.max_pool2d(x[:, 0], 2)), *_end()),
+        r"max pools of images \[N, C, H, W\] without dilation, here max_pool2d in body\.0",
+    ),
+    "dilated pool": (lambda: (nn.MaxPool2d(2, dilation=2), *_end()), r"without dilation, here max_pool2d in"),
+    "a number less data": (
+        lambda: (Computing(lambda x: torch.sub(1, x)), *_end()),
+        r"here sub in body\.0 \(Computing\) takes something else",
+    ),
+    "a number twice": (
+        lambda: (Computing(lambda x: torch.add(x, 3, alpha=2)), *_end()),
+        r"knows numbers from 1e-09 to 1e\+09 .*, here add in body\.0",
+    ),
+    "a large number": (
+        lambda: (Computing(lambda x: x * 2e9), *_end()),
+        r"knows numbers from .*, here mul in",
+    ),
+    "by nothing": (lambda: (Computing(lambda x: x / 0), *_end()), r"knows numbers from .*, here div in"),
+    "rounded": (
+        lambda: (Computing(lambda x: torch.div(x, 2, rounding_mode="floor")), *_end()),
+        r"knows numbers from .*, here div in",
+    ),
+    "dropped altogether": (
+        lambda: (nn.Dropout(1.0), *_end()),
+        r"dropout that leaves something, here dropout",
+    ),
     "two outputs": (
         lambda: (nn.Flatten(), nn.Linear(784, 2)),
         r"ends in a prediction for each image, here \[3, 2\] for 3 images",
     ),
     "used twice": (
         lambda: (Twice(), nn.Linear(784, 1)),
-        r"used once, here addmm in body\.0\.layer \(Linear\) uses one again",
+        r"each used once, here linear in body\.0\.layer \(Linear\)",
     ),
     "evaluated otherwise": (lambda: (Evaluated(), *_end()), r"differs in dropout alone when it is evaluated"),
     "dropout of channels": (
         lambda: (nn.Conv2d(1, 4, 3), nn.Dropout2d(0.5), *_end()),
-        r"single numbers, not of whole channels, here mul in body\.1 \(Dropout2d\)",
+        r"does not know new_empty in body\.1 \(Dropout2d\)",
     ),
     "dropout for ever": (
         lambda: (Computing(lambda x: functional.dropout(x, 0.5)), *_end()),
@@ -340,7 +374,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     ),
     "dropout that does not grow": (
         lambda: (Computing(lambda x: x * torch.empty_like(x).bernoulli_(0.5)), *_end()),
-        r"in body\.0 \(Computing\) takes",
+        r"does not know empty_like in body\.0 \(Computing\)",
     ),
     "weights computed": (
         lambda: (Scaled(), *_end()),
@@ -362,7 +396,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     ),
     "in double": (
         lambda: (Computing(lambda x: x.double().float()), *_end()),
-        r"in float32, here _to_copy in",
+        r"in float32, here to_copy in",
     ),
     "too large": (
         lambda: (nn.Conv2d(1, 800, 1), nn.ReLU(), *_end()),
