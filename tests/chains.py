@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from bsr.data.images import Split
 from bsr.engines.native import NativeLearner
-from bsr.engines.watching import watched
 from bsr.model import MODELS
+from bsr.own.watching import watched
 from bsr.run import Execution, Run
 
 CPU: Final = Execution(device="cpu", threads=1)

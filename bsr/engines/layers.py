@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bsr.engines.watching import Call, module_name, watched
+from bsr.own.watching import Call, module_name, watched
 
 Shape = tuple[int, int, int]
 """Channels, rows, columns."""
