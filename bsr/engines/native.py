@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from bsr.data.images import Split, load_images
 from bsr.engines import generated, self_check, source
-from bsr.engines.build import KernelError
 from bsr.engines.generated import Kernel, Network, image_of, read, read_by_name, study
 from bsr.engines.layers import NotAChainError
+from bsr.machine.compiler import KernelError
 from bsr.model import MODELS
 from bsr.own.named import look_up
 from bsr.run import Execution, Run

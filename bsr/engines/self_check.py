@@ -11,8 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from bsr.engines.build import KernelError
 from bsr.engines.generated import Kernel, kernel_library
+from bsr.machine.compiler import KernelError
 from bsr.run import Run
 from bsr.tasks import batch_of
 

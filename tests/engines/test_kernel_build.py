@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bsr.engines import build, generated, native, source, unavailable_reason
-from bsr.engines.build import KernelError
+from bsr.machine import compiler
+from bsr.machine.compiler import KernelError
 
 CHECKOUT = Path(__file__).parents[2]
 SMALL = 'extern "C" int answer() { return 42; }\n'
@@ -40,7 +41,7 @@ exec {compiler} "$@"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; no $BSR_KERNEL_FLAGS, and the first compiler of this machine."""
     try:
-        build.compiler()
+        compiler.command()
     except KernelError as error:
         pytest.skip(str(error))
     monkeypatch.delenv("BSR_KERNEL_FLAGS", raising=False)
@@ -51,7 +52,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
     """A compiler of our own; returns where it writes its log."""
     log, path = tmp_path / "log", tmp_path / "our-c++"
-    real = shutil.which(build.compiler()[0])
+    real = shutil.which(compiler.command()[0])
     path.write_text(script.format(log=log, compiler=real), encoding="utf-8")
     path.chmod(0o755)
     monkeypatch.setenv("CXX", str(path))
@@ -61,7 +62,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
 def load_again(source: str = SMALL) -> int:
     """As another process would."""
     build._library.cache_clear()
-    build.macros.cache_clear()
+    compiler.macros.cache_clear()
     return int(build.library(source).answer())
 
 
@@ -143,7 +144,7 @@ def test_another_source_or_other_flags_are_another_library(
 
 
 def test_the_compiler_may_have_arguments(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", f"{build.compiler()[0]} -DWANTED=45")
+    monkeypatch.setenv("CXX", f"{compiler.command()[0]} -DWANTED=45")
     assert load_again(SMALL.replace("42", "WANTED")) == 45
 
 
@@ -208,7 +209,7 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started_and_not_tried_again
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, tmp_path, "#!/bin/sh\nsleep 1234.5 & echo $! >> {log}; echo begun >> {log}; wait\n")
-    monkeypatch.setattr(build, "COMPILE_SECONDS", 0.5)
+    monkeypatch.setattr(compiler, "COMPILE_SECONDS", 0.5)
     for _ in range(2):
         with pytest.raises(KernelError, match=r"took longer than 0.5 s and was ended; set CXX to another"):
             build.library(SMALL)

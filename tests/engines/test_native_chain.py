@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bsr.engines import build, generated, native, self_check, source
-from bsr.engines.build import KernelError
 from bsr.engines.eager import EagerLearner
 from bsr.engines.layers import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
+from bsr.machine import compiler
+from bsr.machine.compiler import KernelError
 from bsr.run import Run
 from chains import (
     CHAINS,
@@ -109,7 +110,7 @@ def test_its_gradients_are_float64_s_where_no_unit_is_at_a_kink(name: str) -> No
 @pytest.mark.parametrize("flags", ["-mavx2 -mfma", "-msse2"])
 @pytest.mark.parametrize("name", ["colour", "strided", "mixed", "oblong", "large kernels"])
 def test_and_at_other_vector_widths(name: str, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if f"__{flags[2:6].upper()}" not in build.macros(build.compiler(), build.target_flags()):
+    if f"__{flags[2:6].upper()}" not in compiler.macros(compiler.command(), compiler.target_flags()):
         pytest.skip(f"this CPU has no {flags}")
     monkeypatch.setenv("BSR_KERNEL_FLAGS", flags)
     check_gradients(CHAINS[name], (1, 5, 16, 17, 40))
@@ -118,7 +119,7 @@ def test_and_at_other_vector_widths(name: str, flags: str, monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["colour", "strided", "mixed", "oblong", "large kernels", "pools", "scaled"])
 def test_and_by_the_other_compiler(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = "clang++" if "clang" not in build.macros(build.compiler(), ()) else "g++"
+    other = "clang++" if "clang" not in compiler.macros(compiler.command(), ()) else "g++"
     if not shutil.which(other):
         pytest.skip(f"no compiler {other}: no clang beside GCC")
     monkeypatch.setenv("CXX", other)

@@ -22,9 +22,10 @@ from torch.nn import functional
 
 from bsr.data.images import Split, load_images, load_split
 from bsr.data.label_check import labels
-from bsr.engines import build, native
+from bsr.engines import native
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
+from bsr.machine import compiler
 from bsr.model import RegressionCNN
 from bsr.run import Execution, Run
 from bsr.training.loop import LOSSES, data_order, initial_model, train
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.skipif(bool(native.available()), reason=native.availabl
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The kernel with as many lanes as that instruction set has; the tests that follow use it."""
     name = str(request.param)
-    if NEEDS[name] not in build.macros(build.compiler(), build.target_flags()):
+    if NEEDS[name] not in compiler.macros(compiler.command(), compiler.target_flags()):
         pytest.skip(f"this CPU has no {name}")
     monkeypatch.setenv("BSR_KERNEL_FLAGS", WIDTHS[name])
     return native.lanes()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bsr.engines import build
+from bsr.machine import compiler
+from bsr.machine.compiler import KernelError
 from bsr.records.journal import read
 from plugin_support import ONE_CASE, SMOKE, TWO_CASES, Ended, Suite, suite
 
@@ -277,13 +278,13 @@ def test_a_warning_inside_a_training_is_a_note_and_never_fatal(suite: Suite, tmp
 @pytest.mark.slow
 def test_a_slow_compiler_is_waited_for_with_a_word(suite: Suite, tmp_path: Path) -> None:
     try:
-        real = build.compiler()[0]
-    except build.KernelError as error:
+        real = compiler.command()[0]
+    except KernelError as error:
         pytest.skip(str(error))
-    compiler = tmp_path / "slow-c++"
-    compiler.write_text(f'#!/bin/sh\nsleep 6\nexec {real} "$@"\n')
-    compiler.chmod(0o755)
+    slow = tmp_path / "slow-c++"
+    slow.write_text(f'#!/bin/sh\nsleep 6\nexec {real} "$@"\n')
+    slow.chmod(0o755)
     native = [word if word != "eager" else "native" for word in ONE_CASE]
-    ended = suite.run(*native, CXX=str(compiler), BSR_CACHE=str(tmp_path / "cache"))
+    ended = suite.run(*native, CXX=str(slow), BSR_CACHE=str(tmp_path / "cache"))
     assert ended.code == 0, ended.output
     assert "bsr: still getting ready: on first use the C++ compiler builds the native engine" in ended.output
