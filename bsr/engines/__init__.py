@@ -86,15 +86,14 @@ def placed(execution: Execution, runs: Iterable[Run]) -> Execution:
 
 def _resolved(engine: str, runs: tuple[Run, ...], execution: Execution) -> str:
     if engine == "auto":
-        suited = (name for name in AUTO if not _unsupported(name, runs, execution))
-        return next((name for name in suited if not unavailable_reason(name, runs, execution)), "eager")
+        return next((name for name in AUTO if not _problem(name, runs, execution)), "eager")
     check_suited(engine, runs, execution)
     return "eager" if unavailable_reason(engine, runs, execution) else engine
 
 
 def check_suited(engine: str, runs: Iterable[Run], execution: Execution) -> None:
     """Raises EngineError for an engine that cannot train them all."""
-    if reason := _unsupported(engine, tuple(runs), execution):
+    if reason := unsupported_reason(engine, runs, execution):
         raise EngineError(f"{engine} {reason}; use eager or auto")
 
 
@@ -103,25 +102,25 @@ def fallback_reason(engine: str, runs: Iterable[Run], execution: Execution) -> s
 
     `auto` on another device than the CPU is eager, and nothing is amiss.
     """
-    runs = tuple(runs)
     if engine == "auto" and execution.device != "cpu":
         return ""
-    wanted = AUTO[0] if engine == "auto" else engine
-    if reason := _unsupported(wanted, runs, execution):
-        return f"{wanted} {reason}"
-    return unavailable_reason(wanted, runs, execution)
+    return _problem(AUTO[0] if engine == "auto" else engine, tuple(runs), execution)
 
 
-def _unsupported(engine: str, runs: Iterable[Run], execution: Execution) -> str:
-    return next(filter(None, (unsupported_reason(engine, run, execution) for run in runs)), "")
+def _problem(engine: str, runs: tuple[Run, ...], execution: Execution) -> str:
+    reason = unsupported_reason(engine, runs, execution)
+    return f"{engine} {reason}" if reason else unavailable_reason(engine, runs, execution)
 
 
-def unsupported_reason(engine: str, run: Run, execution: Execution) -> str:
-    """Why an engine cannot train a Run, as the rest of a sentence that begins with it; empty where it can."""
-    kind = learner(engine)
-    if unknown := [name for name in run.later_fields if name not in getattr(kind, "honours", ())]:
-        return f"does not know a Run's {unknown[0]}, here {getattr(run, unknown[0])!r}"
-    return _asked(engine, "unsupported_reason", run, execution)
+def unsupported_reason(engine: str, runs: Iterable[Run], execution: Execution) -> str:
+    """Why an engine cannot train `runs`: what follows its name in a sentence; empty where it can."""
+    honoured = getattr(learner(engine), "honours", ())
+    for run in runs:
+        if unknown := [name for name in run.later_fields if name not in honoured]:
+            return f"does not know a Run's {unknown[0]}, here {getattr(run, unknown[0])!r}"
+        if reason := _asked(engine, "unsupported_reason", run, execution):
+            return reason
+    return ""
 
 
 def unavailable_reason(engine: str, runs: Iterable[Run] = (), execution: Execution | None = None) -> str:
@@ -151,9 +150,8 @@ def _asked(engine: str, question: str, *about: object) -> str:
 def session_digest(execution: Execution, runs: Iterable[Run]) -> str:
     """Of the kernel that trains all of `runs`, or of several kernels together; empty without one."""
     kinds = {(run.dataset, run.model): run for run in runs}.values()
-    found = {
-        source_digest(execution.engine, run, load_images(run.dataset, execution.data).train) for run in kinds
-    } - {""}
-    if len(found) < 2:
-        return "".join(found)
-    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:12]
+    images = {run.dataset: load_images(run.dataset, execution.data).train for run in kinds}
+    found = {source_digest(execution.engine, run, images[run.dataset]) for run in kinds} - {""}
+    return (
+        "".join(found) if len(found) < 2 else hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:12]
+    )

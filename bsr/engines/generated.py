@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bsr.engines import build, layers, source
-from bsr.engines.layers import Layer, NotAChainError, Shape
+from bsr.engines.layers import NotAChainError, Shape
 from bsr.model import MODELS
 from bsr.run import STUDY_MODEL, Run
 from bsr.training.loop import initial_model
@@ -24,45 +24,41 @@ LARGEST_WORKSPACE: Final = 64 << 20
 """Bytes that a block of images may touch: far beyond any second-level cache."""
 
 
-class Network(NamedTuple):
-    """A network as the kernel is generated for it."""
+class Planned(NamedTuple):
+    """The source of a network's kernel, or why there is none."""
 
-    chain: tuple[Layer, ...]
-    source: str
+    source: str = ""
+    refused: str = ""
 
 
-def read(model: nn.Module, shape: Shape, dtype: torch.dtype) -> Network:
-    """The chain that a network computes for images of that shape and dtype, and its source.
+def read(model: nn.Module, shape: Shape, dtype: torch.dtype) -> str:
+    """The source of the kernel for a network and images of that shape and dtype.
 
     Raises NotAChainError; what the network itself raises passes through.
     """
     if dtype not in source.PIXELS:
         raise NotAChainError(f"takes images of uint8 or float32, here {dtype}")
-    found = layers.read(model, shape)
-    if (needed := source.workspace_bytes(found)) > LARGEST_WORKSPACE:
+    chain = source.fused(layers.read(model, shape))
+    if (needed := source.workspace_bytes(chain)) > LARGEST_WORKSPACE:
         raise NotAChainError(
             f"computes networks whose activations for {source.WIDEST} images fit into "
             f"{LARGEST_WORKSPACE >> 20} MiB, here {needed / 2**20:.0f} in {type(model).__name__}"
         )
-    return Network(found, source.text(found, dtype))
+    return source.text(chain, dtype)
 
 
 @lru_cache(maxsize=64)
-def read_by_name(
-    _made: Callable[..., object], name: str, shape: Shape, dtype: torch.dtype
-) -> Network | NotAChainError:
-    """The same by a network's name, or why not; what `_made` it tells it from one defined anew."""
+def read_by_name(_made: Callable[..., object], name: str, shape: Shape, dtype: torch.dtype) -> Planned:
+    """The same by a network's name; what `_made` it tells it from one defined anew."""
     try:
-        return read(initial_model(0, name)[0], shape, dtype)
+        return Planned(read(initial_model(0, name)[0], shape, dtype))
     except NotAChainError as error:
-        return error
+        return Planned(refused=str(error))
 
 
-def study() -> Network:
-    """The study's network, for MNIST."""
-    found = read_by_name(MODELS[STUDY_MODEL], STUDY_MODEL, (1, 28, 28), torch.uint8)
-    assert isinstance(found, Network)
-    return found
+def study() -> str:
+    """The same of the study's network, for MNIST."""
+    return read_by_name(MODELS[STUDY_MODEL], STUDY_MODEL, (1, 28, 28), torch.uint8).source
 
 
 def image_of(images: Tensor) -> tuple[Shape, torch.dtype]:
@@ -78,18 +74,13 @@ class _Training(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("weights", "mean", "square", "work", "images", "labels")),
         *((name, ctypes.c_int64) for name in ("batch_size", "step", "drawn")),
         ("seed", ctypes.c_uint64),
-        *((name, ctypes.c_double) for name in ("beta1", "beta2", "epsilon")),
+        *((name, ctypes.c_double) for name in ("beta1", "beta2", "eps")),
         *((name, ctypes.c_int32) for name in ("loss", "optimiser", "dropping")),
     )
 
 
 def kernel_library(text: str) -> ctypes.CDLL:
     """The compiled source, its functions with their types. Raises KernelError."""
-    return _declared(build.library(text))
-
-
-@cache
-def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     training, pointer, count = ctypes.POINTER(_Training), ctypes.c_void_p, ctypes.c_int64
     functions = {
         "bsr_lanes": (count, []),
@@ -98,6 +89,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         "bsr_gradient": (ctypes.c_float, [training, pointer, count, pointer]),
         "bsr_predict": (None, [training, pointer, count, pointer]),
     }
+    library = build.library(text)
     for name, (result, arguments) in functions.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -116,30 +108,20 @@ class Kernel:
         self._library = kernel_library(text)
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
-        self._images, self._labels = images, labels
-        self._mean, self._square = torch.zeros(2, len(self.parameters))
-        self._work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
+        mean, square = torch.zeros(2, len(self.parameters))
+        work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
+        self._held = {
+            "weights": self.parameters, "mean": mean, "square": square, "images": images, "labels": labels,
+        }  # fmt: skip
+        self._work = work
         self._training = _Training(
-            weights=self.parameters.data_ptr(),
-            mean=self._mean.data_ptr(),
-            square=self._square.data_ptr(),
-            work=-(-self._work.data_ptr() // ALIGNMENT) * ALIGNMENT,
-            images=images.data_ptr(),
-            labels=labels.data_ptr(),
-            batch_size=run.batch_size,
-            seed=run.seed,
-            beta1=run.beta1,
-            beta2=run.beta2,
-            epsilon=run.eps,
+            **{name: tensor.data_ptr() for name, tensor in self._held.items()},
+            **{name: getattr(run, name) for name in ("batch_size", "seed", "beta1", "beta2", "eps")},
+            work=-(-work.data_ptr() // ALIGNMENT) * ALIGNMENT,
             loss=LOSSES[run.loss],
             optimiser=OPTIMISERS[run.optimiser],
             dropping=dropping,
         )
-
-    @property
-    def identity(self) -> str:
-        """The library's path: of the network, the compiler and the CPU."""
-        return str(self._library._name)  # noqa: SLF001 - ctypes documents it
 
     def train(self, order: Tensor, rates: Tensor, losses: Tensor) -> None:
         """A step per batch of `order`, int64 [n], at `rates`, float64 [steps]; writes `losses` [steps]."""

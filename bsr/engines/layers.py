@@ -7,7 +7,7 @@ cannot be read so is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import mod
 from typing import Final, NamedTuple
@@ -23,17 +23,9 @@ Sides = tuple[int, int]
 """Of a row and a column."""
 WATCHED: Final = 3
 """Images that go through the network while it is watched."""
-LARGEST_FUSED_POOL: Final = 4
-"""Pixels of the side of a pool that the kernel makes part of the convolution before it."""
 MOST_DROPOUTS: Final = 255
 SMALLEST, LARGEST = 1e-9, 1e9
 """Four in a row are within float32; what scales images and labels is far below."""
-
-
-def shape_of(values: Tensor) -> Shape:
-    """Of each image's numbers; a side that is not there is 1."""
-    channels, rows, columns = (*values.shape[1:], 1, 1)[:3]
-    return channels, rows, columns
 
 
 class NotAChainError(ValueError):
@@ -72,12 +64,6 @@ class Layer:
     probability: float = 0.0
     """Of a number to be dropped."""
 
-    @property
-    def count(self) -> int:
-        """Numbers that it puts out."""
-        channels, rows, columns = self.shape
-        return channels * rows * columns
-
 
 # ---- what is known of PyTorch's operators ----
 
@@ -91,6 +77,12 @@ class Operator(NamedTuple):
     """What of it is known; the rest is refused."""
     fits: Callable[[Call], bool] = lambda _call: True
     """Whether a call is that."""
+
+
+def shape_of(values: Tensor) -> Shape:
+    """Of each image's numbers; a side that is not there is 1."""
+    channels, rows, columns = (*values.shape[1:], 1, 1)[:3]
+    return channels, rows, columns
 
 
 def _each(kind: str, numbers: Callable[[Call], tuple[float, ...]] = lambda _call: ()) -> Callable[..., Layer]:
@@ -115,20 +107,12 @@ def _dropout(call: Call, shape: Shape) -> Layer | None:
     return Layer("dropout", shape, probability=call.given["p"]) if drops else None
 
 
-def _linear(call: Call, _shape: Shape) -> Layer:
-    return Layer("linear", shape_of(call.found))
-
-
-def _windowed(kind: str) -> Callable[..., Layer]:
-    """Of windows with a kernel, a stride (the kernel's where there is none) and padding."""
-
-    def layer(call: Call, _shape: Shape) -> Layer:
-        kernel = call.given.get("kernel_size") or call.given["weight"].shape[2:]
-        sides = kernel, call.given["stride"] or kernel, call.given["padding"]
-        kernel, stride, padding = ((each[0], each[-1]) for each in sides)
-        return Layer(kind, shape_of(call.found), kernel, stride, padding)
-
-    return layer
+def _windows(call: Call) -> tuple[Sides, Sides, Sides]:
+    """Kernel, stride (the kernel's where there is none) and padding."""
+    sides = call.given.get("kernel_size") or call.given["weight"].shape[2:]
+    given = sides, call.given["stride"] or sides, call.given["padding"]
+    kernel, stride, padding = ((each[0], each[-1]) for each in given)
+    return kernel, stride, padding
 
 
 def _mean(call: Call, shape: Shape) -> Layer:
@@ -140,26 +124,20 @@ def _mean(call: Call, shape: Shape) -> Layer:
 
 def _images(**wanted: object) -> Callable[[Call], bool]:
     """Whether a call takes images [N, C, H, W], with these arguments."""
-    return lambda call: next(iter(call.given.values())).ndim == 4 and wanted.items() <= call.given.items()
-
-
-def _equal_windows(call: Call) -> bool:
-    return _images()(call) and not any(map(mod, call.given["self"].shape, call.found.shape))
-
-
-def _over_sides(call: Call) -> bool:
-    return _images()(call) and sorted(each % 4 for each in call.given.get("dim") or ()) == [2, 3]
+    return lambda call: call.data.ndim == 4 and wanted.items() <= call.given.items()
 
 
 def _keeps_images(call: Call) -> bool:
-    before, after = call.given["self"], call.found
-    return len(after) == len(before) and after.numel() == before.numel() and after.dtype == torch.float32
+    before, after = call.data, call.found
+    whole = after.numel() == before.numel() and len(after) == len(before)
+    return whole and after.dtype == torch.float32
 
 
 VIEWS: Final = (
     *("view", "unsafe_view", "reshape", "squeeze", "unsqueeze", "slice", "select"),
     *("clone", "alias", "detach", "to_copy"),
 )
+"""Operators that may leave every number of an image as it is, and in its order."""
 OPERATORS: Final[dict[str, Operator]] = {
     "relu": Operator(_each("Relu")),
     "tanh": Operator(_each("Tanh")),
@@ -174,26 +152,37 @@ OPERATORS: Final[dict[str, Operator]] = {
     "mul": _scaled(lambda number: (number, 0.0)),
     "div": _scaled(lambda number: (1.0 / number, 0.0)),
     "dropout": Operator(_dropout, "dropout that leaves something", lambda call: call.given["p"] < 1),
-    "linear": Operator(_linear, "linear layers of whole images", lambda call: call.given["input"].ndim == 2),
+    "linear": Operator(
+        lambda call, _: Layer("linear", shape_of(call.found)),
+        "linear layers of whole images", lambda call: call.data.ndim == 2,
+    ),
     "convolution": Operator(
-        _windowed("convolution"), "convolutions of images [N, C, H, W] without groups or dilation",
+        lambda call, _: Layer("convolution", shape_of(call.found), *_windows(call)),
+        "convolutions of images [N, C, H, W] without groups or dilation",
         _images(transposed=False, groups=1, dilation=[1, 1]),
     ),
     "max_pool2d": Operator(
-        _windowed("max"), "max pools of images [N, C, H, W] without dilation", _images(dilation=[1, 1])
+        lambda call, _: Layer("max", shape_of(call.found), *_windows(call)),
+        "max pools of images [N, C, H, W] without dilation", _images(dilation=[1, 1]),
     ),
     "avg_pool2d": Operator(
-        _windowed("average"), "mean pools of images [N, C, H, W] without padding, ceil_mode or a divisor",
+        lambda call, _: Layer("average", shape_of(call.found), *_windows(call)),
+        "mean pools of images [N, C, H, W] without padding, ceil_mode or a divisor",
         _images(padding=[0, 0], ceil_mode=False, divisor_override=None),
     ),
-    "adaptive_avg_pool2d": Operator(_mean, "adaptive pools of equal windows", _equal_windows),
-    "mean": Operator(_mean, "means over an image's rows and columns", _over_sides),
-    **{
-        name: Operator(lambda *_: None, "views that keep images apart and whole, in float32", _keeps_images)
-        for name in VIEWS
-    },
+    "adaptive_avg_pool2d": Operator(
+        _mean, "adaptive pools of equal windows of images [N, C, H, W]",
+        lambda call: call.data.ndim == 4 and not any(map(mod, call.data.shape, call.found.shape)),
+    ),
+    "mean": Operator(
+        _mean, "means over an image's rows and columns",
+        lambda call: call.data.ndim == 4 and {each % 4 for each in call.given.get("dim") or ()} == {2, 3},
+    ),
+    **dict.fromkeys(
+        VIEWS, Operator(lambda *_: None, "views that keep images apart and whole, in float32", _keeps_images)
+    ),
 }  # fmt: skip
-"""By PyTorch's name; views may leave every number of an image as it is, and in its order."""
+"""By PyTorch's name, in place or not."""
 
 
 # ---- what is read ----
@@ -211,7 +200,7 @@ def read(model: nn.Module, shape: Shape) -> tuple[Layer, ...]:
     _need(kept == evaluated, "needs a network that differs in dropout alone when it is evaluated", whole)
     few = len(learning) - len(kept) <= MOST_DROPOUTS
     _need(few, f"knows at most {MOST_DROPOUTS} layers of dropout", f"{len(learning) - len(kept)} in {whole}")
-    return fused(learning)
+    return learning
 
 
 def _places(model: nn.Module) -> dict[int, int]:
@@ -251,9 +240,9 @@ def _layers(call: Call, data: Tensor, counted: Shape, places: dict[int, int]) ->
     known = OPERATORS.get(call.operator)
     if known is None:
         raise NotAChainError(f"does not know {call.name}")
-    first = next(iter(call.given.values()))
     tensors = {name for name, value in call.given.items() if isinstance(value, Tensor)} - {"weight", "bias"}
-    _need(first is data and len(tensors) == 1, "needs a chain of layers", f"{call.name} takes something else")
+    alone = call.data is data and len(tensors) == 1
+    _need(alone, "needs a chain of layers", f"{call.name} takes something else")
     _need(known.fits(call), f"knows {known.known}", call.name)
     here = shape_of(data) if data.ndim == 4 else counted
     layer = known.layer(call, here)
@@ -271,39 +260,6 @@ def _place(call: Call, name: str, places: dict[int, int]) -> int:
         return -1
     _need(id(value) in places, "needs layers with parameters as they are, each used once", call.name)
     return places.pop(id(value))
-
-
-def fused(chain: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Activations become part of the layer before them, pools of a convolution before them, constants one.
-
-    What a convolution's activation does to the maximum of a window is the maximum of what it does: it rises.
-    """
-    found = [chain[0]]
-    for layer in chain[1:]:
-        merged = _merged(found[-1], layer)
-        found[-1:] = [found[-1], layer] if merged is None else [merged]
-    return tuple(found)
-
-
-def _merged(last: Layer, layer: Layer) -> Layer | None:
-    """Two layers as one; None where they stay two."""
-    its, own = last.activation, layer.activation
-    if _tiles(layer, last):
-        return replace(last, pool=layer.kernel[0], shape=layer.shape)
-    if layer.kind == last.kind == "elementwise" and own.kind == its.kind == "Affine":
-        (factor, shift), (again, more) = its.numbers, own.numbers
-        return replace(layer, activation=Activation("Affine", (factor * again, shift * again + more)))
-    takes = last.kind in {"convolution", "max", "average", "linear"} and its == IDENTITY
-    follows = layer.kind == "elementwise" and layer.shape == last.shape and own.kind != "Affine"
-    return replace(last, activation=own) if takes and follows else None
-
-
-def _tiles(pool: Layer, last: Layer) -> bool:
-    """Whether a pool can be part of a convolution: small square windows side by side."""
-    side, (channels, rows, columns) = pool.kernel[0], last.shape
-    tiling = Layer("max", (channels, rows // side, columns // side), (side, side), (side, side))
-    small = 1 < side <= LARGEST_FUSED_POOL
-    return small and pool == tiling and last.kind == "convolution" and last.pool == 1
 
 
 def _need(met: bool, sentence: str, here: str) -> None:  # noqa: FBT001 - it reads as an assertion

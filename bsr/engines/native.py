@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bsr.data.images import Split, load_images
 from bsr.engines import generated, self_check, source
-from bsr.engines.generated import Kernel, Network, image_of, read, read_by_name, study
+from bsr.engines.generated import Kernel, Planned, image_of
 from bsr.engines.layers import NotAChainError
 from bsr.machine.compiler import KernelError
 from bsr.model import MODELS
@@ -25,10 +25,6 @@ from bsr.training.loop import Evaluation, TimeLimitReached, evaluation, initial_
 
 IMAGES_PER_CALL: Final = 2_048
 """Trained between two looks at the clock: some 20 ms of the study's network, 100 of larger ones."""
-FULL_REGISTER: Final = 16
-"""Images that the widest register holds; a step of fewer takes as long."""
-FEW: Final = 64
-"""Images with which a network is tried before the first Run: two blocks and more."""
 
 
 class NativeLearner:
@@ -51,7 +47,7 @@ class NativeLearner:
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         began = time.perf_counter()
         try:
-            text = read(model, *image_of(self.images)).source
+            text = generated.read(model, *image_of(self.images))
         except NotAChainError as error:
             raise ValueError(f"the native engine {error}; use the eager engine") from error
         self_check.check(text, model, self.images, run)
@@ -61,22 +57,28 @@ class NativeLearner:
     @staticmethod
     def unsupported_reason(run: Run, execution: Execution) -> str:
         """See bsr.engines. What is wrong with data set or network themselves is said where they are tried."""
-        found = _elsewhere(run, execution) or _planned(run, execution)
-        return str(found) if isinstance(found, str | NotAChainError) else ""
+        return _elsewhere(run, execution) or _planned(run, execution).refused
 
     @staticmethod
     def unavailable_reason(runs: Iterable[Run], execution: Execution) -> str:
         """See bsr.engines: every network of `runs` is compiled and held against PyTorch."""
-        kinds = {(run.dataset, run.model): run for run in runs}
-        if not kinds:
-            return available()
-        return next(filter(None, (_problem(run, execution) for run in kinds.values())), "")
+        kinds = {(run.dataset, run.model): run for run in runs}.values()
+        try:
+            if not kinds:
+                lanes()
+            for run in kinds:
+                if text := _planned(run, execution).source:
+                    images = load_images(run.dataset, execution.data).train
+                    self_check.check(text, initial_model(run.seed, run.model)[0], images, run)
+        except KernelError as error:
+            return str(error)
+        return ""
 
     @staticmethod
     def source_digest(run: Run, images: Tensor) -> str:
         """See bsr.engines."""
-        found = read_by_name(look_up("network", run.model, MODELS), run.model, *image_of(images))
-        return source.digest(found.source) if isinstance(found, Network) else ""
+        text = _of_images(run, images).source
+        return source.digest(text) if text else ""
 
     def train_epoch(self, order: Tensor, deadline: float) -> Tensor:
         """See bsr.training.loop.Learner; the deadline is looked at every 20 to 100 ms.
@@ -88,7 +90,7 @@ class NativeLearner:
         losses = torch.empty(-(-len(order) // size))
         rates = torch.tensor(self.run.rates(self.taken, len(losses)), dtype=torch.float64)
         self.taken += len(losses)
-        steps = max(1, IMAGES_PER_CALL // max(size, FULL_REGISTER))
+        steps = max(1, IMAGES_PER_CALL // max(size, source.WIDEST))  # a step of fewer images takes as long
         for step in range(0, len(losses), steps):
             if time.monotonic() > deadline:
                 raise TimeLimitReached
@@ -124,16 +126,12 @@ class NativeLearner:
 
 def available() -> str:
     """Why no kernel can be had on this machine, in one line; empty where one can. Compiles the study's."""
-    try:
-        lanes()
-    except KernelError as error:
-        return str(error)
-    return ""
+    return NativeLearner.unavailable_reason((), Execution())
 
 
 def lanes() -> int:
     """Images that a kernel trains at once. Raises KernelError."""
-    return int(generated.kernel_library(study().source).bsr_lanes())
+    return int(generated.kernel_library(generated.study()).bsr_lanes())
 
 
 def _elsewhere(run: Run, execution: Execution) -> str:
@@ -143,27 +141,17 @@ def _elsewhere(run: Run, execution: Execution) -> str:
     return "" if execution.device == "cpu" else f"needs the CPU; the device is {execution.device}"
 
 
-def _planned(run: Run, execution: Execution) -> Network | NotAChainError | None:
-    """A Run's network for its data set's images; None where one of them cannot be had."""
+def _of_images(run: Run, images: Tensor) -> Planned:
+    """A Run's network for such images."""
+    return generated.read_by_name(look_up("network", run.model, MODELS), run.model, *image_of(images))
+
+
+def _planned(run: Run, execution: Execution) -> Planned:
+    """The same for its data set's images; neither source nor refusal where one of them cannot be had."""
     try:
-        images = load_images(run.dataset, execution.data).train
-        return read_by_name(look_up("network", run.model, MODELS), run.model, *image_of(images))
+        return _of_images(run, load_images(run.dataset, execution.data).train)
     except Exception:  # noqa: BLE001 - whatever a user's own network raises is said where it is tried
-        return None
-
-
-def _problem(run: Run, execution: Execution) -> str:
-    """Why a Run's network cannot be had compiled; empty where it can, or is refused for another reason."""
-    if not isinstance(_planned(run, execution), Network):
-        return ""
-    images = load_images(run.dataset, execution.data).train[:FEW]
-    labels = torch.zeros(len(images))
-    split = Split(images, labels, images, labels, "", run.task)
-    try:
-        NativeLearner(initial_model(run.seed, run.model)[0], run, split, execution)
-    except KernelError as error:
-        return str(error)
-    return ""
+        return Planned()
 
 
 def _checked(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,20 +8,57 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Final
 
 import torch
 
-from bsr.engines.layers import Activation, Layer
+from bsr.engines.layers import IDENTITY, Activation, Layer
 
 HEADERS: Final = Path(__file__).with_name("kernel")
 PIXELS: Final = {torch.uint8: "uint8_t", torch.float32: "float"}
 """Images that a kernel can be generated for."""
+LARGEST_FUSED_POOL: Final = 4
+"""Pixels of the side of a pool that the kernel makes part of the convolution before it."""
 WIDEST: Final = 16
 """Lanes of the widest register."""
+
+
+def fused(chain: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Activations become part of the layer before them, pools of a convolution before them, constants one.
+
+    What a convolution's activation does to the maximum of a window is the maximum of what it does: it rises.
+    """
+    found = [chain[0]]
+    for layer in chain[1:]:
+        merged = _merged(found[-1], layer)
+        found[-1:] = [found[-1], layer] if merged is None else [merged]
+    return tuple(found)
+
+
+def _merged(last: Layer, layer: Layer) -> Layer | None:
+    """Two layers as one; None where they stay two."""
+    its, own = last.activation, layer.activation
+    if _tiles(layer, last):
+        return replace(last, pool=layer.kernel[0], shape=layer.shape)
+    if layer.kind == last.kind == "elementwise" and own.kind == its.kind == "Affine":
+        (factor, shift), (again, more) = its.numbers, own.numbers
+        return replace(layer, activation=Activation("Affine", (factor * again, shift * again + more)))
+    takes = last.kind in {"convolution", "max", "average", "linear"} and its == IDENTITY
+    follows = layer.kind == "elementwise" and layer.shape == last.shape and own.kind != "Affine"
+    return replace(last, activation=own) if takes and follows else None
+
+
+def _tiles(pool: Layer, last: Layer) -> bool:
+    """Whether a pool can be part of a convolution: small square windows side by side."""
+    side, (channels, rows, columns) = pool.kernel[0], last.shape
+    tiling = Layer("max", (channels, rows // side, columns // side), (side, side), (side, side))
+    small = 1 < side <= LARGEST_FUSED_POOL
+    return small and pool == tiling and last.kind == "convolution" and last.pool == 1
 
 
 def text(chain: Sequence[Layer], dtype: torch.dtype) -> str:
@@ -58,10 +95,10 @@ def workspace_bytes(chain: Sequence[Layer]) -> int:
     numbers = 0
     for before, layer in pairwise(chain):
         kinds = 3 if layer.kind in {"max", "dropout"} or layer.pool > 1 else 2
-        numbers += kinds * layer.count
+        numbers += kinds * prod(layer.shape)
         if layer.pool > 1:
             numbers += 2 * before.shape[1] * before.shape[2] * -(-before.shape[0] // WIDEST) * WIDEST
-    return 4 * WIDEST * (numbers + chain[0].count)
+    return 4 * WIDEST * (numbers + prod(chain[0].shape))
 
 
 def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
@@ -70,6 +107,7 @@ def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
     window = f"Window<{_listed(*layer.kernel, *layer.stride)}>"
     at, activation = f"At<{_listed(layer.weight, layer.bias)}>", _activation(index, layer.activation)
     dropout = sum(before.kind == "dropout" for before in chain[:index])
+    kept = min(round((1 - layer.probability) * 2**32), 2**32 - 1)  # a comparison decides: all but one at most
     return {
         "image": f"Image<{pixel}, Map{index}>",
         "convolution": f"Convolution<{maps}, {window}, {layer.pool}, {at}, {activation}, {first}>",
@@ -77,17 +115,12 @@ def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
         "average": f"AveragePool<{maps}, {window}, {activation}, {first}>",
         "linear": f"Linear<Map{index - 1}, {layer.shape[0]}, {at}, {activation}, {first}>",
         "elementwise": f"Elementwise<{maps}, {activation}, {first}>",
-        "dropout": f"Dropout<{maps}, {_kept(layer.probability)}u, {dropout}, {first}>",
+        "dropout": f"Dropout<{maps}, {kept}u, {dropout}, {first}>",
     }[layer.kind]
 
 
 def _listed(*values: int) -> str:
     return ", ".join(map(str, values))
-
-
-def _kept(probability: float) -> int:
-    """Of 2^32 numbers; all but one at most, since a comparison decides."""
-    return min(round((1 - probability) * 2**32), 2**32 - 1)
 
 
 def _constants(index: int, activation: Activation) -> list[str]:

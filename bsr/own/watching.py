@@ -24,6 +24,11 @@ class Call(NamedTuple):
     """`body.1 (GELU)`: its path and class; the class alone of the network itself."""
 
     @property
+    def data(self) -> Any:
+        """What it is done to: its first argument."""
+        return next(iter(self.given.values()))
+
+    @property
     def name(self) -> str:
         """`gelu in body.1 (GELU)`."""
         return f"{self.operator} in {self.module}"

@@ -211,11 +211,11 @@ class Loops:
             loops[COMPILED] = compiled_epoch(eager, run, split)
         loops[EAGER] = engine_epoch(eager, run, split)
         graph = replace(eager, engine="graph")
-        if not engines.unsupported_reason("graph", run, graph):
+        if not engines.unsupported_reason("graph", [run], graph):
             loops[GRAPH] = engine_epoch(graph, run, split)
         native = Execution(engine="native", threads=1, device=self.device)
         native = replace(native, data=self.folder)
-        refused = engines.unsupported_reason("native", run, native)
+        refused = engines.unsupported_reason("native", [run], native)
         if not (refused or engines.unavailable_reason("native", [run], native)):
             loops[ONE_CORE] = engine_epoch(native, run, split)
             loops[ALL_CORES] = crowded_epoch(native, cores, run, split)

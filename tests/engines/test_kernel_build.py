@@ -288,7 +288,7 @@ def test_it_compiles_for_neon() -> None:
     strict = [*target, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{source.HEADERS}"]
     done = subprocess.run(
         [*strict, "-x", "c++", "-c", "-o", os.devnull, "-"],
-        input=generated.study().source,
+        input=generated.study(),
         capture_output=True,
         text=True,
         check=False,
@@ -304,7 +304,7 @@ def test_the_wheel_carries_every_header() -> None:
         assert any(fnmatch(f"engines/kernel/{header.name}", pattern) for pattern in patterns), header.name
     quoted = [
         line.split('"')[1]
-        for text in (generated.study().source, *(header.read_text(encoding="utf-8") for header in headers))
+        for text in (generated.study(), *(header.read_text(encoding="utf-8") for header in headers))
         for line in text.splitlines()
         if line.startswith('#include "')
     ]

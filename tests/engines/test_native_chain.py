@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr.engines import build, generated, native, self_check, source
+from bsr.engines import build, generated, layers, native, self_check, source
 from bsr.engines.eager import EagerLearner
 from bsr.engines.layers import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
@@ -53,7 +53,7 @@ EVERY = [
 
 
 def read(*body: nn.Module, shape: tuple[int, int, int] = (1, 28, 28)) -> tuple[Layer, ...]:
-    return generated.read(Chained(*body), shape, torch.uint8).chain
+    return source.fused(layers.read(Chained(*body), shape))
 
 
 def flat(found: dict[str, Tensor]) -> Tensor:
@@ -218,7 +218,7 @@ def test_what_is_written_in_several_ways_is_read_as_one() -> None:
             return found
 
     modules = read(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 1))
-    assert generated.read(Written(), (1, 28, 28), torch.uint8).chain == modules
+    assert source.fused(layers.read(Written(), (1, 28, 28))) == modules
     assert [layer.kind for layer in modules] == ["image", "convolution", "linear"]
     assert modules[1] == Layer(
         "convolution", (4, 12, 12), (5, 5), weight=0, bias=100, pool=2, activation=Activation("Relu")
@@ -241,7 +241,7 @@ def test_its_source_names_shapes_alone_and_its_digest_all_that_shapes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     texts = {
-        source.text(generated.read(made(case), case.shape, dtype).chain, dtype)
+        generated.read(made(case), case.shape, dtype)
         for case in CHAINS.values()
         for dtype in (torch.uint8, torch.float32)
     }
@@ -449,10 +449,9 @@ def test_what_depends_on_the_batch_s_size_is_found_before_it_trains() -> None:
 
 @pytest.mark.usefixtures("hastily")
 def test_a_network_that_was_read_wrongly_does_not_train() -> None:
-    wrong = generated.read(made(CHAINS["tiny"]), (1, 3, 3), torch.uint8)
-    relu = [replace(layer, activation=Activation("Relu")) for layer in wrong.chain[1:2]]
-    chain = (wrong.chain[0], *relu, *wrong.chain[2:])
-    text = source.text(chain, torch.uint8)
+    images, first, *rest = source.fused(layers.read(made(CHAINS["tiny"]), (1, 3, 3)))
+    wrong = (images, replace(first, activation=Activation("Relu")), *rest)
+    text = source.text(wrong, torch.uint8)
     split = split_of(CHAINS["tiny"], 40)
     with pytest.raises(KernelError, match="otherwise than PyTorch for . of 8 images; use the eager engine"):
         self_check.check(text, made(CHAINS["tiny"]), split.train_images, run_of(40))
@@ -548,7 +547,7 @@ CROSS, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 def test_on_neon_its_gradients_and_twenty_steps_are_those_of_the_reference(name: str, tmp_path: Path) -> None:
     """The aarch64 kernel under emulation: four lanes, and room for 32 registers."""
     case, written = CHAINS[name], tmp_path / "network.cpp"
-    written.write_text(generated.read(made(case), case.shape, case.dtype).source, encoding="ascii")
+    written.write_text(generated.read(made(case), case.shape, case.dtype), encoding="ascii")
     library, driver = tmp_path / "kernel.so", tmp_path / "driver"
     for command in (
         [CROSS, *build.FLAGS, f"-I{source.HEADERS}", "-o", library, written],
