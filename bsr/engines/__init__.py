@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Final
 
 from torch import Tensor
@@ -45,8 +45,7 @@ def learner(engine: str) -> type[training.Learner]:
     """The Learner of an engine by name. Raises EngineError for an unknown one."""
     if engine not in ENGINES:
         raise EngineError(f"unknown engine {engine!r}; expected one of {', '.join(ENGINES)}, auto")
-    module, _, name = ENGINES[engine].partition(":")
-    found: type[training.Learner] = getattr(import_module(module), name)
+    found: type[training.Learner] = resolve_name(ENGINES[engine])
     return found
 
 

@@ -108,14 +108,12 @@ class Kernel:
         self._library = kernel_library(text)
         self.shapes = {name: value.shape for name, value in model.named_parameters()}
         self.parameters = torch.cat([value.detach().cpu().flatten() for value in model.parameters()])
-        mean, square = torch.zeros(2, len(self.parameters))
+        held = {"weights": self.parameters, "images": images, "labels": labels}
+        held |= {moment: torch.zeros_like(self.parameters) for moment in ("mean", "square")}
         work = torch.zeros(self._library.bsr_workspace_bytes() + ALIGNMENT, dtype=torch.uint8)
-        self._held = {
-            "weights": self.parameters, "mean": mean, "square": square, "images": images, "labels": labels,
-        }  # fmt: skip
-        self._work = work
+        self._held = held, work
         self._training = _Training(
-            **{name: tensor.data_ptr() for name, tensor in self._held.items()},
+            **{name: tensor.data_ptr() for name, tensor in held.items()},
             **{name: getattr(run, name) for name in ("batch_size", "seed", "beta1", "beta2", "eps")},
             work=-(-work.data_ptr() // ALIGNMENT) * ALIGNMENT,
             loss=LOSSES[run.loss],
@@ -129,11 +127,11 @@ class Kernel:
             self._training, order.data_ptr(), len(order), rates.data_ptr(), losses.data_ptr()
         )
 
-    def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
-        """The gradient of the batch `order` by parameter, and its loss."""
+    def gradient(self, order: Tensor) -> tuple[Tensor, float]:
+        """The gradient of the batch `order`, flat, and its loss."""
         found = torch.zeros_like(self.parameters)
         loss = self._library.bsr_gradient(self._training, order.data_ptr(), len(order), found.data_ptr())
-        return self.named(found), loss
+        return found, loss
 
     def predictions(self, images: Tensor) -> Tensor:
         """Float32 [N], without dropout."""
@@ -143,8 +141,5 @@ class Kernel:
 
     def named(self, flat: Tensor) -> dict[str, Tensor]:
         """Copies of numbers [parameters], by parameter."""
-        parts = flat.split([shape.numel() for shape in self.shapes.values()])
-        return {
-            name: part.view(shape).clone()
-            for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
-        }
+        parts = iter(flat.split([shape.numel() for shape in self.shapes.values()]))
+        return {name: next(parts).view(shape).clone() for name, shape in self.shapes.items()}

@@ -42,8 +42,7 @@ class NativeLearner:
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:
         if reason := _elsewhere(run, execution):
             raise ValueError(f"the native engine {reason}; use the eager engine")
-        self.run = run
-        self.taken = 0
+        self.run, self.taken = run, 0
         self.images, self.labels = _checked(split.train_images, split.train_labels)
         began = time.perf_counter()
         try:
@@ -99,14 +98,13 @@ class NativeLearner:
 
     def gradient(self, order: Tensor) -> tuple[dict[str, Tensor], float]:
         """The gradient of the batch `order`, int64 [n], by parameter, and its loss; changes no weight."""
-        return self.kernel.gradient(self._checked_order(order))
+        found, loss = self.kernel.gradient(self._checked_order(order))
+        return self.kernel.named(found), loss
 
     def predictions(self, images: Tensor) -> Tensor:
         """Float32 [N], label units. Raises ValueError for images of another kind than those to train on."""
-        if image_of(self.images) != image_of(images):
-            raise ValueError(
-                "images: expected those to train and evaluate on of one shape and dtype, got two"
-            )
+        if (given := image_of(images)) != (known := image_of(self.images)):
+            raise ValueError(f"images: expected {known}, as those to train on, got {given}; evaluate on such")
         return self.kernel.predictions(images.cpu().contiguous())
 
     def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
@@ -122,11 +120,6 @@ class NativeLearner:
         if not len(order) or int(order.min()) < 0 or int(order.max()) >= len(self.images):
             raise IndexError(f"order: expected indices 0..{len(self.images) - 1}, got none or others")
         return order.to(torch.int64).contiguous()
-
-
-def available() -> str:
-    """Why no kernel can be had on this machine, in one line; empty where one can. Compiles the study's."""
-    return NativeLearner.unavailable_reason((), Execution())
 
 
 def lanes() -> int:

@@ -5,7 +5,6 @@ A network that was read wrongly, or a compiler's mistake, must not train as if i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ctypes import CDLL
 from dataclasses import replace
 from typing import Final
@@ -52,17 +51,11 @@ def _differs(kernel: Kernel, model: nn.Module, images: Tensor, index: Tensor) ->
     training = model.training
     model.eval()
     predicted = model(batch_of(images[index]).to(torch.float32, copy=True))
-    gradient = torch.autograd.grad(predicted.mean(), list(model.parameters()), materialize_grads=True)
+    gradients = torch.autograd.grad(predicted.mean(), list(model.parameters()), materialize_grads=True)
     model.train(training)
-    pairs = (
-        (kernel.predictions(images[index]), predicted.detach()),
-        (_flat(kernel.gradient(index)[0].values()), _flat(gradient)),
-    )
+    wanted = predicted.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+    found = kernel.predictions(images[index]), kernel.gradient(index)[0]
     return any(
-        bool(wanted.isfinite().all()) and not float((found - wanted).norm()) <= CLOSE * float(wanted.norm())
-        for found, wanted in pairs
+        bool(its.isfinite().all()) and not float((own - its).norm()) <= CLOSE * float(its.norm())
+        for own, its in zip(found, wanted, strict=True)
     )
-
-
-def _flat(values: Iterable[Tensor]) -> Tensor:
-    return torch.cat([value.flatten() for value in values])

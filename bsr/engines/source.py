@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -35,22 +35,21 @@ def fused(chain: Sequence[Layer]) -> tuple[Layer, ...]:
     """
     found = [chain[0]]
     for layer in chain[1:]:
-        merged = _merged(found[-1], layer)
-        found[-1:] = [found[-1], layer] if merged is None else [merged]
+        found[-1:] = _merged(found[-1], layer)
     return tuple(found)
 
 
-def _merged(last: Layer, layer: Layer) -> Layer | None:
-    """Two layers as one; None where they stay two."""
+def _merged(last: Layer, layer: Layer) -> list[Layer]:
+    """Two layers as one, or as they are."""
     its, own = last.activation, layer.activation
     if _tiles(layer, last):
-        return replace(last, pool=layer.kernel[0], shape=layer.shape)
+        return [replace(last, pool=layer.kernel[0], shape=layer.shape)]
     if layer.kind == last.kind == "elementwise" and own.kind == its.kind == "Affine":
         (factor, shift), (again, more) = its.numbers, own.numbers
-        return replace(layer, activation=Activation("Affine", (factor * again, shift * again + more)))
+        return [replace(layer, activation=Activation("Affine", (factor * again, shift * again + more)))]
     takes = last.kind in {"convolution", "max", "average", "linear"} and its == IDENTITY
     follows = layer.kind == "elementwise" and layer.shape == last.shape and own.kind != "Affine"
-    return replace(last, activation=own) if takes and follows else None
+    return [replace(last, activation=own)] if takes and follows else [last, layer]
 
 
 def _tiles(pool: Layer, last: Layer) -> bool:
@@ -66,11 +65,13 @@ def text(chain: Sequence[Layer], dtype: torch.dtype) -> str:
     lines = ['#include "layers.h"', ""]
     for index, (layer, following) in enumerate(zip(chain, [*chain[1:], None], strict=True)):
         border = following.padding if following is not None and following.kind == "convolution" else (0, 0)
+        numbers = enumerate(layer.activation.numbers)
+        constants = {f"Constant{index}_{place}": number.hex() for place, number in numbers}
         lines += [
-            *_constants(index, layer.activation),
-            f"typedef Map<{_listed(*layer.shape, *border)}> Map{index};",
-            f"typedef {_type(chain, index, PIXELS[dtype])} Layer{index};",
+            f"struct {name} {{ static constexpr float VALUE = {of}f; }};" for name, of in constants.items()
         ]
+        lines.append(f"typedef Map<{_listed(*layer.shape, *border)}> Map{index};")
+        lines.append(f"typedef {_type(chain, index, PIXELS[dtype], constants)} Layer{index};")
     names = ", ".join(f"Layer{index}" for index in range(1, len(chain)))
     lines += ["typedef Layer0 Input;", f"typedef Chain<{names}> Network;", '#include "training.h"', ""]
     return "\n".join(lines)
@@ -101,11 +102,13 @@ def workspace_bytes(chain: Sequence[Layer]) -> int:
     return 4 * WIDEST * (numbers + prod(chain[0].shape))
 
 
-def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
+def _type(chain: Sequence[Layer], index: int, pixel: str, constants: Iterable[str]) -> str:
     layer, maps = chain[index], f"Map{index - 1}, Map{index}"
     first = "false" if any(before.weight >= 0 for before in chain[:index]) else "true"
     window = f"Window<{_listed(*layer.kernel, *layer.stride)}>"
-    at, activation = f"At<{_listed(layer.weight, layer.bias)}>", _activation(index, layer.activation)
+    at = f"At<{_listed(layer.weight, layer.bias)}>"
+    kind, numbers = layer.activation.kind, _listed(*constants)
+    activation = f"{kind}<{numbers}>" if numbers else kind
     dropout = sum(before.kind == "dropout" for before in chain[:index])
     kept = min(round((1 - layer.probability) * 2**32), 2**32 - 1)  # a comparison decides: all but one at most
     return {
@@ -119,17 +122,5 @@ def _type(chain: Sequence[Layer], index: int, pixel: str) -> str:
     }[layer.kind]
 
 
-def _listed(*values: int) -> str:
+def _listed(*values: object) -> str:
     return ", ".join(map(str, values))
-
-
-def _constants(index: int, activation: Activation) -> list[str]:
-    return [
-        f"struct Constant{index}_{number} {{ static constexpr float VALUE = {value.hex()}f; }};"
-        for number, value in enumerate(activation.numbers)
-    ]
-
-
-def _activation(index: int, activation: Activation) -> str:
-    names = ", ".join(f"Constant{index}_{number}" for number in range(len(activation.numbers)))
-    return f"{activation.kind}<{names}>" if names else activation.kind

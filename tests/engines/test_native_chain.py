@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr.engines import build, generated, layers, native, self_check, source
+from bsr.engines import build, generated, layers, self_check, source, unavailable_reason
 from bsr.engines.eager import EagerLearner
 from bsr.engines.layers import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
@@ -40,7 +40,9 @@ from chains import (
     split_of,
 )
 
-pytestmark = pytest.mark.skipif(bool(native.available()), reason=native.available() or "usable")
+pytestmark = pytest.mark.skipif(
+    bool(unavailable_reason("native")), reason=unavailable_reason("native") or "usable"
+)
 MOST_DRAWN = 12
 """Each is compiled, in three seconds."""
 QUICK = {"oblong", "pools"}
