@@ -97,9 +97,10 @@ def _scaled(numbers: Callable[[float], tuple[float, float]]) -> Operator:
 
 
 def _scales(call: Call) -> bool:
-    number, plain = abs(float(call.given["other"])), {"alpha": 1, "rounding_mode": None}
+    number, plain = abs(call.given["other"]), {"alpha": 1, "rounding_mode": None}
     usual = SMALLEST <= number <= LARGEST or (number == 0 and call.operator != "div")
-    return usual and all(call.given.get(name, value) == value for name, value in plain.items())
+    real = usual and call.found.is_floating_point()
+    return real and all(call.given.get(name, value) == value for name, value in plain.items())
 
 
 def _dropout(call: Call, shape: Shape) -> Layer | None:
@@ -171,7 +172,7 @@ OPERATORS: Final[dict[str, Operator]] = {
         _images(padding=[0, 0], ceil_mode=False, divisor_override=None),
     ),
     "adaptive_avg_pool2d": Operator(
-        _mean, "adaptive pools of equal windows of images [N, C, H, W]",
+        _mean, "adaptive pools of equal windows",
         lambda call: call.data.ndim == 4 and not any(map(mod, call.data.shape, call.found.shape)),
     ),
     "mean": Operator(

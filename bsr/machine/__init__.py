@@ -1,1 +1,1 @@
-"""The machine that trains: its devices, its GPU, how much of it there is."""
+"""The machine that trains: its devices, its GPU, its compiler, how much of it there is."""

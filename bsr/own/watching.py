@@ -17,6 +17,8 @@ class Call(NamedTuple):
 
     operator: str
     """`relu`, whether in place or not."""
+    called: str
+    """The operator that the module called, which this one may be a part of: `layer_norm`."""
     given: dict[str, Any]
     """Its arguments by PyTorch's names for them, with those that were left out."""
     found: Any
@@ -30,8 +32,9 @@ class Call(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`gelu in body.1 (GELU)`."""
-        return f"{self.operator} in {self.module}"
+        """`gelu in body.1 (GELU)`, `native_layer_norm of layer_norm in body.1 (LayerNorm)`."""
+        whole = "" if self.operator == self.called else f" of {self.called}"
+        return f"{self.operator}{whole} in {self.module}"
 
 
 class _Watch(TorchDispatchMode):
@@ -40,7 +43,7 @@ class _Watch(TorchDispatchMode):
     def __init__(self, path: list[str], whole: Container[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
-        self._path, self._whole = path, whole
+        self._path, self._whole, self._called = path, whole, ""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -53,16 +56,19 @@ class _Watch(TorchDispatchMode):
         """Call it, and note that; or what it is made of."""
         named = kwargs or {}
         operator = str(function.overloadpacket).removeprefix("aten.").strip("_")
+        before, called = self._called, self._called or operator
         if operator not in self._whole:
+            self._called = called
             with self:
                 found = function.decompose(*args, **named)
+            self._called = before
             if found is not NotImplemented:
                 return found
         found = function(*args, **named)
         known = function._schema.arguments  # noqa: SLF001 - nothing else names them
         given = {each.name: each.default_value for each in known}
         given |= dict(zip(given, args, strict=False)) | named
-        self.calls.append(Call(operator, given, found, self._path[-1]))
+        self.calls.append(Call(operator, called, given, found, self._path[-1]))
         return found
 
 

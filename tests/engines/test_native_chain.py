@@ -316,17 +316,17 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     ),
     "layer norm": (
         lambda: (nn.Flatten(), nn.LayerNorm(784), nn.Linear(784, 1)),
-        r"does not know native_layer_norm in body\.1 \(LayerNorm\)",
+        r"does not know native_layer_norm of layer_norm in body\.1 \(LayerNorm\)",
     ),
     "gelu": (lambda: (nn.Conv2d(1, 4, 3), nn.GELU(), *_end()), r"does not know gelu in body\.1 \(GELU\)"),
     "groups": (
         lambda: (nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2), *_end()),
-        r"without groups or dilation, here convolution in body\.1 \(Conv2d\)",
+        r"without groups or dilation, here convolution of conv2d in body\.1 \(Conv2d\)",
     ),
     "dilation": (lambda: (nn.Conv2d(1, 4, 3, dilation=2), *_end()), r"without groups or dilation, here conv"),
     "turned round": (
         lambda: (nn.ConvTranspose2d(1, 4, 3), *_end()),
-        r"without groups or dilation, here convolution in body\.0 \(ConvTranspose2d\)",
+        r"without groups or dilation, here convolution of conv_transpose2d in body\.0 \(ConvTranspose2d\)",
     ),
     "linear in every row": (
         lambda: (nn.Linear(28, 5), *_end()),
@@ -350,6 +350,10 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
         r"knows numbers from .*, here mul in",
     ),
     "by nothing": (lambda: (Computing(lambda x: x / 0), *_end()), r"knows numbers from .*, here div in"),
+    "imaginary": (
+        lambda: (Computing(lambda x: (x * 1j).real), *_end()),
+        r"knows numbers from .*, here mul in",
+    ),
     "rounded": (
         lambda: (Computing(lambda x: torch.div(x, 2, rounding_mode="floor")), *_end()),
         r"knows numbers from .*, here div in",
@@ -369,7 +373,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     "evaluated otherwise": (lambda: (Evaluated(), *_end()), r"differs in dropout alone when it is evaluated"),
     "dropout of channels": (
         lambda: (nn.Conv2d(1, 4, 3), nn.Dropout2d(0.5), *_end()),
-        r"does not know new_empty in body\.1 \(Dropout2d\)",
+        r"does not know new_empty of feature_dropout in body\.1 \(Dropout2d\)",
     ),
     "dropout for ever": (
         lambda: (Computing(lambda x: functional.dropout(x, 0.5)), *_end()),
@@ -399,7 +403,7 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     ),
     "in double": (
         lambda: (Computing(lambda x: x.double().float()), *_end()),
-        r"in float32, here to_copy in",
+        r"in float32, here to_copy of to in",
     ),
     "too large": (
         lambda: (nn.Conv2d(1, 800, 1), nn.ReLU(), *_end()),
