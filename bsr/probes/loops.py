@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -93,9 +94,10 @@ def compiled_epoch(execution: Execution, run: Run, split: Split) -> Callable[[],
     model, generator = initial_model(run.seed, run.model)
     learner = EagerLearner(model, run, split, execution)
     learner.piece = run.batch_size
-    learner.model = torch.compile(learner.model, dynamic=False)  # type: ignore[assignment]
     epoch = _epoch_of(learner, generator, execution, run)
-    epoch()
+    with warnings.catch_warnings(action="ignore"):  # of PyTorch's compiler about itself, as it is loaded
+        learner.model = torch.compile(learner.model, dynamic=False)  # type: ignore[assignment]
+        epoch()
     return epoch
 
 

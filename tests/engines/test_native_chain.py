@@ -227,6 +227,12 @@ def test_what_is_written_in_several_ways_is_read_as_one() -> None:
     )
 
 
+def test_padding_that_keeps_the_sides_is_read_in_pixels() -> None:
+    end = nn.Flatten(), nn.Linear(3136, 1)
+    same, given = (read(nn.Conv2d(1, 4, 5, padding=padding), *end) for padding in ("same", 2))
+    assert same == given
+
+
 def test_constants_one_after_the_other_are_one_layer() -> None:
     scaling = Computing(lambda images: 1 - (images / 2 - 3) * 4)
     _, scaled, _ = read(scaling, nn.Flatten(), nn.Linear(784, 1))
@@ -300,6 +306,20 @@ class Scaled(nn.Module):
         return functional.conv2d(images, self.weight.tanh())
 
 
+class Keeping(nn.Module):
+    """Keeps a tensor that its first forward pass made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 3)
+        self.kept: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = torch.full((), 2.0)
+        return self.layer(images) * self.kept  # type: ignore[no-any-return]
+
+
 def _end() -> tuple[nn.Module, ...]:
     return nn.Flatten(), nn.LazyLinear(1)
 
@@ -357,6 +377,10 @@ REFUSED: dict[str, tuple[Callable[[], tuple[nn.Module, ...]], str]] = {
     "rounded": (
         lambda: (Computing(lambda x: torch.div(x, 2, rounding_mode="floor")), *_end()),
         r"knows numbers from .*, here div in",
+    ),
+    "padded apart": (
+        lambda: (nn.ZeroPad2d(1), *_end()),
+        r"does not know constant_pad_nd of pad in body\.0 \(ZeroPad2d\)",
     ),
     "dropped altogether": (
         lambda: (nn.Dropout(1.0), *_end()),
@@ -429,6 +453,20 @@ def test_what_is_no_chain_is_refused_by_the_module_s_path(what: str) -> None:
     split = replace(split_of(CHAINS["study"], 20))
     with pytest.raises(ValueError, match=r"^the native engine .*; use the eager engine$"):
         NativeLearner(model, run_of(20), split, CPU)
+
+
+def test_more_layers_of_dropout_than_are_told_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "MOST_DROPOUTS", 2)
+    with pytest.raises(NotAChainError, match="knows at most 2 layers of dropout, here 3 in Chained"):
+        read(*(nn.Dropout(0.1) for _ in range(3)), nn.Flatten(), nn.Linear(784, 1))
+
+
+def test_a_network_that_was_looked_at_trains_with_what_it_kept() -> None:
+    model = Chained(Keeping(), nn.Flatten(), nn.Linear(676, 1))
+    with pytest.raises(NotAChainError, match=r"does not know full in body\.0 \(Keeping\)"):
+        layers.read(model, (1, 28, 28))
+    model(torch.ones(2, 1, 28, 28)).sum().backward()
+    assert all(value.grad is not None for value in model.parameters())
 
 
 @pytest.mark.parametrize("frozen", [True, False])

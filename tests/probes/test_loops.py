@@ -149,7 +149,6 @@ def test_a_network_for_other_images_is_refused_before_anything_is_timed() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # torch.compile's own
 @pytest.mark.usefixtures("one_core")
 def test_torch_compile_is_timed_where_that_is_asked_for() -> None:
     timings = Loops(train_images=64, batch_sizes=(32,), compiled=True).measure(rounds=1)
