@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr.engines import build, generated, native, self_check, source
+from bsr.engines import build, generated, self_check, source
 from bsr.engines.build import KernelError
 from bsr.engines.eager import EagerLearner
 from bsr.engines.layer import Activation, Layer, NotAChainError
@@ -39,7 +39,7 @@ from chains import (
     split_of,
 )
 
-pytestmark = pytest.mark.skipif(bool(native.available()), reason=native.available() or "usable")
+pytestmark = pytest.mark.usefixtures("native_kernel")
 MOST_DRAWN = 12
 """Each is compiled, in three seconds."""
 QUICK = {"oblong", "pools"}
