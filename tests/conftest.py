@@ -23,10 +23,11 @@ settings.load_profile("ci")  # another one by --hypothesis-profile
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before torch is imported, here and in every process that a test starts."""
-    cache = tempfile.TemporaryDirectory(prefix="bsr-tests-")
-    config.add_cleanup(cache.cleanup)
-    os.environ["BSR_CACHE"] = cache.name
+    """Before torch is imported, here and in every process that a test starts; workers share one cache."""
+    if not hasattr(config, "workerinput"):
+        cache = tempfile.TemporaryDirectory(prefix="bsr-tests-")
+        config.add_cleanup(cache.cleanup)
+        os.environ["BSR_CACHE"] = cache.name
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # a session that a test starts is nobody's worker
     # What a shell starts in the background ignores Ctrl-C, and what nohup starts SIGHUP:
@@ -42,6 +43,15 @@ def mnist() -> Images:
     from bsr.data.images import load_images
 
     return load_images("MNIST")
+
+
+@pytest.fixture(scope="session")
+def native_kernel() -> None:
+    """The study's, compiled; without a compiler what asks for it is skipped."""
+    from bsr.engines import unavailable_reason
+
+    if reason := unavailable_reason("native"):
+        pytest.skip(reason)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,15 @@ class Suite:
     def run(self, *arguments: str, fresh: bool = False, **environment: str) -> Ended:
         """The same, to its end."""
         return self.start(*arguments, fresh=fresh, patience=PATIENCE, **environment).wait()
+
+    def recorded(self, *arguments: str) -> None:
+        """What such a session leaves behind, copied from one that all tests of this process share."""
+        shutil.copytree(
+            _once(*self.arguments, *arguments).folder,
+            self.folder,
+            ignore=shutil.ignore_patterns("session-*"),
+            dirs_exist_ok=True,
+        )
 
     def json(self, name: str = "run.json") -> dict[str, Any]:
         """A document that a session wrote, read strictly."""
@@ -259,13 +269,17 @@ def assert_resumed_to_the_whole(suite: Suite, *arguments: str) -> None:
     assert not {name for name in suite.left_behind() if name.startswith(".run.json")}
 
 
-@cache
 def uninterrupted(*arguments: str) -> Suite:
     """A smoke session that nothing happened to; one for all tests of this process."""
+    return _once(*SMOKE, "--benchmark-json=run.json", *arguments)
+
+
+@cache
+def _once(*arguments: str) -> Suite:
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     suite = Suite(Path(folder.name))
-    ended = suite.run(*SMOKE, "--benchmark-json=run.json", *arguments)
+    ended = suite.run(*arguments)
     assert ended.code == 0, ended.output
     return suite
 

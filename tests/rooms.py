@@ -75,7 +75,13 @@ def room(name: str) -> str:
 @cache
 def imported(file: Path) -> frozenset[str]:
     """Modules that a file imports: of `from bsr import stats` that is `bsr.stats`, not `bsr`."""
-    return frozenset(_imports(ast.parse(file.read_text(encoding="utf-8"))))
+    return frozenset(_imports(tree(file)))
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    """A file's source, read."""
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _imports(node: ast.AST) -> Iterator[str]:

@@ -35,7 +35,9 @@ def main() -> int:
 
 def _warm_up() -> None:
     """Everything slow, once. Here and not above, since this file is imported again by what sessions start."""
-    for name in ("msgspec", "rich.progress", "safetensors.torch", "scipy.stats"):
+    theirs = ("execnet", "msgspec", "pdb", "pytest", "rich.progress", "safetensors.torch", "scipy.stats")
+    ours = ("bsr.compute.in_process", "bsr.records.replacing")  # but the plugin, which pytest imports itself
+    for name in (*theirs, *ours):
         import_module(name)
     import torch
 

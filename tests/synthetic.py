@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,14 +217,18 @@ def session(
     """
     grid, experiments = grid or Grid(runs=3), tuple(experiments)
     planned = plan(experiments, grid)
-    runs = {run.key: run for cases in planned.values() for run in cases.values()}
+    runs: dict[str, Run] = {}
+    names: dict[str, dict[str, str]] = {}
+    for name, named in planned.items():
+        for case, run in named.items():
+            key = run.key
+            runs[key] = run
+            names.setdefault(key, {})[name] = case
     about = circumstances if callable(circumstances) else lambda _run: circumstances or {}
     cases = tuple(
         Case(
             key=key,
-            cases={
-                name: case for name, named in planned.items() for case, run_ in named.items() if run_ == run
-            },
+            cases=names[key],
             result=result(run, disturb(run), **about(run)),
         )
         for key, run in runs.items()
@@ -281,6 +286,7 @@ def write(path: Path, recorded: SessionRecord) -> Path:
     return path
 
 
+@cache
 def why_session(
     *,
     updates: float = 1.0,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+import pytest
+
 import rooms
 from bsr.experiments import EXPERIMENTS
 from reports.chapters import figures
 
-HOUSE = rooms.house()
 LARGE = {"bsr.plugin", "bsr.stats", "reports.chapters"}
 """Rooms of more than twelve files: a hook, a statistic or a question each."""
 PROTOCOL = {
@@ -29,17 +30,22 @@ PROTOCOL = {
 """Functions that several modules have because something asks each for one of that name."""
 
 
-def test_the_file_list_is_a_house_of_few_rooms() -> None:
-    assert HOUSE.circle == []
-    assert (len(HOUSE.rooms) <= 34, len(HOUSE.arrows) <= 145, HOUSE.floors <= 10) == (True, True, True)
+@pytest.fixture(scope="module")
+def house() -> rooms.House:
+    return rooms.house()
 
 
-def test_the_package_never_looks_up_to_the_report() -> None:
-    assert [arrow for arrow in HOUSE.arrows if arrow[0].startswith("bsr") and "reports" in arrow[1]] == []
+def test_the_file_list_is_a_house_of_few_rooms(house: rooms.House) -> None:
+    assert house.circle == []
+    assert (len(house.rooms) <= 34, len(house.arrows) <= 145, house.floors <= 10) == (True, True, True)
 
 
-def test_no_room_is_crowded() -> None:
-    crowded = {room for room, files in HOUSE.rooms.items() if len(files) > 12}
+def test_the_package_never_looks_up_to_the_report(house: rooms.House) -> None:
+    assert [arrow for arrow in house.arrows if arrow[0].startswith("bsr") and "reports" in arrow[1]] == []
+
+
+def test_no_room_is_crowded(house: rooms.House) -> None:
+    crowded = {room for room, files in house.rooms.items() if len(files) > 12}
     assert crowded <= LARGE
     assert len(list((rooms.ROOT / "bsr").glob("*.py"))) <= 9
 
@@ -48,7 +54,7 @@ def defined(kind: type[ast.stmt]) -> dict[str, set[str]]:
     """Public name -> modules that define it at their top."""
     found = defaultdict(set)
     for module, file in rooms.modules().items():
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in rooms.tree(file).body:
             if isinstance(node, kind) and not node.name.startswith("_"):  # type: ignore[attr-defined]
                 found[node.name].add(module)  # type: ignore[attr-defined]
     return found

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsr.engines import build, generated, layers, self_check, source, unavailable_reason
+from bsr.engines import build, generated, layers, self_check, source
 from bsr.engines.eager import EagerLearner
 from bsr.engines.layers import Activation, Layer, NotAChainError
 from bsr.engines.native import NativeLearner
@@ -40,9 +40,7 @@ from chains import (
     split_of,
 )
 
-pytestmark = pytest.mark.skipif(
-    bool(unavailable_reason("native")), reason=unavailable_reason("native") or "usable"
-)
+pytestmark = pytest.mark.usefixtures("native_kernel")
 MOST_DRAWN = 12
 """Each is compiled, in three seconds."""
 QUICK = {"oblong", "pools"}

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -22,11 +23,12 @@ from torch.nn import functional
 
 from bsr.data.images import Split, load_images, load_split
 from bsr.data.label_check import labels
-from bsr.engines import native, unavailable_reason
+from bsr.engines import native
 from bsr.engines.eager import EagerLearner
 from bsr.engines.native import NativeLearner
 from bsr.machine import compiler
 from bsr.model import RegressionCNN
+from bsr.result import Result
 from bsr.run import Execution, Run
 from bsr.training.loop import LOSSES, data_order, initial_model, train
 
@@ -38,9 +40,7 @@ RATES = {("adam", "mse"): 0.0015, ("adam", "mae"): 0.0015, ("sgd", "mse"): 1e-6,
 WIDTHS = {"native": "", "AVX2": "-mavx2 -mfma", "SSE": "-msse2"}
 NEEDS = {"native": "", "AVX2": "__AVX2__", "SSE": "__SSE2__"}
 
-pytestmark = pytest.mark.skipif(
-    bool(unavailable_reason("native")), reason=unavailable_reason("native") or "usable"
-)
+pytestmark = pytest.mark.usefixtures("native_kernel")
 
 
 @pytest.fixture(
@@ -67,6 +67,12 @@ def made_split(run: Run) -> Split:
 
 def learner(run: Run = RUN, split: Split | None = None) -> NativeLearner:
     return NativeLearner(initial_model(run.seed)[0], run, split or made_split(run), CPU)
+
+
+@cache
+def trained_eagerly(run: Run) -> Result:
+    """What the eager engine makes of it; once for the kernel's vector widths."""
+    return train(run, made_split(run), CPU, EagerLearner)
 
 
 def eager(run: Run = RUN, split: Split | None = None) -> EagerLearner:
@@ -319,7 +325,7 @@ def test_a_divergence_is_found_at_the_step_at_which_eager_finds_it(
 ) -> None:
     """A gradient of 0 is skipped, so that 0 times infinity is no NaN here: the loss tells all the same."""
     run = replace(RUN, learning_rate=rate, optimiser=optimiser, loss=loss, epochs=3)  # type: ignore[arg-type]
-    result, wanted = (train(run, made_split(run), CPU, engine) for engine in (NativeLearner, EagerLearner))
+    result, wanted = train(run, made_split(run), CPU, NativeLearner), trained_eagerly(run)
     assert result.diverged_at_step == wanted.diverged_at_step
     assert wanted.diverged_at_step or (optimiser, loss) == ("sgd", "mae")
 

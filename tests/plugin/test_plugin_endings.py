@@ -66,7 +66,7 @@ def test_any_number_of_ctrl_c_does_not_keep_the_json_from_being_written(suite: S
     session.until(lambda: suite.journal_lines() > 2, "two cases were recorded")
     while session.runs() and "run.json" not in suite.left_behind():
         session.send(signal.SIGINT)
-        time.sleep(0.003)
+        time.sleep(0.01)
     session.wait()
     assert suite.json()["bsr"]["planned"] == 8
     assert suite.json()["bsr"]["finished"] >= 2

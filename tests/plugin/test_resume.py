@@ -157,7 +157,7 @@ def cut(suite: Suite, request: pytest.FixtureRequest) -> Suite:
     return suite
 
 
-@pytest.mark.parametrize("cut", [1, 700], indirect=True)
+@pytest.mark.parametrize("cut", [pytest.param(1, marks=pytest.mark.slow), 700], indirect=True)
 def test_a_torn_journal_is_resumed_and_resumed_again_after_a_second_kill(cut: Suite) -> None:
     before = cut.journal_lines()
     killed = interrupt(cut, signal.SIGKILL, "--bsr-resume", lines=before + 1, delay=0.05)
@@ -166,7 +166,7 @@ def test_a_torn_journal_is_resumed_and_resumed_again_after_a_second_kill(cut: Su
 
 
 def test_the_same_command_twice_simply_works_and_leaves_one_journal(suite: Suite) -> None:
-    assert suite.run(*ONE_CASE, JSON).code == 0
+    suite.recorded(*ONE_CASE, JSON)
     assert suite.run(*ONE_CASE, JSON).code == 0
     assert not suite.cases()[0]["resumed"]
     assert suite.left_behind() - {".benchmarks"} == {
@@ -190,6 +190,7 @@ def test_an_unfinished_session_is_neither_used_nor_destroyed_without_being_asked
     assert (suite.folder / "run.journal.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_finished_journal_is_kept_until_a_new_session_has_come_to_its_end(suite: Suite) -> None:
     shutil.copy(uninterrupted().folder / "run.journal.jsonl", suite.folder)
     shutil.copy(uninterrupted().folder / "run.json", suite.folder)
@@ -217,19 +218,10 @@ def test_resuming_where_there_is_nothing_begins(suite: Suite) -> None:
     assert "bsr: resumed 0 finished cases, 1 to go" in ended.output
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a session of two cases that came to its end."""
-    suite = Suite(tmp_path_factory.mktemp("done"))
-    assert suite.run(*TWO_CASES, JSON).code == 0
-    return suite.folder
-
-
 @pytest.fixture
-def after(done: Path, suite: Suite) -> Suite:
-    """A copy of it."""
-    for name in ("run.json", "run.journal.jsonl"):
-        shutil.copy(done / name, suite.folder)
+def after(suite: Suite) -> Suite:
+    """A folder with a session of two cases that came to its end."""
+    suite.recorded(*TWO_CASES, JSON)
     return suite
 
 

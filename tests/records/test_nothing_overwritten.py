@@ -29,7 +29,7 @@ def refused(suite: Suite, name: str = "run.json") -> str:
 
 @pytest.mark.slow
 def test_a_recording_that_holds_more_is_kept_with_its_journal_and_said_so(suite: Suite) -> None:
-    suite.run(*TWO_CASES, JSON)
+    suite.recorded(*TWO_CASES, JSON)
     before = (suite.folder / "run.json").read_bytes()
     ended = suite.run(*ONE_CASE, JSON)
     assert (suite.folder / "run.kept-1.json").read_bytes() == before
@@ -40,14 +40,14 @@ def test_a_recording_that_holds_more_is_kept_with_its_journal_and_said_so(suite:
 
 
 def test_a_recording_measured_again_in_full_gives_way(suite: Suite) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     suite.run(*TWO_CASES, JSON)
     assert not [name for name in suite.left_behind() if "kept" in name or "finished" in name]
     assert len(suite.cases()) == 2
 
 
 def test_the_same_runs_by_another_engine_are_not_the_same_measurement(suite: Suite) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     suite.run(*ONE_CASE, "--bsr-engine=faulty", JSON)
     assert "run.kept-1.json" in suite.left_behind()
 
@@ -60,7 +60,7 @@ def test_benchmarks_of_somebody_else_are_kept(suite: Suite) -> None:
 
 
 def test_a_recording_stays_where_it_is_when_the_new_one_cannot_be_written(suite: Suite) -> None:
-    suite.run(*TWO_CASES, JSON)
+    suite.recorded(*TWO_CASES, JSON)
     before = (suite.folder / "run.json").read_bytes()
     ended = suite.run(*ONE_CASE, JSON, "--fault=replace:2")  # the first is the rehearsal
     assert "No space left on device" in ended.output
@@ -69,7 +69,7 @@ def test_a_recording_stays_where_it_is_when_the_new_one_cannot_be_written(suite:
 
 
 def test_a_file_that_is_read_only_is_refused(suite: Suite) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     (suite.folder / "run.json").chmod(0o444)
     before = (suite.folder / "run.json").read_bytes()
     assert "--benchmark-json=run.json: expected a file to write, got one that is read-only" in refused(suite)
@@ -79,7 +79,7 @@ def test_a_file_that_is_read_only_is_refused(suite: Suite) -> None:
 @ROOT
 @pytest.mark.parametrize("name", ["run.json", "run.journal.jsonl"])
 def test_a_file_of_another_user_is_refused(suite: Suite, name: str) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     os.chown(suite.folder / name, 12345, -1)
     before = (suite.folder / name).read_bytes()
     assert "expected a file of one's own, got one of user 12345; choose a new name" in refused(suite)
@@ -130,7 +130,7 @@ def test_a_target_on_which_the_end_would_fail_is_refused_at_the_start(suite: Sui
 
 @ROOT
 def test_a_file_that_cannot_be_renamed_onto_is_refused_at_the_start(suite: Suite) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     path = suite.folder / "run.json"
     mounted = subprocess.run(["mount", "--bind", path, path], capture_output=True, check=False)
     if mounted.returncode:
@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_renamed_onto_is_refused_at_the_start(suite: Suite
 
 
 def test_the_rehearsal_leaves_what_is_there_as_it_was(suite: Suite) -> None:
-    suite.run(*ONE_CASE, JSON)
+    suite.recorded(*ONE_CASE, JSON)
     path = suite.folder / "run.json"
     path.chmod(0o640)
     before = (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
@@ -153,7 +153,7 @@ def test_the_rehearsal_leaves_what_is_there_as_it_was(suite: Suite) -> None:
 
 
 def test_through_a_link_the_recording_stays_where_it_is_too(suite: Suite) -> None:
-    suite.run(*TWO_CASES, JSON)
+    suite.recorded(*TWO_CASES, JSON)
     before = (suite.folder / "run.json").read_bytes()
     (suite.folder / "elsewhere").mkdir()
     (suite.folder / "run.json").rename(suite.folder / "elsewhere" / "kept-here.json")

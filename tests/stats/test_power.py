@@ -13,6 +13,7 @@ import pytest
 
 from bsr import published, stats
 
+pytestmark = pytest.mark.slow
 SIMULATIONS: Final = 200
 STUDY: Final = (16, 1024)
 EXTENDED: Final = (2, 2048)

@@ -60,6 +60,7 @@ def test_both_causes_are_told_apart() -> None:
     assert found.equal_epochs.factor == pytest.approx(2**0.3, rel=0.002)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_planted_factor_as_often_as_they_say() -> None:
     held = 0
     for start in range(200):

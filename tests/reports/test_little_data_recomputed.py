@@ -1,0 +1,92 @@
+"""What docs/why.md says of training with little data, computed again by NumPy and SciPy alone."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from recomputed import RESULTS, Errors, by_seed, recorded
+
+REPORTED = "cpu-little-data.journal.jsonl.gz"
+TUNED = "cpu-little-data-tune-*.journal.jsonl.gz"
+SEEDS = range(200, 208)
+pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+Setting = tuple[float, float, float, float]
+"""Rate, decay, warm-up, Adam's beta2."""
+
+
+def setting(run: dict[str, Any]) -> Setting:
+    linear = float(run.get("schedule", "constant") == "linear")
+    decay = run.get("decay")
+    warmup, beta2 = run.get("warmup") or 0.0, run.get("beta2", 0.999)
+    return run["learning_rate"], linear if decay is None else decay, warmup, beta2
+
+
+@cache
+def tried(size: int, steps: int) -> dict[Setting, dict[int, float]]:
+    """Setting -> tuning seed -> validation MSE of the last weights, infinite where the training was lost."""
+    found: dict[Setting, dict[int, float]] = {}
+    for result in recorded(TUNED):
+        run = result["run"]
+        if (run["batch_size"], run["steps"], run["train_images"]) == (size, steps, 1_000):
+            value = result["test_mse"][-1] if result["status"] in {"ok", "dead"} else math.inf
+            found.setdefault(setting(run), {})[run["seed"]] = value
+    return found
+
+
+def lowest(some: dict[Setting, dict[int, float]]) -> Setting:
+    """By geometric mean, of those with the most seeds."""
+    most = max(map(len, some.values()))
+    whole = {one: errors for one, errors in some.items() if len(errors) == most}
+    return min(whole, key=lambda one: float(np.mean(np.log(list(whole[one].values())))))
+
+
+def chosen(size: int, steps: int) -> Setting:
+    """As tuned; where a training sees nine million images, from the next smaller budget."""
+    if size * steps < 9_000_000:
+        return lowest(tried(size, steps))
+    falling = {one: errors for one, errors in tried(size, steps).items() if one[1] == 1}
+    smaller = tried(size, 2_344)
+    best = lowest(smaller)
+    if best[1] == 0:
+        return best
+    there = lowest({one: errors for one, errors in smaller.items() if one[1] == 1})
+    return (lowest(falling)[0] * best[0] / there[0], *best[1:])
+
+
+@cache
+def reported(size: int, steps: int) -> dict[int, dict[str, Any]]:
+    """Seed -> result."""
+    return {
+        result["run"]["seed"]: result
+        for result in recorded(REPORTED)
+        if (result["run"]["batch_size"], result["run"]["steps"]) == (size, steps)
+    }
+
+
+def last(result: dict[str, Any]) -> float:
+    return math.log(result["test_mse"][-1] / result["baseline_mse"])
+
+
+def stopped(result: dict[str, Any]) -> float:
+    at = int(np.argmin(result["validation_mse"]))
+    return math.log(result["test_mse"][at] / result["baseline_mse"])
+
+
+def errors(size: int, steps: int, measure: Any) -> Errors:
+    return {seed: measure(result) for seed, result in reported(size, steps).items()}
+
+
+def over_sixteen(size: int, measure: Any, steps: int = 9_375) -> NDArray[np.float64]:
+    """[seeds] log ratios."""
+    return by_seed([(errors(16, steps, measure), errors(size, steps, measure))])
+
+
+def p_of(logs: NDArray[np.float64]) -> float:
+    return float(stats.ttest_1samp(logs, 0.0).pvalue)
