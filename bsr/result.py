@@ -371,7 +371,7 @@ class Cell:
         """Runs with a final MSE whose GPU was neither throttled nor shared."""
         return [result for result in self.finished if not result.disturbed]
 
-    @property
+    @cached_property
     def minima(self) -> list[float]:
         """Minimum over the trained epochs of each run that has a final MSE."""
         return [min(mse for mse in result.test_mse[1:] if mse is not None) for result in self.finished]
@@ -384,6 +384,13 @@ class Cell:
 
     def curve(self, measure: str = "test_mse") -> list[float]:
         """Mean over the runs with a final MSE per epoch; `test_mse`, `test_mae` or `training_loss`."""
-        rows = [getattr(result, measure) for result in self.finished]
-        rows = [row for row in rows if None not in row]
-        return [fmean(column) for column in zip(*rows, strict=True)] if rows else []
+        if measure not in self._curves:
+            rows = [getattr(result, measure) for result in self.finished]
+            columns = zip(*(row for row in rows if None not in row), strict=True)
+            self._curves[measure] = [fmean(column) for column in columns]
+        return self._curves[measure]
+
+    @cached_property
+    def _curves(self) -> dict[str, list[float]]:
+        """Those that were asked for: figures ask for one several times."""
+        return {}

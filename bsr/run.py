@@ -132,8 +132,7 @@ class Run:
     @property
     def later_fields(self) -> tuple[str, ...]:
         """Fields that schema 1 did not have and that differ from their default, so that they matter."""
-        later = (field for field in fields(self) if field.name not in FIRST_FIELDS)
-        return tuple(field.name for field in later if getattr(self, field.name) != field.default)
+        return tuple(name for name, usual in _LATER_FIELDS if getattr(self, name) != usual)
 
     @property
     def cell(self) -> Run:
@@ -218,7 +217,7 @@ FIRST_FIELDS: Final = (
     "precision",
 )
 """The fields of Run in schema 1. It never grows: a field added later needs a default, and keeps every key."""
-
+_LATER_FIELDS: Final = tuple((one.name, one.default) for one in fields(Run) if one.name not in FIRST_FIELDS)
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 

@@ -44,6 +44,7 @@ turns = (under(result, turn) for turn in itertools.count(int(sys.argv[4])) for r
 results = list(itertools.islice(turns, int(sys.argv[2])))
 path = bsr.write(sys.argv[1], results)
 header = Header(
+    cases={case.key: case.cases for case in bsr.read(path).session.cases},
     planned=tuple(result.run for result in results),
     execution=Execution(engine="native", threads=1),
     dataset_digest="",

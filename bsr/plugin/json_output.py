@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -54,23 +55,24 @@ def document(config: pytest.Config) -> dict[str, Any]:
 def strict(made: dict[str, Any], known: State) -> dict[str, Any]:
     """pytest-benchmark's document as strict JSON with every planned case under "bsr", wherever it is saved.
 
-    What of a benchmark's extra_info is not kept is noted.
+    What of a benchmark's extra_info is not kept is noted. Each entry takes its own's place at once.
     """
-    for entry in made.get("benchmarks", []):
-        name = str(entry.get("name"))
-
-        def told(where: str, what: str, name: str = name) -> None:
-            note = printable(f"{name}: extra_info{where}: {what}", LONGEST_LINE)
-            if note not in known.notes and len(known.notes) < MOST_NOTES:
-                known.notes.append(note)
-
-        entry["extra_info"] = plain(entry.get("extra_info"), told, MOST_OF_ONE)
-    document: dict[str, Any] = plain(made, most=MOST_VALUES)
+    entries = made.get("benchmarks", [])
+    for place, entry in enumerate(entries):
+        entry["extra_info"] = plain(entry.get("extra_info"), partial(_note, known, entry), MOST_OF_ONE)
+        entries[place] = plain(entry)
+    document: dict[str, Any] = plain(made | {"benchmarks": []}, most=MOST_VALUES) | {"benchmarks": entries}
     if known.session is not None:
         document["bsr"] = plain_record(known.session.as_record())
     return document
 
 
+def _note(known: State, entry: dict[str, Any], where: str, what: str) -> None:
+    note = printable(f"{entry.get('name')}: extra_info{where}: {what}", LONGEST_LINE)
+    if note not in known.notes and len(known.notes) < MOST_NOTES:
+        known.notes.append(note)
+
+
 def json_text(made: dict[str, Any]) -> bytes:
     """The document as strict JSON, whatever another plugin's hook added to it."""
-    return encoded(plain(made, most=2 * MOST_VALUES))
+    return encoded(made, partial(plain, most=MOST_VALUES))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
@@ -52,21 +53,32 @@ def document(
     }
 
 
-def encoded(made: dict[str, Any]) -> bytes:
-    """A document as JSON, a case or an entry of `benchmarks` to a line."""
-    return _spread(made, 2) + b"\n"
+def encoded(made: dict[str, Any], own: Callable[[Any], Any] = lambda item: item) -> bytes:
+    """A document as JSON, a case or an entry of `benchmarks` to a line.
+
+    `own` makes something of each of these before it is encoded, and of no second one before that is written.
+    """
+    file = io.BytesIO()
+    file.writelines(_pieces(made, own, levels=2))
+    file.write(b"\n")
+    return file.getvalue()
 
 
-def _spread(value: Any, levels: int) -> bytes:
+def _pieces(value: Any, own: Callable[[Any], Any], levels: int) -> Iterator[bytes]:
     """Lists, and objects down to so many levels, with a line to each item."""
-    if isinstance(value, dict) and levels:
-        named = (
-            msgspec.json.encode(name) + b": " + _spread(item, levels - 1) for name, item in value.items()
-        )
-        return b"{\n" + b",\n".join(named) + b"\n}"
-    if isinstance(value, list) and value:
-        return b"[\n" + b",\n".join(map(msgspec.json.encode, value)) + b"\n]"
-    return msgspec.json.encode(value)
+    if type(value) is dict and levels and all(type(name) is str and own(name) == name for name in value):
+        yield b"{\n"
+        for place, (name, item) in enumerate(value.items()):
+            yield b",\n" * bool(place) + msgspec.json.encode(name) + b": "
+            yield from _pieces(item, own, levels - 1)
+        yield b"\n}"
+    elif type(value) is list and value:
+        yield b"[\n"
+        for place, item in enumerate(value):
+            yield b",\n" * bool(place) + msgspec.json.encode(own(item))
+        yield b"\n]"
+    else:
+        yield msgspec.json.encode(own(value))
 
 
 def _machine_info(session: SessionRecord) -> dict[str, Any]:

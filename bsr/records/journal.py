@@ -191,6 +191,8 @@ MOST_UNTYPED: Final = 8 * 2**20
 """Bytes of fingerprints, benchmarks of one's own and what trains nothing, in a journal from anybody."""
 _CHECKSUM: Final = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
 """The end of a line: over what is before it. Journals of earlier versions have none."""
+_SUMMED: Final = len(',"crc":"00000000"}')
+"""Bytes of that end."""
 _BEGINNING: Final = b'{"kind":"header",'
 """Of every journal, so that a file of another kind is not taken for a torn one."""
 
@@ -229,13 +231,14 @@ def read(path: Path, most: int | None = None, check: Callable[[bytes], None] = l
         if not whole.endswith(b"\n"):
             break
         line = whole[:-1]
-        summed = summed or (number == 1 and _CHECKSUM.search(line) is not None)
+        as_written = _as_written(line)
+        summed = summed or (number == 1 and as_written is not None)
         try:
-            if number > 1 and _altered(line):
+            if number > 1 and as_written is False:
                 history.altered.append(number)
             else:
                 room -= _take(history, line, room)
-                _check_sum(line, expected=summed)
+                _check_sum(as_written=as_written, expected=summed)
         except _CORRUPT as error:
             raise JournalError(
                 f"{path}, line {number}: expected a bsr journal record, got {error}; nothing was changed: "
@@ -253,16 +256,16 @@ def _mending(number: int, line: bytes) -> str:
 _CORRUPT: Final = (msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError)
 
 
-def _altered(line: bytes) -> bool:
-    """Whether its checksum, if it has one, is another than it should be."""
-    found = _CHECKSUM.search(line)
-    return found is not None and int(found[1], 16) != zlib.crc32(line[: found.start()])
+def _as_written(line: bytes) -> bool | None:
+    """Whether its checksum is as it should be; None of a line that has none."""
+    found = _CHECKSUM.match(line[-_SUMMED:])
+    return None if found is None else int(found[1], 16) == zlib.crc32(memoryview(line)[:-_SUMMED])
 
 
-def _check_sum(line: bytes, *, expected: bool) -> None:
-    if _altered(line):
+def _check_sum(*, as_written: bool | None, expected: bool) -> None:
+    if as_written is False:
         raise ValueError("a header of another checksum")
-    if expected and not _CHECKSUM.search(line):
+    if expected and as_written is None:
         raise ValueError("a line without a checksum among others that have one")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final
 
@@ -257,9 +257,13 @@ def plain_record(record: SessionRecord) -> dict[str, Any]:
 
     They stand beside the status, since the last MSE of a run that diverged or failed is no final one.
     """
-    made: dict[str, Any] = plain(sparse(record), most=MOST_VALUES)
-    for case, said in zip(record.cases, made["cases"], strict=True):
-        said["result"] |= derived(case.result)
+    made: dict[str, Any] = plain(sparse(replace(record, cases=())), most=MOST_VALUES)
+    return made | {"cases": [_plain_case(case) for case in record.cases]}
+
+
+def _plain_case(case: Case) -> dict[str, Any]:
+    made: dict[str, Any] = plain(sparse(case), most=MOST_VALUES)
+    made["result"] |= derived(case.result)
     return made
 
 

@@ -27,6 +27,10 @@ FEWEST_FOR_AN_INTERVAL: Final = 3
 """In each of several cells, whose spreads are pooled; two values have one degree of freedom."""
 MOST_AT_ONCE: Final = 4_000_000
 """Values of rearranged data that are held at once: what a larger study needs does not grow with it."""
+MOST_PERMUTED: Final = 20_000_000
+"""Values of all rearrangements together: 9,999 of 2,000 values, fewer of more."""
+FEWEST_RESAMPLES: Final = 999
+"""At any size: p is 0.001 at least, and one of 0.05 known to 0.007."""
 EXACT_UP_TO: Final = 8
 """8! = 40,320 arrangements are counted one by one; more values are permuted at random."""
 
@@ -241,7 +245,8 @@ def permutation_p(
 
     `fewest` is the smallest p that any arrangement could have. Exact where there is one block of at most
     EXACT_UP_TO values; otherwise (hits + 1) / (resamples + 1), which never claims a p of zero (Phipson and
-    Smyth 2010, Statistical Applications in Genetics and Molecular Biology 9, 39).
+    Smyth 2010, Statistical Applications in Genetics and Molecular Biology 9, 39). The test is valid with any
+    number of them: of many values fewer are drawn, see MOST_PERMUTED.
     """
     if fewest > SIGNIFICANCE:
         return PValue(None, f"too few values to test; the smallest possible p is {fewest:.2g}")
@@ -249,6 +254,7 @@ def permutation_p(
     if len(blocks) == 1 and len(values) <= EXACT_UP_TO:
         arrangements = values[np.array(list(itertools.permutations(range(len(values)))))]
         return PValue(float(np.mean(np.abs(statistic(arrangements)) >= observed)), exact=True)
+    resamples = min(resamples, max(FEWEST_RESAMPLES, MOST_PERMUTED // len(values)))
     rng, hits, left = generator(), 0, resamples
     at_once = max(1, MOST_AT_ONCE // len(values))
     while left:

@@ -40,8 +40,6 @@ def check_strict(content: bytes) -> None:
     What msgspec does not look at is looked at here: keys given twice, and all that it skips.
     """
     _refuse_costly(content)
-    if (depth := nesting(content)) > MAX_DEPTH:
-        raise FaultError(f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no recording")
     try:
         json.loads(
             content.decode("utf-8"),
@@ -80,6 +78,8 @@ def _refuse_costly(content: bytes) -> None:
             f"expected at most {LONGEST_TEXT // 2**20} MiB from one quote to the next, got "
             f"{longest / 2**20:.0f}; it is no recording"
         )
+    if (depth := _depth(content, quotes)) > MAX_DEPTH:
+        raise FaultError(f"expected JSON nested at most {MAX_DEPTH} deep, got {depth}; it is no recording")
 
 
 def _quotes(content: bytes) -> Numbers:
@@ -91,9 +91,13 @@ def _quotes(content: bytes) -> Numbers:
 
 def nesting(content: bytes) -> int:
     """How deep the brackets of JSON text are nested outside its strings; linear time, no recursion."""
+    return _depth(content, _quotes(content))
+
+
+def _depth(content: bytes, quotes: Numbers) -> int:
     characters = np.frombuffer(content, dtype=np.uint8)
     places = np.flatnonzero(_BRACKETS[characters])
-    outside = np.searchsorted(_quotes(content), places) % 2 == 0
+    outside = np.searchsorted(quotes, places) % 2 == 0
     brackets = characters[places[outside]]
     opening = (brackets == ord("[")) | (brackets == ord("{"))
     return int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))

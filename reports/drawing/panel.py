@@ -10,6 +10,7 @@ import io
 import math
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -100,7 +101,7 @@ def _tidied(text: str, identity: str) -> ET.Element:
 def inline(picture: RenderedPanel, alternative: str) -> str:
     """The SVG for the page: colours and font are CSS variables, and a screen reader hears `alternative`."""
     colours = {light: f"var({variable})" for light, (variable, _, _) in style.variables().items()}
-    root = ET.fromstring(ET.tostring(picture.svg))  # noqa: S314 - a copy of our own
+    root = deepcopy(picture.svg)
     for element in root.iter():
         if "style" in element.attrib:
             coloured = _COLOUR.sub(lambda found: colours.get(found[0], found[0]), element.attrib["style"])

@@ -232,6 +232,8 @@ def _check_same_identity(cases: Sequence[Case]) -> None:
 
 def _check_same(cases: Sequence[Case], fields: Iterable[str], where: str) -> None:
     for name in fields:
+        if len({getattr(case.result.run, name) for case in cases}) <= 1:
+            continue
         for case in cases:
             expected, got = getattr(cases[0].result.run, name), getattr(case.result.run, name)
             if got != expected:

@@ -52,7 +52,8 @@ def read(path: Path) -> Recording:
 
 def session_of(header: journal.Header, history: journal.History) -> SessionRecord:
     """What a session with that header and history would export. The history is of that header."""
-    runs = {run.key: run for run in (*header.planned, *(result.run for result in history.results.values()))}
+    runs = {run.key: run for run in header.planned}
+    runs |= {key: result.run for key, result in history.results.items()}
     named = cases_of((run for run in runs.values() if run.key not in header.cases), header.command)
     named |= header.cases
     cases = tuple(
