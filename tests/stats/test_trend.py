@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from bsr import stats
+from bsr.stats import basis
 from noisy_cells import SEVEN, noisy
 
 # Rank trend
@@ -68,6 +69,14 @@ def test_many_values_are_permuted_at_random_and_agree_with_the_normal_approximat
 
 def test_a_random_p_is_never_zero() -> None:
     assert stats.rank_trend(noisy([1, 10, 100]), resamples=99).p.value == 0.01
+
+
+@pytest.mark.parametrize(("together", "drawn"), [(60_000, 2_000), (300, 999)])
+def test_more_values_are_permuted_less_often_and_never_too_seldom(
+    monkeypatch: pytest.MonkeyPatch, together: int, drawn: int
+) -> None:
+    monkeypatch.setattr(basis, "MOST_PERMUTED", together)
+    assert stats.rank_trend(noisy([1, 10, 100])).p.value == 1 / (drawn + 1)
 
 
 def test_zeros_have_ranks() -> None:
