@@ -75,7 +75,7 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
             for (task, steps), series in panels.items()
         ],
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
-        "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
+        "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a plus sign counts runs "
         f"without a final MSE.{_LINE if any(_study_s(data, task) for task in data.tasks) else ''}",
         f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
         n=f"{span(counts, 'seed')} per rate",
@@ -84,7 +84,7 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
 
 
 _LINE: Final = (
-    " Upright line: the study's rate. Below, in a batch size's colour, the rates that rules of thumb scale "
+    " Below, in a batch size's colour, the rates that rules of thumb scale "
     "from it: | by the square root of the batch size, x in proportion."
 )
 
@@ -100,7 +100,7 @@ def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells, sizes: S
     RatePanel(series, data, among=sizes)(axes)
     if (rate := _study_s(data, task)) is None:
         return
-    axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1)
+    axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1, label="the study's rate")
     for size in map(int, series):
         if size > SCALED_FROM:
             for marker, power in (("|", RULES["square root"]), ("x", RULES["linear"])):
