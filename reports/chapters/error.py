@@ -289,7 +289,7 @@ def min_mean_max(data: Cells) -> FigureContent | None:
 def _extremes(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     colour, marker = style.task_kind(cells[0].task, data.tasks)
     low, middle, high = ([of(cell.finals) for cell in cells] for of in (min, fmean, max))
-    scale = style.log_axis(axes.yaxis, [*low, *high])
+    scale = style.log_axis(axes.yaxis, [*low, *middle, *high])
     sizes = [cell.batch_size for cell in cells]
     axes.fill_between(sizes, scale.place(low), scale.place(high), color=colour, alpha=0.14, linewidth=0)
     axes.plot(sizes, scale.place(middle), color=colour, marker=marker, label="mean")

@@ -84,7 +84,7 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
 
 
 _LINE: Final = (
-    " Below, in a batch size's colour, the rates that rules of thumb scale "
+    " Upright line: the study's rate. Below, in a batch size's colour, the rates that rules of thumb scale "
     "from it: | by the square root of the batch size, x in proportion."
 )
 
@@ -100,7 +100,7 @@ def _draw(axes: Axes, task: str, series: dict[str, Rates], data: Cells, sizes: S
     RatePanel(series, data, among=sizes)(axes)
     if (rate := _study_s(data, task)) is None:
         return
-    axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1, label="the study's rate")
+    axes.axvline(rate, color=style.REFERENCE, linewidth=0.8, zorder=1)
     for size in map(int, series):
         if size > SCALED_FROM:
             for marker, power in (("|", RULES["square root"]), ("x", RULES["linear"])):

@@ -57,8 +57,8 @@ def comparison_error(comparison: Comparison) -> FigureContent | None:
     return FigureContent(
         panels,
         f"Final test MSE. {ratios}Dots are seeds, lines their medians.",
-        f"{'Ratios of final MSE per cell with the margin. ' if pairs else ''}Final MSE per series against batch "
-        f"size. {verdicts}",
+        f"{'Ratios of final MSE per cell with the margin. ' if pairs else ''}Final MSE per series against "
+        f"batch size. {verdicts}",
         n=runs_of(rows),
         note=series_text(comparison),
     )

@@ -34,6 +34,10 @@ _STAR: Final[dict[str, Any]] = {
 }
 
 
+_OF_ALL: Final = ("lowest", "ties with the lowest", "published")
+"""Labels of marks that all lines share: last in the legend."""
+
+
 class RatePanel:
     """Final MSE against learning rate, a line per series: a task, or the name of an optimiser."""
 
@@ -66,7 +70,9 @@ class RatePanel:
             heights = scale.place(self.published.values())
             axes.plot(list(self.published), heights, "x", color=style.REFERENCE, label="published")
         self._axis(axes)
-        legend(axes)
+        handles, labels = axes.get_legend_handles_labels()
+        last = [handle for handle, label in zip(handles, labels, strict=True) if label in _OF_ALL]
+        legend(axes, handles=[*(handle for handle in handles if handle not in last), *last])
 
     def _axis(self, axes: Axes) -> None:
         rates = sorted({rate for rates in self.series.values() for rate in rates})
