@@ -81,7 +81,6 @@ def render(
         comparison_badges=_BADGES,
         conclusion=first.conclusion(findings),
         parts=parts,
-        times_one=any("\N{MULTIPLICATION SIGN}" in line.finding.short.number for line in parts),
         study=first.conclusions(findings),
         leading=leading,
         others=others,
