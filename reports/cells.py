@@ -292,8 +292,8 @@ def statuses(results: Iterable[Result]) -> str:
 
 
 def ending(result: Result) -> str:
-    """How a run ended, in words; `exploded` where an earlier version called an absurd error `ok`."""
-    return "exploded" if result.exploded else result.status.replace("_", " ")
+    """How a run ended, in words; `diverged` too where an earlier version called an absurd error `ok`."""
+    return "diverged" if result.exploded else result.status.replace("_", " ")
 
 
 def _numbered(counts: Counter[str]) -> str:

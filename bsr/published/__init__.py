@@ -34,8 +34,8 @@ class Provenance:
 SPREAD: Final = Provenance(
     figure="figure 9",
     runs="ten runs per cell, each seeded with batch size + run index",
-    compare="a measured run's test MSE at the same epoch: 9 for mean, median and std, 10 for var (the text "
-    "says 10); batch sizes 2, 4, 8 and 2048 are the authors' later extension, only partly in the text",
+    compare="a measured run's test MSE at the same epoch (the text says 10 for every task); batch sizes 2, "
+    "4, 8 and 2048 are the authors' later extension, only partly in the text",
 )
 CONVERGENCE: Final = Provenance(
     figure="figure 5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -66,7 +67,7 @@ def answer(data: Cells) -> str:
     said = (
         f"After the same {compared.same_images:,} images, batch size {compared.largest} has "
         f"{times(found.parts['whole'].factor)} "
-        f"times the error of {compared.smallest} ({listed(arms_of(data).tasks)} together, rates falling "
+        f"times the error of {compared.smallest} ({_together(arms_of(data).tasks)}, rates falling "
         f"linearly to zero). It is the product of {_product(data, found)}{_itself(compared, found)}."
     )
     if constant is None:
@@ -74,6 +75,10 @@ def answer(data: Cells) -> str:
     whole = factor(constant.parts["whole"])
     product = _product(data, constant)
     return f"{said} At constant rates, as in the study, it is {whole}, the product of {product}."
+
+
+def _together(tasks: Sequence[str]) -> str:
+    return f"{listed(tasks)} together" if len(tasks) > 1 else listed(tasks)
 
 
 def _product(data: Cells, found: stats.Decomposition) -> str:

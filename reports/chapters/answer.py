@@ -46,6 +46,7 @@ from reports.text.verdicts import (
 CLAIM = "The batch size affects the performance of regression CNNs."
 BECAUSE: Final = "After the same images a larger batch has a higher error, and fewer updates are why."
 """What is put to the test where the gap was taken apart."""
+_NO_CAUSE: Final = "these runs cannot tell why"
 _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 
@@ -63,12 +64,17 @@ def _why(data: Cells) -> Finding:
     sentence = f"{gap.answer(data)} {gap.worked(data)}"
     compared = arms_of(data).compared
     because = ", because it makes fewer updates" if verdict == "shown" else ""
+    unknown = "fewer updates are not shown to be why" if verdict == "not shown" else _NO_CAUSE
+    clause = (
+        f"after equal epochs, at rates that fall to zero, the largest batch has "
+        f"{gap.times(found.parts['whole'].factor)} times the error of the smallest; {unknown}"
+    )
     short = Short(
         gap.factor(found.parts["whole"]),
         "After equal epochs",
         f"At rates that fall to zero, batch size {compared.largest} ends with this many times the error of "
         f"{compared.smallest}{because}.",
-        "after equal epochs larger ones are worse because they make fewer updates" if because else "",
+        "after equal epochs larger ones are worse because they make fewer updates" if because else clause,
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
 
@@ -107,16 +113,13 @@ def _short(found: Sequence[Effects], verdict: Verdict, *, one: bool = False) -> 
     factors = [effect.batch_size.size.factor for effect in found if effect.batch_size]
     if not factors:
         return Short(clause="these runs cannot say whether the batch size matters")
+    worst = {effect.batch_size.highest for effect in found if effect.batch_size}
+    size = f"batch size {next(iter(worst)):g}" if len(worst) == 1 else "the worst batch size"
     most = f"up to {number(max(factors), 2)} times"
-    worst = "at a constant rate, the worst batch size ends with"
-    clause = f"after equal epochs, {worst} {most} the error of the best"
+    clause = f"after equal epochs, at a constant rate, {size} ends with {most} the error of the best"
     unknown = "" if verdict == "shown" or one else ", which is not told from the noise of seeds"
-    said = (
-        "each at the one constant rate of its task, the worst batch size ends with this many times the error"
-    )
-    return Short(
-        most, "After equal epochs", f"With {said} of the best{unknown}.", clause + ("" if one else unknown)
-    )
+    said = f"At one constant rate per task, {size} ends with this many times the error of the best{unknown}."
+    return Short(_range(factors), "After equal epochs", said, clause + ("" if one else unknown))
 
 
 def _any(parts: Sequence[TaskVerdict]) -> Verdict:
@@ -209,9 +212,9 @@ def effects(data: Cells) -> FigureContent | None:
     )
     return FigureContent(
         [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
-        "Ratio of the geometric mean final MSE at the worst to that at the best batch size; the same for "
-        "the learning rates of the second look, where measured, at batch size 32; and one standard "
-        "deviation between seeds as a factor. Lines: 95% intervals, wide enough to allow for picking the "
+        "After equal epochs, at constant rates: the geometric mean final MSE at the worst over that at the "
+        "best batch size; the same for the learning rates of the second look, where measured, at batch size "
+        "32; and one standard deviation between seeds. Lines: 95% intervals, wide enough for picking the "
         f"worst and the best of all levels; none below {FEWEST_FOR_A_MEAN} seeds per level.",
         f"Factors on the final test MSE per task. {'; '.join(said)}.",
         n=seeds_each(cell for entry in found for cell in data.cells(entry.task)) + per_rate,
@@ -264,7 +267,7 @@ CHAPTER: Final = Chapter(
     section="The answer at equal epochs",
     options="--bsr-experiments batch-size",
     figures=(
-        Figure("The answer in one look", effects),
+        Figure("How much batch size, learning rate and seed change the error", effects),
         Figure("All tasks on one axis", normalised_mse),
     ),
     findings=lambda data: [_question(data)],

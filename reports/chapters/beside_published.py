@@ -42,11 +42,12 @@ def _published(data: Cells) -> FigureContent | None:
     flat = [cell for row in cells.values() for cell in row]
     epochs = listed(f"{row[0].published.epoch} for {task}" for task, row in cells.items())
     overlap = f"{sum(cell.overlap for cell in flat)} of {counted(len(flat), 'cell')}"
+    apart = any(not cell.overlap for row in ratios.values() for cell in row)
+    hollow = " In the first panel an open symbol is a cell where they do not." if apart else ""
     return FigureContent(
         panels,
-        f"Test MSE beside the published ten seeds at the epoch at which those were taken: {epochs}. Points: "
-        f"means; bars: minimum to maximum over seeds. The ranges overlap in {overlap}; in the first panel "
-        "an open symbol is a cell where they do not.",
+        f"Test MSE beside the published, each after the epoch of the published: {epochs}. Points: means; "
+        f"bars: minimum to maximum over seeds. The ranges overlap in {overlap}.{hollow}",
         "Ratios of measured to published mean test MSE against batch size, and both ranges per task. "
         f"{'; '.join(_in_words(task, row) for task, row in ratios.items())}. Ranges overlap in {overlap}.",
         n=f"{span(map(len, (cell.measured for cell in flat)), 'seed')} measured, "
@@ -272,9 +273,9 @@ CHAPTER: Final = Chapter(
     section="Beside the published figures",
     options="--bsr-preset paper",
     figures=(
-        Figure("Final error", _published, "figure 9", name="published"),
-        Figure("Convergence", published_convergence, "figure 5"),
-        Figure("Seconds per epoch", published_seconds, "figure 6"),
+        Figure("Final error beside the published one", _published, "figure 9", name="published"),
+        Figure("Convergence beside the published curves", published_convergence, "figure 5"),
+        Figure("Seconds per epoch beside the published ones", published_seconds, "figure 6"),
     ),
     tables=lambda data: [_published_table(data)],
 )

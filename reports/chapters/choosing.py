@@ -58,8 +58,8 @@ def _short(data: Cells, found: Soonest) -> Short:
         number="" if dearest == found.size else as_long(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Of those tried, batch size {found.size} is there soonest; {dearest} takes this much longer, "
-            f"each at the rate and schedule tuned for it{tied}."
+            f"Of those tried, batch size {found.size} reaches it soonest; {dearest} takes this many times as "
+            f"long, each at the rate and schedule tuned for it{tied}."
         ),
         clause=(
             f"{unsure}no batch size tried reaches a given error sooner than {found.size}, at tuned rates "
@@ -98,7 +98,7 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
         size for size in found.costs if any(choices(data, t, found.target)[size].weakly_tuned for t in tasks)
     ]
     if weak:
-        yield f"Fewer than {choosing.FEWEST_TUNING_SEEDS} seeds tuned {listed(weak)}."
+        yield f"Batch size {listed(weak)} was tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
     if (seeds := choosing.fewest_seeds(data, found)) <= choosing.A_DIRECTION:
         yield f"With {counted(seeds, 'seed')} that is a direction."
 
@@ -173,7 +173,7 @@ def time_to_error(data: Cells) -> FigureContent | None:
         f"To {_share(found.target)} of the best constant's error; {found.timed}. {HOW} Medians over seeds; "
         f"{POOLED}: the geometric mean of the tasks.",
         f"Seconds, updates and images until the error is reached, against batch size. {_ratios(found)}.",
-        n=seeds,
+        n=f"{seeds} per batch size",
     )
 
 
@@ -185,7 +185,7 @@ def _draw(axes: Axes, curves: Mapping[str, Mapping[int, Point]], measure: str) -
     scale = style.log_axis(axes.yaxis, [value for row in values.values() for value in row.values()])
     for name, row in values.items():
         pooled = name == POOLED
-        colour, marker = (style.INK, "o") if pooled else style.task_kind(name, list(curves))
+        colour, marker = (style.INK, "X") if pooled else style.task_kind(name, list(curves))
         axes.plot(
             list(row),
             scale.place(row.values()),
@@ -213,8 +213,8 @@ def _seconds_table(data: Cells) -> Table:
         for size, seconds in found.seconds.items()
     ]
     note = (
-        f"{HOW} Intervals are over seeds, those that tune too; draws lost: the share of resamplings whose "
-        "tuning seeds chose an arm that never gets there, which are left out."
+        "As in the figure of this name. Intervals are over seeds, those that tune too; draws lost: the share "
+        "of resamplings whose tuning seeds chose an arm that never gets there, which are left out."
     )
     return Table.of("time-to-error", "Time to the same error", rows, note)
 

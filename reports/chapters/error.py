@@ -186,7 +186,8 @@ def _asymmetry(data: Cells) -> Finding:
         "cannot tell": "Too few cells with three seeds or more to say how the seeds spread.",
     }[verdict]
     statistics = (f"Sign test over cells: {p_text(found.p)}",)
-    short = Short(f"{found.up} of {counted(found.up + found.down, 'cell')}")
+    told = found.up + found.down
+    short = Short(f"{found.up} of {counted(told, 'cell')}" if told else "")
     claim = published.CLAIMS["asymmetry"]
     return Finding("asymmetry", claim, verdict, sentence, statistics, "min-mean-max", short=short)
 
@@ -287,17 +288,14 @@ def min_mean_max(data: Cells) -> FigureContent | None:
 
 def _extremes(axes: Axes, data: Cells, cells: Sequence[Cell]) -> None:
     colour, marker = style.task_kind(cells[0].task, data.tasks)
-    lines = {
-        "maximum": ([max(cell.finals) for cell in cells], "v", 0.9),
-        "mean": ([fmean(cell.finals) for cell in cells], marker, 1.8),
-        "minimum": ([min(cell.finals) for cell in cells], "^", 0.9),
-    }
-    scale = style.log_axis(axes.yaxis, [value for line, _, _ in lines.values() for value in line])
+    low, middle, high = ([of(cell.finals) for cell in cells] for of in (min, fmean, max))
+    scale = style.log_axis(axes.yaxis, [*low, *middle, *high])
     sizes = [cell.batch_size for cell in cells]
-    low, high = scale.place(lines["minimum"][0]), scale.place(lines["maximum"][0])
-    axes.fill_between(sizes, low, high, color=colour, alpha=0.14, linewidth=0)
-    for name, (line, shape, width) in lines.items():
-        axes.plot(sizes, scale.place(line), color=colour, marker=shape, linewidth=width, label=name)
+    axes.fill_between(sizes, scale.place(low), scale.place(high), color=colour, alpha=0.14, linewidth=0)
+    axes.plot(sizes, scale.place(middle), color=colour, marker=marker, label="mean")
+    for line in (low, high):
+        looks: dict[str, Any] = {"color": colour, "marker": "_", "markersize": 8, "linewidth": 0.9}
+        axes.plot(sizes, scale.place(line), label="minimum and maximum", **looks)
     style.batch_axis(axes, data.batch_sizes())
     legend(axes)
 

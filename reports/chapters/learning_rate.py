@@ -42,9 +42,9 @@ def learning_rate(data: Cells) -> FigureContent | None:
         panels,
         f"Final {images} MSE at batch size {listed(sizes)} against the learning rate. {_CENTRE}. The star is "
         "the lowest; rings tie with it within seed noise (Welch's tests put them above no other rate); a "
-        "cross at the top counts runs without a final MSE, and a rate that lost some is neither. The second "
-        f"look holds the rates that are no powers of ten, and those between. {_crosses(data, rates.values())}"
-        f"{_lowest(named)}".strip(),
+        "plus sign at the top counts runs without a final MSE, and a rate that lost some is neither. The "
+        "second look holds the rates that are no powers of ten, and those between. "
+        f"{_crosses(data, rates.values())}{_lowest(named)}".strip(),
         f"Final {images} MSE against learning rate, a panel per task. "
         + "; ".join(f"{name}: {best_in_words(row)}" for name, row in named.items())
         + ".",

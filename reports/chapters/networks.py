@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.result import Result
 from reports.analysis.arms import log_error
-from reports.cells import Cells
+from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import factors as drawn
 from reports.drawing import style
@@ -29,7 +29,7 @@ CLAIMS: Final[dict[Equal, str]] = {
     "updates": "After the same number of updates a larger batch has no higher error, whatever the network.",
 }
 CAVEAT: Final = (
-    "A pair is a whole seed, tasks counting alike. The rate is the study's, constant, tuned at 32 for its "
+    "Paired by whole seeds, tasks counting alike. The rate is the study's, constant, tuned at 32 for its "
     "own network; few seeds tell a direction and no equality."
 )
 
@@ -152,7 +152,7 @@ def networks(data: Cells) -> FigureContent | None:
         f"Test MSE over that at batch size {smallest}: geometric mean over tasks and seeds, "
         f"with 95% intervals. {CAVEAT}",
         f"Ratios of test MSE against batch size, a line per network. {' '.join(ends)}",
-        n=counted(max(one.error.n[0] for one in found), "pair"),
+        n=f"{span((one.error.n[0] for one in found), 'seed')} per batch size and line",
         results=results,
     )
 
@@ -176,7 +176,7 @@ def _table(data: Cells) -> Table:
             "batch size": one.batch_size,
             "times the smallest's": one.error.factor if one.error.known else None,
             **interval_cells(one.error.interval),
-            "pairs": one.error.n[0],
+            "seeds": one.error.n[0],
         }
         for one in ratios(data)
     ]

@@ -98,7 +98,7 @@ def optimiser(data: Cells) -> FigureContent | None:
         ],
         f"Adam and SGD (without momentum) at batch size {size}, SGD at three lower rates too. "
         f"{_CENTRE}; beside it the mean over seeds at the best rate of each, with minimum and maximum. A "
-        "cross counts runs without a final MSE: on raw pixels SGD soon diverges.",
+        "plus sign counts runs without a final MSE: on raw pixels SGD soon diverges.",
         "Final test MSE against learning rate for Adam and SGD, and their curves at the best rate of each. "
         + "; ".join(f"{name}: {best_in_words(series[name])}" for name in finals)
         + ".",

@@ -109,13 +109,12 @@ def steps_to_target(data: Cells) -> FigureContent | None:
             for task, found in tasks.items()
         ],
         "Updates until the test MSE was a share of the best constant's, as median over seeds; where the "
-        "median run never got there, an open triangle at the last update. Reached: the median of three "
-        "evaluations in a "
-        "row, since of so many the first below would reward noise. "
+        "median run never got there, an open mark at the last update. Reached: the median of three "
+        "evaluations in a row, since of so many the first below would reward noise. "
         "Of all arms at the study's and tuned rates, the fastest. Thin: S = S_min (1 + B_crit / B), a miss "
         "counted as longer than what was trained. Dashed: half the updates per doubling.",
         f"Updates to a target error against batch size. Critical batch sizes at {MIDDLE:.0%}: {fits}.",
-        n=span(runs, "seed"),
+        n=f"{span(runs, 'seed')} per batch size",
     )
 
 
@@ -143,7 +142,7 @@ def _draw(
         for size, one in found.items():
             if not math.isfinite(one.median):
                 (top,) = scale.place([float(one.training.arm.steps)])
-                axes.plot([size], [top], "^", color=colour, markerfacecolor="none")
+                axes.plot([size], [top], marker, color=colour, markerfacecolor="none")
         fit = fits[target]
         if fit is not None:
             curve = fit.fewest_steps * (1 + fit.batch_size / across)
@@ -151,7 +150,7 @@ def _draw(
     if any(fits.values()):
         axes.plot([], [], color=style.INK, linewidth=0.9, label="fit")
     if not all(math.isfinite(one.median) for one in everything):
-        axes.plot([], [], "^", color=style.INK, markerfacecolor="none", label="not reached by then")
+        axes.plot([], [], "o", color=style.INK, markerfacecolor="none", label="open: not reached by then")
     style.batch_axis(axes, sizes)
     legend(axes)
 
@@ -173,7 +172,8 @@ def _table(data: Cells) -> Table:
         for target in TARGETS
         for size, one in reaching(data, task, target).items()
     ]
-    return Table.of("steps-to-target", "Updates to a target", rows, "No median: most runs missed.")
+    note = "No median: most runs missed."
+    return Table.of("steps-to-target", "Updates to a target, the fastest of all arms", rows, note)
 
 
 def _fits(data: Cells) -> Table:

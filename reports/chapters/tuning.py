@@ -75,7 +75,7 @@ def _rates(data: Cells, schedule: str) -> FigureContent | None:
             for (task, steps), series in panels.items()
         ],
         f"Error on the validation images after so many updates, {schedule} schedule, a curve per batch "
-        "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a cross counts runs "
+        "size. Line: geometric mean over seeds; dots: seeds; the star is the lowest, a plus sign counts runs "
         f"without a final MSE.{_LINE if any(_study_s(data, task) for task in data.tasks) else ''}",
         f"Validation error against learning rate, {schedule} schedule. Lowest: {best}.",
         n=f"{span(counts, 'seed')} per rate",

@@ -152,7 +152,7 @@ CHAPTER: Final = Chapter(
     section="The answer at equal epochs",
     options="--bsr-experiments batch-size",
     figures=(
-        Figure("The same epochs, or the same updates?", updates),
+        Figure("What each doubling of the batch size does", updates),
         Figure("Error against updates", mse_against_updates, section="Convergence"),
     ),
     findings=finding,

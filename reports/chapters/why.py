@@ -86,10 +86,10 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
 
 def _at_equal_updates(data: Cells, part: stats.Estimate) -> str:
     compared = arms_of(data).compared
-    end = "the same error, within a quarter," if part.no_effect else "this many times the error"
+    end = "the same error, to within a quarter, as" if part.no_effect else "this many times the error of"
     return (
-        f"At tuned rates that fall to zero, batch size {compared.largest} ends with {end} as "
-        f"{compared.smallest} after as many updates."
+        f"After as many updates, at tuned rates that fall to zero, batch size {compared.largest} ends with "
+        f"{end} {compared.smallest}."
     )
 
 
@@ -121,11 +121,11 @@ def why(data: Cells) -> FigureContent | None:
     panels = {arm: rows for arm in _panels(compared) if (rows := _rows(data, *arm))}
     if not panels:
         return None
-    counts = {one.n[0] for rows in panels.values() for row in rows.values() for one in row.values()}
+    factors = [one for rows in panels.values() for row in rows.values() for one in row.values()]
     said = [gap.sentence(data, *arm) for arm in panels]
     looks = {gap.names(data)[key]: look for key, look in _LOOKS.items()}
     over = f"error of {compared.largest} / error of {compared.smallest} (log)"
-    draw = partial(_draw_factors, looks=looks, over=over)
+    draw = partial(_draw_factors, looks=looks, over=over, factors=factors)
     return FigureContent(
         [
             Panel(f"{steps:,} updates, {_WORDS[schedule]}", partial(draw, rows=rows), PRODUCT)
@@ -134,16 +134,18 @@ def why(data: Cells) -> FigureContent | None:
         f"The error of batch size {compared.largest} over that of {compared.smallest} after "
         f"{compared.same_images:,} images, and the three factors whose product it is: fewer updates, "
         f"{gap.names(data)['rate']} instead of the tuned one, and the batch size itself, which is left at "
-        "equal updates and tuned rates. Each panel names its schedule; the study's is the constant one. The "
-        "whole gaps differ since another schedule is another training of both, and fewer seeds are common "
-        "where more is compared. "
-        f"{_cut_short(compared)} 1 is no effect. Lines: 95% intervals. {gap.LUCK}",
+        f"equal updates and tuned rates. {_PANELS if len(panels) > 1 else ''}{_cut_short(compared)} 1 is no "
+        f"effect. Lines: 95% intervals. {gap.LUCK}",
         f"Factors: {'; '.join(said)}.",
-        n=f"{listed(sorted(counts))} common seeds",
+        n=f"{span((one.n[0] for one in factors), 'seed')} per factor",
         results=arms_of(data).ended(),
     )
 
 
+_PANELS: Final = (
+    "Each panel names its schedule; the study's is the constant one. The whole gaps differ since another "
+    "schedule is another training of both, and fewer common seeds were trained where more is compared. "
+)
 _WORDS: Final[dict[Schedule, str]] = {"linear": "rates falling to zero", "constant": "constant rates"}
 _Rows = Mapping[str, Mapping[str, stats.Estimate]]
 
@@ -183,8 +185,14 @@ _LOOKS: Final = {
 }
 
 
-def _draw_factors(axes: Axes, rows: _Rows, looks: Mapping[str, tuple[str, str]], over: str) -> None:
-    drawn.rows(axes, rows, looks, gap=0.2, foot=0.5)
+def _draw_factors(
+    axes: Axes,
+    rows: _Rows,
+    looks: Mapping[str, tuple[str, str]],
+    over: str,
+    factors: Sequence[stats.Estimate],
+) -> None:
+    drawn.rows(axes, rows, looks, gap=0.2, foot=0.5, beside=factors)
     axes.set_yticks(range(len(rows)), [style.name(name, 12) for name in rows], size=style.SMALL)
     axes.set_xlabel(over)
     legend(axes)
@@ -227,14 +235,22 @@ def equal_updates(data: Cells) -> FigureContent | None:
         [Panel(task, partial(_draw_curves, lines=found), NORMALISED) for task, found in tasks.items()],
         "Normalised test MSE against batch size: after "
         f"{arms_of(data).compared.same_images:,} images, where a larger batch makes fewer updates, and after "
-        f"the same number of updates. Two schedules in one panel: {gap.names(data)['rate']} is constant; a "
-        "tuned rate, the best for that batch size, falls linearly to zero. Geometric means, lines: 95% "
-        f"intervals. {gap.LUCK}",
+        f"the same number of updates. {_schedules(data, tasks)} Geometric means, lines: 95% intervals. "
+        f"{gap.LUCK}",
         "Normalised test MSE against batch size. "
         + " ".join(_said(task, found) for task, found in tasks.items()),
-        n=span(counts, "seed"),
+        n=f"{span(counts, 'seed')} per batch size and line",
         results=arms_of(data).ended(),
     )
+
+
+def _schedules(data: Cells, tasks: Mapping[str, Mapping[str, object]]) -> str:
+    """What the rates do that are drawn; one line of each task is at the usual rate, where it was trained."""
+    usual = _lines(arms_of(data).compared)[0][0]
+    falls = "tuned rate, the best for that batch size, falls linearly to zero."
+    if not any(usual in lines for lines in tasks.values()):
+        return f"Each {falls}"
+    return f"Two schedules in one panel: {gap.names(data)['rate']} is constant; a {falls}"
 
 
 def _said(task: str, lines: Mapping[str, Mapping[int, stats.Estimate]]) -> str:
@@ -252,7 +268,7 @@ def _draw_curves(axes: Axes, lines: Mapping[str, Mapping[int, stats.Estimate]]) 
     for index, ((name, row), aside) in enumerate(zip(lines.items(), asides, strict=True)):
         moved = {size * aside: one for size, one in row.items()}
         drawn.line(axes, scale, moved, style.kind(index), 1.2, label=name)
-    style.batch_axis(axes, sorted({size for line in lines.values() for size in line}))
+    style.batch_axis(axes, sorted({size for line in lines.values() for size in line}), least_margin=1.35)
     legend(axes)
 
 

@@ -28,6 +28,13 @@ from reports.drawing.legend import legend
 from reports.drawing.marks import MSE
 from reports.drawing.panel import Panel
 
+_RATIOS: Final = (
+    "Ratios: geometric means over seeds with 95% intervals, cell by cell (paired by seed where both have the "
+    "same seeds); the wide band is the margin within which errors count as the same, the narrow one the 90% "
+    "interval of the ratio pooled over all cells that have something to learn. Sameness is claimed only "
+    "where the narrow band lies inside the wide one."
+)
+
 
 def comparison_error(comparison: Comparison) -> FigureContent | None:
     """Ratios of final MSE with intervals and the margin, then the final MSE itself side by side."""
@@ -46,15 +53,12 @@ def comparison_error(comparison: Comparison) -> FigureContent | None:
         Panel(task + nothing * (task in degenerate), median_lines(row), MSE) for task, row in rows.items()
     ]
     verdicts = "; ".join(f"{title(pair)}: {verdict(pair.error)}" for pair in pairs)
+    ratios = f"{_RATIOS} {verdicts}. " if pairs else ""
     return FigureContent(
         panels,
-        "Final test MSE. Ratios: geometric means over seeds with 95% intervals, cell by cell (paired by seed "
-        "where both have the same seeds); the wide band is the margin within which errors count as the same, "
-        "the narrow one the 90% interval of the ratio pooled over all cells that have something to learn. "
-        f"Sameness is claimed only where the narrow band lies inside the wide one. {verdicts}. Final MSE: "
-        "dots are seeds, lines their medians.",
-        "Ratios of final MSE per cell with the margin, and final MSE per series against batch size. "
-        f"{verdicts}.",
+        f"Final test MSE. {ratios}Dots are seeds, lines their medians.",
+        f"{'Ratios of final MSE per cell with the margin. ' if pairs else ''}Final MSE per series against "
+        f"batch size. {verdicts}",
         n=runs_of(rows),
         note=series_text(comparison),
     )

@@ -92,11 +92,14 @@ def runs_of(rows: Mapping[str, Rows]) -> str:
 
 def series_text(comparison: Comparison) -> str:
     """What each series is."""
-    said = []
+    said = {}
     for one in comparison.series:
         machine = one.data.machine_name(one.timing.environment)
-        said.append(f"{one.label}: {machine}, {one.timing.label()}")
-    return "; ".join(said) + "."
+        named = "" if machine == one.label else f"{machine}, "
+        said[one.label] = f"{named}{one.timing.label()}"
+    if len(said) > 1 and len({*said.values()}) == 1:
+        return f"Each: {next(iter(said.values()))}."
+    return "; ".join(f"{label}: {about}" for label, about in said.items()) + "."
 
 
 def ends_of(rows: Rows, unit: str) -> str:

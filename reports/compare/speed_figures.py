@@ -28,6 +28,7 @@ from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import listed
 
+_SECONDS_OVER: Final = "s of the second named / s of the first named"
 _RING: Final[dict[str, Any]] = {"markersize": 14, "markerfacecolor": "none", "markeredgewidth": 1.5}
 
 
@@ -48,13 +49,14 @@ def comparison_speed(comparison: Comparison) -> FigureContent | None:
         for pair in (comparison.pairs if comparison.pairwise else ())
     ]
     ratios = (
-        "Seconds of the second named over the first's, with 95% bootstrap intervals over runs and the epochs "
-        f"within each.{across} "
+        f"Times as fast, with 95% bootstrap intervals over runs and the epochs within each.{across} "
         if any(ups)
         else ""
     )
     if any(ups):
-        said_of = "s of the second named / s of the first, all tasks (log)"
+        firsts = {pair.first.label for pair in comparison.pairs}
+        over = f"s of {next(iter(firsts))} / s of the other" if len(firsts) == 1 else _SECONDS_OVER
+        said_of = f"{over}, all tasks (log)"
         panels.insert(0, Panel("Times as fast", _speed_ups(comparison, ups), said_of))
     return FigureContent(
         panels,

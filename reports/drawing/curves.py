@@ -25,14 +25,16 @@ def draw_epochs(axes: Axes, cells: Sequence[Cell]) -> None:
 
 def draw_curves(axes: Axes, cells: Sequence[Cell], places: Places) -> None:
     """A curve per batch size over wherever `places` puts its last values."""
-    colours = style.ordered_colours([cell.batch_size for cell in cells])
+    looks = style.ordered_looks([cell.batch_size for cell in cells])
     shown = {cell.batch_size: cell.curve()[-len(places(cell)) :] for cell in cells}
     scale = style.log_axis(axes.yaxis, [value for curve in shown.values() for value in curve])
     for cell in cells:
         horizontal, heights = places(cell), scale.place(shown[cell.batch_size])
-        dot = "." if len(heights) <= 12 else ""
-        colour, label = colours[cell.batch_size], str(cell.batch_size)
-        axes.plot(horizontal, heights, dot, linestyle="-", linewidth=1.5, color=colour, label=label)
+        colour, marker = looks[cell.batch_size]
+        axes.plot(
+            horizontal, heights, marker, linestyle="-", linewidth=1.2, markersize=4, color=colour,
+            markevery=-(-len(heights) // 12), label=str(cell.batch_size),
+        )  # fmt: skip
     legend(axes, "batch size")
 
 

@@ -62,9 +62,14 @@ def rows(
     looks: Mapping[str, Look],
     gap: float,
     foot: float,
+    beside: Iterable[Estimate] = (),
 ) -> None:
-    """A row per name, in it a mark per kind, `looks` in their order, each with its interval as a bar."""
-    style.log_axis(axes.xaxis, [1.0, *reach(one for row in names.values() for one in row.values())])
+    """A row per name, in it a mark per kind, `looks` in their order, each with its interval as a bar.
+
+    `beside` are those of the figure's other panels, so that all have one axis.
+    """
+    shown = (one for row in names.values() for one in row.values())
+    style.log_axis(axes.xaxis, [1.0, *reach(shown), *reach(beside)])
     axes.axvline(1, color=style.REFERENCE, linewidth=1.2)
     for index, (kind, (colour, marker)) in enumerate(looks.items()):
         label: str | None = kind

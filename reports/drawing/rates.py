@@ -34,6 +34,10 @@ _STAR: Final[dict[str, Any]] = {
 }
 
 
+_OF_ALL: Final = ("lowest", "ties with the lowest", "published")
+"""Labels of marks that all lines share: last in the legend."""
+
+
 class RatePanel:
     """Final MSE against learning rate, a line per series: a task, or the name of an optimiser."""
 
@@ -66,7 +70,9 @@ class RatePanel:
             heights = scale.place(self.published.values())
             axes.plot(list(self.published), heights, "x", color=style.REFERENCE, label="published")
         self._axis(axes)
-        legend(axes)
+        handles, labels = axes.get_legend_handles_labels()
+        last = [handle for handle, label in zip(handles, labels, strict=True) if label in _OF_ALL]
+        legend(axes, handles=[*(handle for handle in handles if handle not in last), *last])
 
     def _axis(self, axes: Axes) -> None:
         rates = sorted({rate for rates in self.series.values() for rate in rates})
@@ -89,20 +95,19 @@ def _line(axes: Axes, scale: style.LogScale, rates: Rates, look: tuple[str, str]
     axes.plot(list(middles), list(middles.values()), color=colour, marker=marker, markersize=4, label=label)
     if best is None:
         return
-    axes.plot(
-        [best.level], [middles[best.level]], label="" if name else f"lowest: {tick(best.level)}", **_STAR
-    )
+    lowest = "lowest" if name else f"lowest: {tick(best.level)}"
+    axes.plot([best.level], [middles[best.level]], label=lowest, **_STAR)
     ties = [rate for rate in best.tied if rate != best.level]
     if ties:
         axes.plot(ties, [middles[rate] for rate in ties], label="ties with the lowest", **_RING)
 
 
 def _lost(axes: Axes, rates: Rates, height: float, colour: str) -> None:
-    """Crosses that count the runs without a final MSE."""
+    """Plus signs that count the runs without a final MSE."""
     for rate, results in rates.items():
         count = sum(result.final_mse is None for result in results)
         if count:
-            axes.plot([rate], [height], "x", color=colour, markersize=6)
+            axes.plot([rate], [height], "+", color=colour, markersize=6)
             axes.annotate(
                 str(count), (rate, height), (5, 0), textcoords="offset points", va="center", fontsize=8.5,
                 color=style.INK,

@@ -134,6 +134,12 @@ def ordered_colours(values: Sequence[float]) -> dict[float, str]:
     return {value: _ordered(round(_STEPS * index / last))[0] for index, value in enumerate(values)}
 
 
+def ordered_looks(values: Sequence[float]) -> dict[float, tuple[str, str]]:
+    """Colour and marker per value of an ordered quantity: neighbours differ in both."""
+    colours = ordered_colours(values)
+    return {value: (colour, kind(index)[1]) for index, (value, colour) in enumerate(colours.items())}
+
+
 def kind(index: int) -> tuple[str, str]:
     """Colour and marker of the `index`-th kind."""
     colour, _, marker = _KINDS[index % len(_KINDS)]
@@ -247,8 +253,10 @@ class LogScale:
 
 def _locator(low: float, high: float) -> LogLocator | MaxNLocator | FixedLocator:
     decades = math.log10(high / low)
-    if decades < 0.9:
+    if decades < 0.45:
         return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    if decades < 0.9:
+        return LogLocator(10, subs=(1, 1.5, 2, 3, 5, 7))
     if decades < 2.6:
         return LogLocator(10, subs=(1, 2, 5) if decades < 1.8 else (1, 3))
     return FixedLocator(decade_ticks(low, high))

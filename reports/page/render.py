@@ -73,7 +73,7 @@ def render(
     glossary = Glossary()
     return _environment().get_template("page.html.j2").render(
         title=TITLE,
-        source=data.recording.path.name,
+        source=_source(data),
         style=Markup(colours() + (_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -106,6 +106,14 @@ def render(
         address=published.ADDRESS,
         published_machine=published.MACHINE,
     )  # fmt: skip
+
+
+def _source(data: Cells) -> str:
+    """The recording's name; of several that were read as one, the first's and how many more."""
+    files = data.session.options.get("merged_from")
+    if not isinstance(files, list) or data.recording.path.exists():
+        return data.recording.path.name
+    return f"{files[0]} and {len(files) - 1} more"
 
 
 def _environment() -> Environment:
@@ -216,12 +224,16 @@ def _sections(drawn: Sequence[RenderedFigure], *, outside: bool) -> list[dict[st
 def _comparison(comparison: Comparison, drawn: Sequence[RenderedFigure]) -> dict[str, Any]:
     return {
         "files": listed(data.recording.path.name for data in comparison.files),
-        "others": listed(data.recording.path.name for data in comparison.files[1:]),
+        "others": _others([data.recording.path.name for data in comparison.files[1:]]),
         "board": None if comparison.pairwise else _table(board(comparison)),
         "statements": [statement(pair) for pair in comparison.pairs] if comparison.pairwise else [],
         "notes": [*comparison.notes, CAVEAT],
         "figures": [_figure(entry) for entry in drawn if entry.figure.section == COMPARISON],
     }
+
+
+def _others(names: Sequence[str]) -> str:
+    return listed(names) if len(names) < 4 else f"{len(names)} others"
 
 
 def _figure(entry: RenderedFigure) -> dict[str, Any]:
@@ -273,7 +285,9 @@ def _cell(cell: object) -> dict[str, Any]:
         return {"text": str(cell), "value": cell, "kind": "number"}
     if isinstance(cell, float):
         whole = cell.is_integer() and abs(cell) < 1e7
-        return {"text": f"{cell:,.0f}" if whole else number(cell), "value": repr(cell), "kind": "number"}
+        digits = next((digits for digits in (1, 2, 3) if float(f"{cell:.{digits}g}") == cell), 4)
+        text = f"{cell:,.0f}" if whole else number(cell, digits)
+        return {"text": text, "value": repr(cell), "kind": "number"}
     return {"text": str(cell), "value": None, "kind": "long" if len(str(cell)) > 60 else ""}
 
 
@@ -303,7 +317,11 @@ def _machines(data: Cells) -> list[dict[str, Any]]:
     return [
         {
             "title": data.machine_name(identity) if identity else "Machine",
-            "rows": [_about(name, value) for name, value in about.items() if value is not None],
+            "rows": [
+                _about(name, value)
+                for name, value in about.items()
+                if value is not None and not (name == "cpu" and value == about.get("device_name"))
+            ],
         }
         for identity, about in known.items()
     ]

@@ -22,6 +22,7 @@ WORDS: Final = {
     "pooled": "of all tasks together, each counting alike",
     "rank correlation": "how far two orders agree, from \N{MINUS SIGN}1 (opposite) to 1 (the same)",
     "schedule": "how the learning rate changes during a training: constant, or falling to zero",
+    "tau": "a rank correlation, counted over pairs of runs",
     "tuned": "chosen, out of several that were tried, by the error on images kept aside",
 }
 _FIRST: Final = re.compile(rf"\b({'|'.join(WORDS)})s?\b", re.IGNORECASE)

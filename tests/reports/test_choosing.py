@@ -63,7 +63,7 @@ def test_the_sentence_names_the_soonest_its_cost_and_the_end_of_what_was_tried(
     assert said.verdict == "shown"
     assert said.sentence.startswith("Batch size 16 reaches ")
     assert "16 is the smallest that was compared: one beyond it may be sooner still." in said.sentence
-    assert "Fewer than 3 seeds tuned 1024." in said.sentence
+    assert "Batch size 1024 was tuned with fewer than 3 seeds." in said.sentence
     assert "best" not in said.sentence.replace("best constant", "")
 
 

@@ -600,7 +600,7 @@ def test_every_figure_is_drawn_with_its_n_and_what_each_series_is(grid: Grid) ->
         made = draw(found)
         assert made is not None
         assert "n = " in made.caption
-        assert "H200 $x^2$, graph, 2 threads, alone" in made.caption
+        assert "H200 $x^2$: graph, 2 threads, alone" in made.caption
         assert made.alternative
         assert len(drawing.as_png([drawing.rendered(panel, "x") for panel in made.panels])) > 5000
 

@@ -355,6 +355,18 @@ def test_every_colour_of_a_figure_turns_with_the_page(whole: Cells) -> None:
         assert "var(--ink)" in styles
 
 
+def test_ten_batch_sizes_have_ten_colours_and_neighbours_another_mark() -> None:
+    looks = [*style.ordered_looks(EXTENDED_BATCH_SIZES).values()]
+    assert len({colour for colour, _ in looks}) == len({mark for _, mark in looks}) == len(looks)
+
+
+def test_what_lies_at_the_ends_over_seeds_never_looks_as_their_mean(whole: Cells) -> None:
+    for panel in drawn("min-mean-max", whole).panels:
+        (axes,) = axes_of(panel)
+        looks = {line.get_label(): line.get_marker() for line in axes.lines}
+        assert looks["mean"] != looks["minimum and maximum"] == "_"
+
+
 def test_text_of_a_figure_has_no_colour_of_the_data(whole: Cells) -> None:
     """Which is held to less contrast than text needs."""
     for name in ("seeds", "optimiser", "published"):

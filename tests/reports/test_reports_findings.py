@@ -406,4 +406,4 @@ def test_failed_and_exploded_runs_are_in_no_statistic_and_are_named() -> None:
     assert max(cell.finals) < 1e5
     content = next(figure for figure in figures() if figure.name == "final-mse").draw(data)
     assert content is not None
-    assert "left out: 1 exploded and 1 failed" in content.caption
+    assert "left out: 1 diverged and 1 failed" in content.caption

@@ -64,6 +64,15 @@ def test_a_table_of_every_run_is_on_the_page_while_they_can_be_read_there(runs: 
     assert len(on_page(Table.of("errors", "Errors", rows))["rows"]) == runs
 
 
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [(0.01, "0.01"), (0.0015, "0.0015"), (29.468, "29.47"), (1.5, "1.5"), (37500.0, "37,500")],
+)
+def test_a_number_of_a_table_has_no_zeros_that_say_nothing(cell: float, text: str) -> None:
+    (row,) = on_page(Table.of("rates", "Rates", [{"rate": cell}]))["rows"]
+    assert row[0]["text"] == text
+
+
 def test_what_is_asked_of_a_recording_twice_is_looked_for_once() -> None:
     data = Cells(Recording(path=Path("run.json"), session=synthetic.session(grid=SMALL)))
     assert data.results("batch-size", "mean") is data.results("batch-size", "mean")

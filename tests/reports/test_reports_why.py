@@ -21,6 +21,8 @@ from reports.analysis.arms import arms_of, log_error
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
+from reports.drawing import style
+from reports.page import first
 
 
 def cells(session: SessionRecord) -> Cells:
@@ -101,6 +103,18 @@ def test_four_figures_at_most_stand_with_the_answer(data: Cells) -> None:
     assert drawn == ["why", "equal-updates", "steps-to-target"]
 
 
+def test_all_panels_of_the_factors_have_one_axis(data: Cells) -> None:
+    made = next(figure for figure in figures() if figure.name == "why").draw(data)
+    assert made is not None
+    limits = set()
+    for panel in made.panels:
+        axes = style.PanelFigure(figsize=style.PANEL_SIZE).add_axes(style.axes_place())
+        panel.draw(axes)
+        limits.add(axes.get_xlim())
+    assert len(made.panels) > 1
+    assert len(limits) == 1
+
+
 def test_the_page_says_what_of_the_plan_is_here(data: Cells) -> None:
     rows = {row["what"]: (row["planned"], row["here"]) for row in table(data, "plan")}
     assert rows["study-rate"] == (180, 120)  # two of three tasks
@@ -113,6 +127,9 @@ def test_a_rate_at_the_edge_gives_no_verdict() -> None:
     found = findings(cells(replace(session, rates=edged)))
     assert found.answer.verdict == "cannot tell"
     assert {one.verdict for one in found.learning if one.name.startswith("why-")} == {"cannot tell"}
+    said = first.conclusion(found)
+    assert said.endswith("times the error of the smallest; these runs cannot tell why.")
+    assert len(said.split()) <= first.MOST_WORDS
 
 
 def test_a_quick_session_says_the_same_with_three_seeds() -> None:
