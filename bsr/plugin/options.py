@@ -32,6 +32,7 @@ from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried, tuned_in
+from bsr.records.journal import journal_path
 from bsr.run import (
     DEVICE,
     DEVICES,
@@ -346,7 +347,8 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
     if refined is not None:
         try:
             if "why-tune" in experiments:
-                said["tried"] = settings_tried(Path(refined))
+                own = getattr(config.option, "benchmark_json", None)
+                said["tried"] = settings_tried(Path(refined), (own, journal_path(own)) if own else ())
             elif "tune" in experiments:
                 said["beyond"] = beyond_edges(Path(refined))
             else:

@@ -75,9 +75,12 @@ def _tuning(path: Path) -> list[Result]:
     return results
 
 
-def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
-    """What the tuning of each problem has tried, in all files of a pattern. Raises RefinementError."""
-    found = tried_settings(_results(path, "why-tune"))
+def settings_tried(path: Path, own: Iterable[Path] = ()) -> tuple[tuple[Problem, Tried], ...]:
+    """What the tuning of each problem has tried, in all files of a pattern but a session's own.
+
+    A look that was interrupted plans the same when it goes on. Raises RefinementError.
+    """
+    found = tried_settings(_results(path, "why-tune", own))
     if not found:
         raise RefinementError(
             f"{path}: expected a tuning of settings, got none; record one with --bsr-preset why-tune"
@@ -85,10 +88,10 @@ def settings_tried(path: Path) -> tuple[tuple[Problem, Tried], ...]:
     return tuple(found.items())
 
 
-def _results(path: Path, experiment: str) -> list[Result]:
+def _results(path: Path, experiment: str, own: Iterable[Path] = ()) -> list[Result]:
     """Of an experiment, in a recording. Raises RefinementError where there is none."""
     try:
-        session = read(path).session
+        session = read(path, without=own).session
     except RefusedError as refusal:
         raise RefinementError(str(refusal)) from refusal
     return [case.result for case in session.cases if experiment in case.cases]

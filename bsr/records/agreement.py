@@ -147,8 +147,9 @@ def unlike_circumstances(
 
 
 def _trained(session: SessionRecord, keys: Collection[str]) -> list[Result]:
+    """Those with a figure: what failed or was interrupted is pooled with nothing."""
     results = (case.result for case in session.cases if case.key in keys)
-    return [result for result in results if result.environment or result.engine]
+    return [result for result in results if result.test_mse]
 
 
 def _unlike_machines(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 import bsr
@@ -50,6 +52,22 @@ def test_a_tuning_goes_on_until_it_has_ended_and_what_it_chose_is_trained(suite:
     assert {run.evaluate_on for run in trained} == {"test"}
     files = [str(path) for path in sorted(suite.folder.glob("tune-*.json"))]
     assert main([*files, str(suite.folder / "square.json"), "--merged", "--output", str(suite.folder)]) == 0
+
+
+@pytest.mark.slow
+def test_a_look_that_was_interrupted_goes_on_as_it_was_planned(suite: Suite) -> None:
+    look = (*TUNED, "--bsr-experiments=why-tune")
+    assert suite.run(*look, "--benchmark-json=tune-1.json").code == 0
+    second = (*look, "--bsr-refine=tune-*.json", "--benchmark-json=tune-2.json")
+    session = suite.start(*second)
+    session.until(lambda: " MSE " in session.output(), "a case was trained")
+    session.send(signal.SIGTERM)
+    session.wait()
+    planned = suite.json("tune-2.json")["bsr"]["planned"]
+    again = suite.run(*second, "--bsr-resume")
+    assert again.code == 0, again.output
+    assert suite.json("tune-2.json")["bsr"]["planned"] == planned
+    assert bsr.read(suite.folder / "tune-*.json").session.finished > planned
 
 
 @pytest.mark.slow

@@ -35,13 +35,16 @@ __all__ = [
 ]
 
 
-def read(path: str | os.PathLike[str], *, keep_first: bool = False) -> Recording:
+def read(
+    path: str | os.PathLike[str], *, keep_first: bool = False, without: Iterable[Path] = ()
+) -> Recording:
     """A recording: a benchmark JSON, or the journal of a session, whose name ends in .jsonl.
 
     Either may be compressed, `run.json.gz`.
 
     A pattern, `runs/*.json`, is every file of it as one study, as `python -m reports merge` makes one; with
-    `keep_first`, of a Run that several of them trained to the same end, the first one's times are kept.
+    `keep_first`, of a Run that several of them trained to the same end, the first one's times are kept, and
+    of `without` no file is taken: what is being written is none of its own sources.
     Raises RefusedError, whose message is one line: name, expected, got, remedy.
     """
     if not isinstance(path, str | os.PathLike):
@@ -49,7 +52,9 @@ def read(path: str | os.PathLike[str], *, keep_first: bool = False) -> Recording
     path = Path(path)
     if not _is_pattern(str(path)) or os.path.lexists(path):
         return _with_notes(journal_file.read(path) if is_journal(path) else json_file.read(path))
-    found = [Path(name) for name in sorted(glob(str(path), recursive=True))]  # noqa: PTH207 - whole paths
+    left_out = {one.resolve() for one in without}
+    matching = (Path(name) for name in sorted(glob(str(path), recursive=True)))  # noqa: PTH207 - whole paths
+    found = [one for one in matching if one.resolve() not in left_out]
     if not found:
         raise RefusedError(f"{printable(str(path))}: expected files of that pattern, got none; name others")
     return one_of([read(one) for one in found], path, keep_first=keep_first)
