@@ -39,8 +39,14 @@ def why_tune(grid: Grid) -> Iterator[Run]:
 
 
 def square(grid: Grid) -> Iterator[Run]:
-    """Each problem at its tuned settings: falling, constant, and whichever was best; of parts that alone."""
+    """Each problem at its tuned settings: falling, constant, and whichever was best; of parts that alone.
+
+    Parts are tuned one by one (`-k 1000images`), so those that were not tuned yet wait.
+    """
+    tuned_parts = {row.train_images for row in _table(grid)} & {images for images, _ in grid.parts}
     for problem in problems(grid, grid.batch_sizes):
+        if tuned_parts and problem.train_images not in tuned_parts:
+            continue
         asked = AMONG[:1] if grid.parts else AMONG
         for setting in dict.fromkeys(settings.setting_for(_table(grid), problem, among) for among in asked):
             for seed in _seeds(grid, problem):

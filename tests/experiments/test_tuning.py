@@ -154,6 +154,17 @@ def test_little_data_is_trained_on_whole_where_the_batch_is_larger() -> None:
     assert (10_000, 1024) in found
 
 
+def test_a_part_that_is_tuned_is_reported_while_the_others_wait() -> None:
+    grid = PRESETS["why-data"].grid
+    some = tuple(row for row in settings_for(grid) if row.train_images == 1_000)
+    reported = [*EXPERIMENTS["square"].planned(replace(grid, settings=some))]
+    assert {run.train_images for run in reported} == {1_000}
+    assert {run.batch_size for run in reported} == {16, 64, 256, 1_000}
+    with pytest.raises(RatesError, match="angle at batch size 64, 586 updates"):
+        some = tuple(row for row in some if row.batch_size != 64)
+        list(EXPERIMENTS["square"].planned(replace(grid, settings=some)))
+
+
 @pytest.mark.parametrize("preset", ["why-square", "why-data"])
 def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) -> None:
     reported = [run for runs in planned(preset).values() for run in runs]
