@@ -72,8 +72,8 @@ def _why(data: Cells) -> Finding:
     short = Short(
         gap.factor(found.parts["whole"]),
         "After equal epochs",
-        f"At rates that fall to zero, batch size {compared.largest} ends with this many times the error of "
-        f"{compared.smallest}{because}.",
+        f"At one learning rate per task, falling to zero, batch size {compared.largest} ends with this many "
+        f"times the error of {compared.smallest}{because}.",
         "after equal epochs larger ones are worse because they make fewer updates" if because else clause,
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
@@ -118,7 +118,10 @@ def _short(found: Sequence[Effects], verdict: Verdict, *, one: bool = False) -> 
     most = f"up to {number(max(factors), 2)} times"
     clause = f"after equal epochs, at a constant rate, {size} ends with {most} the error of the best"
     unknown = "" if verdict == "shown" or one else ", which is not told from the noise of seeds"
-    said = f"At one constant rate per task, {size} ends with this many times the error of the best{unknown}."
+    said = (
+        f"At one constant learning rate per task, {size} ends with this many times the error of the best "
+        f"batch size{unknown}."
+    )
     return Short(_range(factors), "After equal epochs", said, clause + ("" if one else unknown))
 
 

@@ -58,12 +58,13 @@ def _short(data: Cells, found: Soonest) -> Short:
         number="" if dearest == found.size else as_long(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Of those tried, batch size {found.size} reaches it soonest; {dearest} takes this many times as "
-            f"long, each at the rate and schedule tuned for it{tied}."
+            f"Of batch sizes {listed(sorted(found.seconds))}, {found.size} reaches {_share(found.target)} of "
+            f"the best constant's error soonest; {dearest} takes this many times as long, in seconds, each at "
+            f"the learning rate and schedule tuned for it{tied}."
         ),
         clause=(
-            f"{unsure}no batch size tried reaches a given error sooner than {found.size}, at tuned rates "
-            "and schedules"
+            f"{unsure}of the batch sizes tried, {found.size} reaches a given error soonest, at tuned "
+            "learning rates and schedules"
         ),
     )
 

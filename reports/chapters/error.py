@@ -73,7 +73,7 @@ def _higher_error(data: Cells) -> Finding:
         sentence = f"The error does not simply rise with the batch size: it falls up to {up_to}, then rises."
     statistics = (f"All tasks: {trend_text(trend)}", *(_shape(task, row) for task, row in cells.items()))
     claim = published.CLAIMS["higher-error"]
-    short = Short("" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}")
+    short = Short("" if trend.rho is None else f"rank correlation {number(trend.rho, 2)}, at equal epochs")
     return Finding("higher-error", claim, verdict, sentence + _n(data), statistics, "final-mse", short=short)
 
 
@@ -114,7 +114,7 @@ def _lowest(data: Cells) -> str:
     best = [stats.best(finals_by_size(data, task)) for task in data.learnable()]
     levels = sorted({one.level for one in best if one})
     ends = dict.fromkeys([*levels[:1], *levels[-1:]])
-    return f"lowest at {' to '.join(f'{size:g}' for size in ends)}" if ends else ""
+    return f"lowest error at {' to '.join(f'{size:g}' for size in ends)}" if ends else ""
 
 
 def _best(task: str, cells: dict[int, list[float]]) -> TaskVerdict:

@@ -54,7 +54,7 @@ def finding(data: Cells) -> list[Finding]:
     short = Short(
         f"\N{MULTIPLICATION SIGN}{factor_text(found.equal_updates)}",
         "After equal updates",
-        "At one constant rate, each doubling of the batch size changes the error by this factor.",
+        "At one constant learning rate per task, each doubling of the batch size multiplies the error so.",
     )
     return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates", short=short)]
 

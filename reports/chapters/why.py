@@ -86,10 +86,10 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
 
 def _at_equal_updates(data: Cells, part: stats.Estimate) -> str:
     compared = arms_of(data).compared
-    end = "the same error, to within a quarter, as" if part.no_effect else "this many times the error of"
+    end = "within a quarter of the error of" if part.no_effect else "with this many times the error of"
     return (
-        f"After as many updates, at tuned rates that fall to zero, batch size {compared.largest} ends with "
-        f"{end} {compared.smallest}."
+        f"After the same number of updates, at tuned learning rates that fall to zero, batch size "
+        f"{compared.largest} ends {end} {compared.smallest}."
     )
 
 

@@ -146,7 +146,7 @@ def summary(data: Cells) -> str:
     runs = [result.run for result in data.all_results]
     parts = [
         f"{session.finished:,} of {counted(session.planned, 'planned run')} finished",
-        f"preset {session.preset}" if session.preset else "",
+        f"preset{'s' if ' and ' in session.preset else ''} {session.preset}" if session.preset else "",
     ]
     if runs:
         train, test = ({getattr(run, f"{split}_images") for run in runs} for split in ("train", "test"))
@@ -170,17 +170,17 @@ def unfinished(data: Cells) -> str:
     lost = Counter(ending(result) for result in data.all_results if result.final_mse is None)
     if not lost:
         return ""
-    why = listed(f"{count:,} {how}" for how, count in sorted(lost.items()))
+    why = listed(f"{count:,} {how}" if len(lost) > 1 else how for how, count in sorted(lost.items()))
     open_ = any(result.status not in FINISHED for result in data.all_results)
     again = " The command below with --bsr-resume would go on from here." if open_ else ""
     runs = counted(lost.total(), "run")
     rule = ", and in no statistic."
     if any(result.run.steps for result in data.all_results):
         rule = (
-            ". Statistics over epochs leave them out; those over updates count a diverged one as no better "
-            "than the best constant."
+            ". Statistics at equal epochs leave them out; those at equal updates count a diverged one as no "
+            "better than the best constant."
         )
-    return f"{runs} without a final MSE ({why}): in the tables{rule}{again}"
+    return f"{runs} ended without a final MSE ({why}): they stand in the tables{rule}{again}"
 
 
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:
