@@ -59,8 +59,8 @@ def _short(data: Cells, found: Soonest) -> Short:
         part="To a given error",
         sentence=(
             f"Of batch sizes {listed(sorted(found.seconds))}, {found.size} reaches {_share(found.target)} of "
-            f"the best constant's error soonest; {dearest} takes this many times as long, in seconds, each at "
-            f"the learning rate and schedule tuned for it{tied}."
+            f"the best constant's error soonest; {dearest} takes this many times as long, in seconds, each "
+            f"at the learning rate and schedule tuned for it{tied}."
         ),
         clause=(
             f"{unsure}of the batch sizes tried, {found.size} reaches a given error soonest, at tuned "

@@ -174,13 +174,10 @@ def unfinished(data: Cells) -> str:
     open_ = any(result.status not in FINISHED for result in data.all_results)
     again = " The command below with --bsr-resume would go on from here." if open_ else ""
     runs = counted(lost.total(), "run")
-    rule = ", and in no statistic."
+    rule = "in no statistic."
     if any(result.run.steps for result in data.all_results):
-        rule = (
-            ". Statistics at equal epochs leave them out; those at equal updates count a diverged one as no "
-            "better than the best constant."
-        )
-    return f"{runs} ended without a final MSE ({why}): they stand in the tables{rule}{again}"
+        rule = "left out at equal epochs, at equal updates counted as no better than the best constant."
+    return f"{runs} without a final MSE ({why}): {rule}{again}"
 
 
 def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list[dict[str, str]]:
