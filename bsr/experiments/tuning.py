@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bsr.experiments.settings import Among, Problem, Setting
+from bsr.experiments.settings import AMONG, Among, Problem, Setting
 from bsr.experiments.tried_rates import centre
 from bsr.result import FINISHED, Result
 
@@ -22,7 +22,7 @@ FINALISTS: Final = 4
 RATES: Final = 5
 """Of the grid, a factor of two apart."""
 EXTENSIONS: Final = 3
-"""How often an edge is extended at most."""
+"""How often an edge is extended at most: of the grid, and again of what was chosen, a factor of two each."""
 WARMUP: Final = 0.05
 SHORT_MEMORY: Final = 0.99
 LONG_RUN, LONGEST_RUN = 2_000_000, 9_000_000
@@ -108,6 +108,8 @@ def _later_looks(problem: Problem, usual: float, tried: Tried) -> Iterator[list[
         grid = {setting: tried[setting] for setting in tried if _is_plain(setting)}
         yield [(point, seed) for setting in _best(grid, 1) for point in _around(setting) for seed in FIRST]
         yield [(setting, seed) for setting in _best(tried, FINALISTS) for seed in SEEDS]
+        for among in AMONG:
+            yield _beyond_choice(problem, usual, tried, among)
 
 
 def _is_plain(setting: Setting) -> bool:
@@ -147,8 +149,28 @@ def _beyond(problem: Problem, usual: float, tried: Tried, decay: float) -> Itera
             yield Setting(best.learning_rate * (2.0 if best.learning_rate == max(rates) else 0.5), decay)
 
 
+def _beyond_choice(problem: Problem, usual: float, tried: Tried, among: Among) -> list[tuple[Setting, int]]:
+    """What was chosen at a rate beyond, on its seeds, where no such rate was tried; see EXTENSIONS."""
+    found = choice(tried, among)
+    if found is None or not found.at_edge:
+        return []
+    rate = found.setting.learning_rate
+    alike = {setting.learning_rate for setting in tried if setting.decay in _decays(found.setting)}
+    further = rate * (2.0 if rate == max(alike) else 0.5)
+    grid = [setting.learning_rate for setting, _ in _grid(problem, usual)]
+    times = 2.0**EXTENSIONS * 1.001  # rates are rounded
+    if not min(grid) / times <= further <= max(grid) * times:
+        return []
+    beyond = found.setting._replace(learning_rate=further)
+    return [(beyond, seed) for seed in sorted(tried[found.setting])]
+
+
 def _at_edge(setting: Setting, tried: Iterable[Setting]) -> bool:
     """Whether no higher rate, or no lower one, was tried at its decay, or for 0.5 at 1."""
-    decays = {setting.decay, float(setting.decay > 0)}
-    rates = {other.learning_rate for other in tried if other.decay in decays}
+    rates = {other.learning_rate for other in tried if other.decay in _decays(setting)}
     return setting.learning_rate in {min(rates), max(rates)}
+
+
+def _decays(setting: Setting) -> set[float]:
+    """Whose rates are compared with its own: its decay's, for 0.5 those of 1 too."""
+    return {setting.decay, float(setting.decay > 0)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import fmean
@@ -22,6 +22,7 @@ from bsr.experiments.settings import AMONG, Among, Problem, Setting
 from bsr.result import FINISHED, Result
 from reports.analysis.arms import log_error
 from reports.cells import Cells, span
+from reports.text import listed
 
 WORDS: Final[dict[Among, str]] = {
     "falling": "rates falling to zero",
@@ -158,6 +159,17 @@ class Square:
         both = self.luck(place, among), self.luck(smallest, among)
         lucky = both[0] - both[1] if luck and both[0] is not None and both[1] is not None else None
         return None if luck and lucky is None else stats.student(logs, lucky)
+
+    def edges(self, places: Iterable[Place], among: Among) -> str:
+        """A sentence that names those tuned at an edge of what was tried, if any: they give no verdict."""
+        named = {
+            Place(row.train_images, row.batch_size, row.updates)
+            for row in self.data.session.settings
+            if row.among == among and row.at_the_edge
+        }
+        found = [f"{place.batch_size:,} at {place.steps:,} updates" for place in places if place in named]
+        what = f"The rate tuned for {listed(found)} lies at an edge of those tried"
+        return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
 
     def luck(self, place: Place, among: Among) -> Logs | None:
         """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded."""

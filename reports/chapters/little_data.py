@@ -59,11 +59,12 @@ def findings(data: Cells) -> list[Finding]:
         return []
     significant = stats.holm({name: ratio.p for name, ratio in ratios.items()})
     higher = [name for name in significant if ratios[name].factor > 1]
+    edges = found.edges((place._replace(batch_size=smallest), place), "all")
     verdict: Verdict = "shown" if higher else "not shown" if significant else "cannot tell"
     times = listed(f"{factor(ratio)} ({name})" for name, ratio in ratios.items())
     sentence = (
         f"Trained on {images:,} images for {place.steps:,} updates, each at its own tuned schedule, a batch "
-        f"of {size:,} ends with the test error of batch size {smallest} times {times}."
+        f"of {size:,} ends with the test error of batch size {smallest} times {times}.{edges}"
     )
     lines = [f"{name}: {factor(ratio)}, {p_text(ratio.p)}" for name, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
@@ -73,7 +74,8 @@ def findings(data: Cells) -> list[Finding]:
         f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
         f"with this many times the test error of batch size {smallest}.",
     )
-    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
+    judged = "cannot tell" if edges else verdict
+    return [Finding("little-data", CLAIM, judged, sentence, (*lines, UNIT), "square", short=short)]
 
 
 def test_over_training_error(data: Cells) -> FigureContent | None:

@@ -48,13 +48,15 @@ def findings(data: Cells) -> list[Finding]:
         return []
     significant = stats.holm({f"{steps:,}": ratio.p for steps, ratio in ratios.items()})
     times = listed(f"{factor(ratio)} at {steps:,}" for steps, ratio in ratios.items())
+    compared = (Place(images, one, steps) for steps in ratios for one in (smallest, size))
+    edges = found.edges(compared, "falling")
     sentence = (
         f"After as many updates batch size {size:,} ends with the error of {smallest} times: {times}; "
-        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero."
+        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero.{edges}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
-    verdict: Verdict = "shown" if significant else "cannot tell"
+    verdict: Verdict = "shown" if significant and not edges else "cannot tell"
     most = max(ratios)
     short = Short(
         factor(ratios[most]),
@@ -127,20 +129,21 @@ def _square_table(data: Cells) -> Table:
     ]
     note = (
         f"Test MSE over that of the smallest batch size after as many updates. {UNIT} Tuning's luck: what "
-        "another draw of the tuning's seeds would have chosen; where the recording holds the tuning."
+        "another draw of the tuning's seeds would have chosen; where the recording holds the tuning. Edge: "
+        "no rate beyond one of the two was tried."
     )
     return Table.of("square", "The same number of updates, at each budget", rows, note)
 
 
 def _ratio_row(found: Square, place: Place, among: Among) -> Iterable[dict[str, object]]:
     ratio, early = (found.over_smallest(place, among, measure) for measure in (last, stopped))
-    lucky = found.over_smallest(place, among, luck=True)
+    lucky, smallest = found.over_smallest(place, among, luck=True), found.sizes(place.images)[0]
     if ratio is not None:
         yield {
             "training images": place.images,
             "updates": place.steps,
             "batch size": place.batch_size,
-            "over": found.sizes(place.images)[0],
+            "over": smallest,
             "schedule": WORDS[among],
             "times": ratio.factor,
             **interval_cells(ratio.interval),
@@ -149,6 +152,7 @@ def _ratio_row(found: Square, place: Place, among: Among) -> Iterable[dict[str, 
             "p": ratio.p.value,
             "stopped early": early.factor if early else None,
             "seeds": ratio.n[0],
+            "edge": "edge" if found.edges((place._replace(batch_size=smallest), place), among) else "",
         }
 
 

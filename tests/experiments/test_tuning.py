@@ -83,6 +83,21 @@ def test_a_rate_that_lies_beyond_three_extensions_is_named() -> None:
     assert found.at_edge
 
 
+def test_what_was_chosen_at_an_edge_that_the_grid_had_not_is_extended_too() -> None:
+    """With a warm-up a higher rate is best than any of the grid."""
+
+    def error(setting: Setting, seed: int) -> float:
+        best = middle(SHORT) * (8 if setting.warmup else 2)
+        return valley(best)(setting, seed) * (0.7 if setting.warmup else 1)
+
+    found = tuning.choice(played(SHORT, error), "falling")
+    assert found is not None
+    assert found.setting.warmup
+    assert found.setting.learning_rate == pytest.approx(middle(SHORT) * 8)
+    assert not found.at_edge
+    assert found.seeds == len(tuning.SEEDS)
+
+
 def test_the_last_look_gives_the_best_four_five_seeds() -> None:
     tried = played(SHORT, valley(middle(SHORT), seeds=0.3))
     assert sorted(map(len, tried.values()))[-5:] == [2, 5, 5, 5, 5]
@@ -107,7 +122,7 @@ def test_every_tuning_ends_and_trains_nothing_twice(
     away: float, decay: float, seeds: float, problem: Problem
 ) -> None:
     tried = played(problem, valley(middle(problem) * 2**away, seeds=seeds, of_decay=decay))
-    assert runs(tried) <= 44 + 2 * 2 * tuning.EXTENSIONS
+    assert runs(tried) <= 44 + (2 * 2 + 3 * 5) * tuning.EXTENSIONS
     assert tuning.choice(tried, "falling") is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,22 @@ def test_little_data_s_two_planned_contrasts_are_found(little: Cells) -> None:
     assert "1,000 images for 586 updates" in finding.sentence
     assert finding.sentence.count("\N{MULTIPLICATION SIGN}1.") == 2
     assert square.findings(little) == []
+
+
+def test_a_rate_at_an_edge_is_named_and_gives_no_verdict(little: Cells, planted: Cells) -> None:
+    def at_edge(data: Cells, size: int) -> Cells:
+        rows = (replace(row, at_the_edge="edge" * (row.batch_size == size)) for row in data.session.settings)
+        session = replace(data.session, settings=tuple(rows))
+        return Cells(replace(data.recording, session=session))
+
+    for data, chapter, said in ((little, little_data, "16 at 586 updates"), (planted, square, "16 at 2,344")):
+        (finding,) = chapter.findings(at_edge(data, 16))
+        assert finding.verdict == "cannot tell"
+        assert said in finding.sentence
+        assert "so this gives no verdict" in finding.sentence
+        (finding,) = chapter.findings(at_edge(data, 256))
+        assert finding.verdict == "shown"
+        assert "edge" not in finding.sentence
 
 
 def test_every_figure_of_little_data_has_a_panel_per_part(little: Cells) -> None:
