@@ -119,6 +119,14 @@ class Square:
         """Numbers of training images."""
         return sorted({place.images for place in self.places})
 
+    @cached_property
+    def of_little_data(self) -> bool:
+        """Whether each problem was reported as tuned alone, and not at a falling and a constant rate too."""
+        found: dict[Problem, set[Setting]] = defaultdict(set)
+        for result in self.data.results("square"):
+            found[Problem.of(result.run)].add(Setting.of(result.run))
+        return all(len(settings) == 1 for settings in found.values())
+
     def sizes(self, images: int) -> list[int]:
         """Batch sizes that were reported with so many training images."""
         return sorted({place.batch_size for place in self.places if place.images == images})

@@ -48,7 +48,7 @@ OVER: Final = "test MSE over that of the smallest batch (log)"
 def findings(data: Cells) -> list[Finding]:
     """The planned family: full batch over smallest, fewest images, longest budget; Holm over both."""
     found = square_of(data)
-    if len(found.parts) < 2:
+    if not found.parts or not found.of_little_data:
         return []
     images = found.parts[0]
     smallest, *_, size = found.sizes(images)
@@ -81,7 +81,7 @@ def findings(data: Cells) -> list[Finding]:
 def test_over_training_error(data: Cells) -> FigureContent | None:
     """Test over training MSE of the last weights, a line per batch size: above 1 it overfits."""
     found = square_of(data)
-    among: Among = "falling" if len(found.parts) == 1 else "all"
+    among: Among = "all" if found.of_little_data else "falling"
     rows = {images: over_updates(found, images, among, overfitting, over=False) for images in found.parts}
     if not any(rows.values()):
         return None
@@ -107,7 +107,7 @@ def test_over_training_error(data: Cells) -> FigureContent | None:
 def at_equal_training_error(data: Cells) -> FigureContent | None:
     """Test error over that of the smallest batch at the same training error, a line per batch size."""
     found = square_of(data)
-    rows = {images: _over_levels(found, images) for images in found.parts if len(found.parts) > 1}
+    rows = {images: _over_levels(found, images) for images in found.parts if found.of_little_data}
     if not any(rows.values()):
         return None
     return FigureContent(

@@ -39,7 +39,7 @@ OVER: Final = "test MSE over that of the smallest batch (log)"
 def findings(data: Cells) -> list[Finding]:
     """The planned family: largest batch over smallest at each budget, falling rates, Holm over all."""
     found = square_of(data)
-    if len(found.parts) != 1:
+    if len(found.parts) != 1 or found.of_little_data:
         return []
     images = found.parts[0]
     smallest, *_, size = found.sizes(images)
@@ -78,7 +78,7 @@ def square(data: Cells) -> FigureContent | None:
     views: list[tuple[str, int, Among]] = [
         (f"{images:,} training images", images, "all") for images in found.parts
     ]
-    if len(views) == 1:
+    if not found.of_little_data:
         views = [(words[0].upper() + words[1:], found.parts[0], among) for among, words in WORDS.items()]
     return FigureContent(
         [
@@ -100,7 +100,7 @@ def error_over_updates(data: Cells) -> FigureContent | None:
     found = square_of(data)
     if not found.parts:
         return None
-    among: Among = "falling" if len(found.parts) == 1 else "all"
+    among: Among = "all" if found.of_little_data else "falling"
     return FigureContent(
         [
             Panel(

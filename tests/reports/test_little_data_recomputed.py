@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from recomputed import RESULTS, Errors, by_seed, recorded
+from recomputed import RESULTS, Errors, by_seed, prose, recorded, said
 
 REPORTED = "cpu-little-data.journal.jsonl.gz"
 TUNED = "cpu-little-data-tune-*.journal.jsonl.gz"
@@ -90,3 +90,51 @@ def over_sixteen(size: int, measure: Any, steps: int = 9_375) -> NDArray[np.floa
 
 def p_of(logs: NDArray[np.float64]) -> float:
     return float(stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+def test_what_was_reported_is_what_the_tuning_chose() -> None:
+    for size in (16, 64, 256, 1_000):
+        for steps in (586, 2_344, 9_375):
+            results = reported(size, steps)
+            assert sorted(results) == list(SEEDS), (size, steps)
+            (got,) = {setting(result["run"]) for result in results.values()}
+            assert got == pytest.approx(chosen(size, steps)), (size, steps)
+            assert not set(SEEDS) & {seed for errors in tried(size, steps).values() for seed in errors}
+
+
+@pytest.mark.parametrize("steps", [586, 2_344, 9_375])
+def test_every_ratio_of_the_last_weights(steps: int) -> None:
+    row = " | ".join(said(over_sixteen(size, last, steps)) for size in (64, 256, 1_000))
+    assert f"| {steps:,} | {row} |" in prose("docs/why.md")
+
+
+def test_the_ratios_with_early_stopping() -> None:
+    row = " | ".join(said(over_sixteen(size, stopped)) for size in (64, 256, 1_000))
+    assert f"| 9,375, stopped early | {row} |" in prose("docs/why.md")
+
+
+def test_both_planned_contrasts() -> None:
+    ps = {measure.__name__: p_of(over_sixteen(1_000, measure)) for measure in (last, stopped)}
+    smaller, larger = sorted(ps.values())
+    significant = (smaller <= 0.025) + (smaller <= 0.025 and larger <= 0.05)  # Holm
+    text = {2: "both hold after Holm's correction", 1: "the first alone holds after Holm's correction"}
+    said_of = ", ".join(f"p = {ps[name]:.1g}" for name in ("last", "stopped"))
+    assert f"{said_of}; {text[significant]}" in prose("docs/why.md")
+
+
+def test_what_more_updates_do_at_either_end() -> None:
+    for size, where in ((16, "at 16"), (1_000, "at the full batch")):
+        few, many = errors(size, 586, last), errors(size, 9_375, last)
+        assert f"{said(by_seed([(few, many)]))} {where}" in prose("docs/why.md")
+
+
+def test_every_batch_size_has_learned_its_images_by_heart() -> None:
+    for size in (16, 1_000):
+        for result in reported(size, 9_375).values():
+            assert result["training_mse"][-1] < 0.001 * result["baseline_mse"], size
+    assert "training errors lie below 0.1% of the best constant's" in prose("docs/why.md")
+
+
+def test_readme_says_the_same() -> None:
+    factor = said(over_sixteen(1_000, last)).partition(" (")[0]
+    assert f"with 1,000 training images a full batch is: {factor}" in prose("README.md")

@@ -46,6 +46,12 @@ def little(tmp_path_factory: pytest.TempPathFactory) -> Cells:
     )
 
 
+def test_one_part_of_little_data_is_read_as_such(tmp_path: Path) -> None:
+    part = cells(tmp_path, preset="why-data", batch_size=1.3, batch_sizes=(16, 1024), parts=((1_000, 586),))
+    assert len(little_data.findings(part)) == 1
+    assert square.findings(part) == []
+
+
 def rows_of(table: Any) -> list[dict[str, Any]]:
     return [dict(zip(table.header, row, strict=True)) for row in table.rows]
 
