@@ -131,8 +131,8 @@ def test_what_more_updates_do_at_either_end() -> None:
 def test_every_batch_size_has_learned_its_images_by_heart() -> None:
     for size in (16, 1_000):
         for result in reported(size, 9_375).values():
-            assert result["training_mse"][-1] < 0.001 * result["baseline_mse"], size
-    assert "training errors lie below 0.1% of the best constant's" in prose("docs/why.md")
+            assert result["training_mse"][-1] < 0.003 * result["baseline_mse"], size
+    assert "training errors lie below 0.3% of the best constant's" in prose("docs/why.md")
 
 
 def test_readme_says_the_same() -> None:
