@@ -128,6 +128,28 @@ def test_what_more_updates_do_at_either_end() -> None:
         assert f"{said(by_seed([(few, many)]))} {where}" in prose("docs/why.md")
 
 
+def at_level(level: float, size: int) -> Errors:
+    """Seed -> log test error where the training error last falls below a share of the best constant's."""
+    found = {}
+    for seed, result in reported(size, 9_375).items():
+        train, test = (
+            np.log(np.maximum(result[name], 1e-300) / result["baseline_mse"])
+            for name in ("training_mse", "test_mse")
+        )
+        above = np.flatnonzero(train > math.log(level))
+        if len(above) and above[-1] < len(train) - 1:
+            ends = slice(above[-1], above[-1] + 2)
+            found[seed] = float(np.interp(-math.log(level), -train[ends], test[ends]))
+    return found
+
+
+def test_where_the_training_errors_are_the_same_the_ratio_crosses_one() -> None:
+    for level, where in ((0.1, "10%"), (0.001, "0.1%")):
+        logs = by_seed([(at_level(level, 16), at_level(level, 1_000))])
+        assert len(logs) >= 6
+        assert f"{said(logs)} at {where}" in prose("docs/why.md")
+
+
 def test_every_batch_size_has_learned_its_images_by_heart() -> None:
     for size in (16, 1_000):
         for result in reported(size, 9_375).values():
