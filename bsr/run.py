@@ -132,7 +132,7 @@ class Run:
     @property
     def later_fields(self) -> tuple[str, ...]:
         """Fields that schema 1 did not have and that differ from their default, so that they matter."""
-        return tuple(name for name, usual in _LATER_FIELDS if getattr(self, name) != usual)
+        return tuple(name for name, usual in _later_fields(type(self)) if getattr(self, name) != usual)
 
     @property
     def cell(self) -> Run:
@@ -217,7 +217,13 @@ FIRST_FIELDS: Final = (
     "precision",
 )
 """The fields of Run in schema 1. It never grows: a field added later needs a default, and keeps every key."""
-_LATER_FIELDS: Final = tuple((one.name, one.default) for one in fields(Run) if one.name not in FIRST_FIELDS)
+
+
+@cache
+def _later_fields(kind: type[Run]) -> tuple[tuple[str, object], ...]:
+    """Those that schema 1 did not have, with their defaults."""
+    return tuple((one.name, one.default) for one in fields(kind) if one.name not in FIRST_FIELDS)
+
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
