@@ -132,7 +132,8 @@ class Run:
     @property
     def later_fields(self) -> tuple[str, ...]:
         """Fields that schema 1 did not have and that differ from their default, so that they matter."""
-        return tuple(name for name, usual in _later_fields(type(self)) if getattr(self, name) != usual)
+        later = _later_fields(type(self))  # type: ignore[arg-type] # mypy takes no class for hashable
+        return tuple(name for name, usual in later if getattr(self, name) != usual)
 
     @property
     def cell(self) -> Run:
