@@ -159,4 +159,4 @@ def test_every_batch_size_has_learned_its_images_by_heart() -> None:
 
 def test_readme_says_the_same() -> None:
     factor = said(over_sixteen(1_000, last)).partition(" (")[0]
-    assert f"with 1,000 training images a full batch is: {factor}" in prose("README.md")
+    assert f"with 1,000 rotated digits a full batch is: {factor}" in prose("README.md")
