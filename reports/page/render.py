@@ -176,7 +176,7 @@ def unfinished(data: Cells) -> str:
     runs = counted(lost.total(), "run")
     rule = "in no statistic."
     if any(result.run.steps for result in data.all_results):
-        rule = "left out at equal epochs, at equal updates counted as no better than the best constant."
+        rule = "left out at equal epochs; at equal updates diverged ones count as the best constant."
     return f"{runs} without a final MSE ({why}): {rule}{again}"
 
 
