@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(cache.cleanup)
         os.environ["BSR_CACHE"] = cache.name
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin are dear beside other tests
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # a session that a test starts is nobody's worker
     # What a shell starts in the background ignores Ctrl-C, and what nohup starts SIGHUP:
     # so would every session that a test starts.

@@ -23,7 +23,7 @@ from bsr.experiments.original import batch_size
 from bsr.result import Result
 from bsr.run import Execution, Run
 from bsr.text.strict_json import one_line
-from plugin_support import SMOKE, Suite, suite, timeless
+from plugin_support import PATIENCE, SMOKE, Suite, suite, timeless
 from trainings import CPU
 
 __all__ = ["suite"]
@@ -32,7 +32,6 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 TINY = replace(next(batch_size(PRESETS["smoke"].grid)), train_images=256, test_images=100, epochs=1)
 RUNS = [replace(TINY, seed=seed) for seed in range(12)]
 LONG = replace(TINY, epochs=1000)
-PATIENCE = 60
 
 
 @pytest.fixture
@@ -207,9 +206,7 @@ def test_a_run_stops_after_its_epoch_once_nobody_waits_for_it(local: Any) -> Non
 @pytest.mark.slow
 def test_a_session_follows_the_workers_and_records_every_run_once(suite: Suite, local: Any) -> None:
     asked = (*SMOKE, "--bsr-runs", "2")
-    session = suite.start(
-        *asked, "--bsr-dask", local.scheduler_address, "--benchmark-json=there.json", "-vv", patience=240
-    )
+    session = suite.start(*asked, "--bsr-dask", local.scheduler_address, "--benchmark-json=there.json", "-vv")
     session.until_it_says("waiting up to 5 min 00 s for workers")
     assert f"dask worker {local.scheduler_address} --nthreads 1" in session.output()
     local.scale(2)
