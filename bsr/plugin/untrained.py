@@ -132,6 +132,7 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
         cluster = probe.session.header.cluster
         device = "cpu" if cluster else execution.device  # the loops run here, wherever Runs do
         images = min(grid.train_images, grid.loop_images)
+        threads = execution.threads if execution.engine == "eager" else None
 
         def timed() -> list[HarnessTiming]:
             from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
@@ -144,6 +145,7 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
                 batch_sizes=grid.loop_sizes,
                 models=grid.models,
                 compiled=grid.loop_compiled,
+                threads=threads,
             )
             return loops.measure(grid.loop_rounds, probe.tell)
 
@@ -153,6 +155,7 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
             asked = (device, images, grid.loop_rounds, grid.dataset)
             of_all = networks == {*grid.models} and sizes == {*grid.loop_sizes}
             of_all &= ("compiled" in loops) == grid.loop_compiled
+            of_all &= not threads or all(one.threads == threads for one in known if one.loop == "eager")
             return of_all and all(timing.answers(*asked) for timing in known)
 
         timings = probe("harness", [Asked((), timed, answered, alone=True)])

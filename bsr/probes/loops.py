@@ -144,6 +144,8 @@ class Loops:
     """Whether torch.compile is among them."""
     test_images: int = 10_000
     """Loaded, as far as there are so many; on none of them anything is evaluated."""
+    threads: int | None = None
+    """Of the eager engine, compiled and captured too, as of the Runs beside them; None: one per core."""
     seconds: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
 
     def measure(
@@ -207,7 +209,7 @@ class Loops:
         )
         split = load_split(run, self.folder)
         cores = usable_cores()
-        eager = Execution(engine="eager", threads=cores, device=self.device)
+        eager = Execution(engine="eager", threads=self.threads or cores, device=self.device)
         loops = {TEXTBOOK: textbook_epoch(run, split, self.device)}
         if self.compiled:
             loops[COMPILED] = compiled_epoch(eager, run, split)
@@ -224,10 +226,12 @@ class Loops:
         return loops
 
     def _timing(self, model: str, loop: str, size: int) -> HarnessTiming:
+        cores = usable_cores()
+        threads = {ONE_CORE: 1, ALL_CORES: cores, TEXTBOOK: cores}
         return HarnessTiming(
             loop=loop,
             batch_size=size,
-            threads=1 if loop == ONE_CORE else usable_cores(),
+            threads=threads.get(loop, self.threads or cores),
             seconds=tuple(self.seconds[model, loop, size]),
             train_images=self.train_images,
             device=self.device,

@@ -148,6 +148,29 @@ def test_a_network_for_other_images_is_refused_before_anything_is_timed() -> Non
     assert not told
 
 
+class Noting(nn.Linear):
+    """Notes how many threads compute with it."""
+
+    threads: ClassVar[set[int]] = set()
+
+    def __init__(self) -> None:
+        super().__init__(784, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.threads.add(torch.get_num_threads())
+        return super().forward(images.flatten(1)).squeeze(1)
+
+
+def test_the_eager_loop_takes_the_threads_of_the_runs_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "textbook_epoch", lambda *_arguments: lambda: 1.0)
+    for threads in (1, 2):
+        Noting.threads.clear()
+        asked = Loops(train_images=64, batch_sizes=(32,), models=(f"{__name__}:Noting",), threads=threads)
+        timed = {timing.loop: timing.threads for timing in asked.measure(rounds=1)}
+        assert timed[EAGER] == threads
+        assert threads in Noting.threads
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 def test_torch_compile_is_timed_where_that_is_asked_for() -> None:
