@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from statistics import fmean
 from typing import Final, NamedTuple
 
@@ -33,6 +33,10 @@ UNIT: Final = "The unit is a whole seed, tasks counting alike; 95% intervals are
 Measure = Callable[[Result], float | None]
 """Of one Run: the log of an error, or None where it was not measured."""
 Logs = NDArray[np.float64]
+TRAINING_ERRORS: Final = (0.1, 0.03, 0.01, 0.003, 0.001)
+"""At which test errors are compared, shares of the best constant's."""
+FEWEST_PAIRS: Final = 6
+"""Of seeds that both cross such an error; of fewer nothing is said."""
 
 
 class Place(NamedTuple):
@@ -126,6 +130,17 @@ class Square:
         for result in self.data.results("square"):
             found[Problem.of(result.run)].add(Setting.of(result.run))
         return all(len(settings) == 1 for settings in found.values())
+
+    @property
+    def little_data(self) -> tuple[Place, int] | None:
+        """The largest batch after the most updates with the fewest images, and the smallest batch size.
+
+        None where the schedule was not tuned alone, or one batch size was reported.
+        """
+        if not self.parts or not self.of_little_data or len(sizes := self.sizes(self.parts[0])) < 2:
+            return None
+        images = self.parts[0]
+        return Place(images, sizes[-1], self.budgets(images)[-1]), sizes[0]
 
     def sizes(self, images: int) -> list[int]:
         """Batch sizes that were reported with so many training images."""
@@ -233,6 +248,23 @@ def over_updates(
     return rows
 
 
+def over_training_error(found: Square, images: int) -> dict[str, dict[float, stats.Estimate]]:
+    """Batch size in words -> training error -> test error there over the smallest's, of the longest Runs."""
+    rows: dict[str, dict[float, stats.Estimate]] = {}
+    smallest, *larger = found.sizes(images)
+    for size in larger:
+        for level in TRAINING_ERRORS:
+            measure = partial(at_training_error, level=level)
+            small, large = (
+                found.errors(Place(images, one, max(found.budgets_of(images, one))), "all", measure)
+                for one in (smallest, size)
+            )
+            if len(logs := by_seed(small, large)) >= FEWEST_PAIRS:
+                rows.setdefault(f"batch size {size:,}", {})[level] = stats.student(logs)
+    return rows
+
+
 def seeds_of(found: Square) -> str:
-    """`8 seeds`, or `5 to 12 seeds`."""
-    return span([len(found.errors(place, "all")) for place in found.places] or [0], "seed")
+    """`8 seeds per batch size and number of updates`, or `5 to 12 seeds` of them."""
+    seeds = span([len(found.errors(place, "all")) for place in found.places] or [0], "seed")
+    return f"{seeds} per batch size and number of updates"

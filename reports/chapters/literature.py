@@ -15,6 +15,7 @@ from bsr.experiments.tried_rates import by_rate, centre, contenders
 from reports.analysis import decomposition as gap
 from reports.analysis.arms import Arms, arms_of, geometric
 from reports.analysis.noise import cooled_range, noise
+from reports.analysis.square import Place, Square, over_training_error, square_of
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
@@ -50,9 +51,10 @@ SOURCES: Final = {
 
 
 def _table(data: Cells) -> Table:
-    """One row per statement; empty without the controlled experiments."""
-    arms = arms_of(data)
-    updates = _equal_updates(data)
+    """One row per statement; empty with neither the controlled experiments nor little data."""
+    arms, square = arms_of(data), square_of(data)
+    few = square.little_data
+    updates = _little_data(square, *few) if few else _equal_updates(data)
     says = {
         SOURCES["Shallue et al. 2019 (JMLR 20)"][0]: updates,
         SOURCES["Shallue et al. 2019 (JMLR 20)"][1]: _critical(data),
@@ -61,6 +63,7 @@ def _table(data: Cells) -> Table:
         SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][1]: _predicted(data),
         SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][0]: _best_sizes(arms),
         SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][1]: _usable(data),
+        SOURCES["Keskar et al. 2017 (ICLR)"][0]: _at_training_error(square, *few) if few else "",
         SOURCES["Hoffer et al. 2017 (NeurIPS)"][0]: updates,
         SOURCES["Smith, Elsen and De 2020 (ICML)"][0]: updates,
         SOURCES["Malladi et al. 2022 (NeurIPS)"][0]: _best_rates(data),
@@ -73,11 +76,26 @@ def _table(data: Cells) -> Table:
     note = (
         "The others trained classifiers and language models; "
         f"{'these are your own' if arms.compared.own else 'these are regressions on MNIST by a small CNN'}. "
-        f"{NOT_TESTED.capitalize()}: what needs scaled moments, or the training error of the last weights, "
-        "which "
-        "was not recorded (the loss on the way to them is over more images the smaller the batch)."
+        f"{NOT_TESTED.capitalize()}: what these experiments cannot answer; the training error of the last "
+        "weights, on which Keskar's is about, is recorded with little data."
     )
-    return Table.of("literature", "Against the literature", rows if arms.trainings else [], note)
+    return Table.of("literature", "Against the literature", rows if arms.trainings or few else [], note)
+
+
+def _little_data(found: Square, place: Place, smallest: int) -> str:
+    """Of the last weights."""
+    said = found.over_smallest(place, "all")
+    ends = f"{place.batch_size:,} over {smallest}"
+    after = f"{place.steps:,} updates on {place.images:,} images"
+    return f"test error as tuned, {ends}: {gap.factor(said)} after {after}" if said else ""
+
+
+def _at_training_error(found: Square, place: Place, smallest: int) -> str:
+    """From a high training error to a low one."""
+    ratios = over_training_error(found, place.images).get(f"batch size {place.batch_size:,}", {})
+    said = listed(f"{gap.factor(one)} at {100 * level:.3g}%" for level, one in ratios.items())
+    what = f"test error at equal training error, {place.batch_size:,} over {smallest}"
+    return f"{what}: {said} of the best constant's" if said else ""
 
 
 def _equal_updates(data: Cells) -> str:

@@ -11,14 +11,12 @@ from bsr import stats
 from bsr.experiments.settings import Among
 from reports.analysis.decomposition import factor
 from reports.analysis.square import (
+    FEWEST_PAIRS,
     UNIT,
     WORDS,
     Measure,
-    Place,
-    Square,
-    at_training_error,
-    by_seed,
     last,
+    over_training_error,
     over_updates,
     overfitting,
     seeds_of,
@@ -39,20 +37,16 @@ MEASURES: Final[dict[str, Measure]] = {
     "the last weights": last,
     "the weights with the lowest validation error": stopped,
 }
-LEVELS: Final = (0.1, 0.03, 0.01, 0.003, 0.001)
-"""Training errors at which test errors are compared, shares of the best constant's."""
-FEWEST_PAIRS: Final = 6
 OVER: Final = "test MSE over that of the smallest batch (log)"
 
 
 def findings(data: Cells) -> list[Finding]:
     """The planned family: full batch over smallest, fewest images, longest budget; Holm over both."""
     found = square_of(data)
-    if not found.parts or not found.of_little_data:
+    if found.little_data is None:
         return []
-    images = found.parts[0]
-    smallest, *_, size = found.sizes(images)
-    place = Place(images, size, found.budgets(images)[-1])
+    place, smallest = found.little_data
+    images, size = place.images, place.batch_size
     each = {name: found.over_smallest(place, "all", measure) for name, measure in MEASURES.items()}
     ratios = {name: ratio for name, ratio in each.items() if ratio}
     if not ratios:
@@ -107,7 +101,7 @@ def test_over_training_error(data: Cells) -> FigureContent | None:
 def at_equal_training_error(data: Cells) -> FigureContent | None:
     """Test error over that of the smallest batch at the same training error, a line per batch size."""
     found = square_of(data)
-    rows = {images: _over_levels(found, images) for images in found.parts if found.of_little_data}
+    rows = {images: over_training_error(found, images) for images in found.parts if found.of_little_data}
     if not any(rows.values()):
         return None
     return FigureContent(
@@ -123,22 +117,6 @@ def at_equal_training_error(data: Cells) -> FigureContent | None:
         n=seeds_of(found),
         results=data.results("square"),
     )
-
-
-def _over_levels(found: Square, images: int) -> dict[str, dict[float, stats.Estimate]]:
-    """Batch size -> training error -> ratio, where enough seeds of both cross it."""
-    smallest, *larger = found.sizes(images)
-    rows: dict[str, dict[float, stats.Estimate]] = {}
-    for size in larger:
-        for level in LEVELS:
-            measure = partial(at_training_error, level=level)
-            small, large = (
-                found.errors(Place(images, one, max(found.budgets_of(images, one))), "all", measure)
-                for one in (smallest, size)
-            )
-            if len(logs := by_seed(small, large)) >= FEWEST_PAIRS:
-                rows.setdefault(f"batch size {size:,}", {})[level] = stats.student(logs)
-    return rows
 
 
 def _draw_levels(axes: Axes, rows: dict[str, dict[float, stats.Estimate]]) -> None:

@@ -39,7 +39,7 @@ OVER: Final = "test MSE over that of the smallest batch (log)"
 def findings(data: Cells) -> list[Finding]:
     """The planned family: largest batch over smallest at each budget, falling rates, Holm over all."""
     found = square_of(data)
-    if len(found.parts) != 1 or found.of_little_data:
+    if len(found.parts) != 1 or found.of_little_data or len(found.sizes(found.parts[0])) < 2:
         return []
     images = found.parts[0]
     smallest, *_, size = found.sizes(images)

@@ -17,7 +17,7 @@ from bsr.experiments import settings
 from bsr.records.reading import read
 from reports.analysis.square import Place, at_training_error, square_of
 from reports.cells import Cells
-from reports.chapters import figures, little_data, square
+from reports.chapters import figures, literature, little_data, square
 from synthetic import square_session, write
 
 SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
@@ -106,6 +106,27 @@ def test_little_data_s_two_planned_contrasts_are_found(little: Cells) -> None:
     assert "1,000 images for 586 updates" in finding.sentence
     assert finding.sentence.count("\N{MULTIPLICATION SIGN}1.") == 2
     assert square.findings(little) == []
+
+
+def test_the_literature_on_generalisation_is_answered_by_little_data(little: Cells) -> None:
+    (table,) = literature.CHAPTER.tables(little)
+    rows = {row["statement"]: row["these data"] for row in rows_of(table)}
+    answered = rows["Large batches generalise worse at the same training error."]
+    assert answered.startswith("test error at equal training error, 1,000 over 16: ")
+    assert answered.endswith("% of the best constant's")
+    updates = rows["Trained for as many updates, large batches generalise as well."]
+    assert updates.startswith("test error as tuned, 1,000 over 16: \N{MULTIPLICATION SIGN}1.")
+    assert updates.endswith("after 586 updates on 1,000 images")
+    assert rows["The noise scale grows as the loss falls."] == "not tested here"
+
+
+def test_one_batch_size_alone_gives_no_verdict(little: Cells, planted: Cells) -> None:
+    for data in (little, planted):
+        cases = tuple(case for case in data.session.cases if case.result.run.batch_size == 16)
+        alone = Cells(replace(data.recording, session=replace(data.session, cases=cases)))
+        assert square_of(alone).places
+        assert (little_data.findings(alone), square.findings(alone)) == ([], [])
+        assert not literature.CHAPTER.tables(alone)[0].rows
 
 
 def test_a_rate_at_an_edge_is_named_and_gives_no_verdict(little: Cells, planted: Cells) -> None:
