@@ -113,7 +113,7 @@ def _source(data: Cells) -> str:
     files = data.session.options.get("merged_from")
     if not isinstance(files, list) or data.recording.path.exists():
         return data.recording.path.name
-    return f"{files[0]} and {len(files) - 1} more"
+    return f"{files[0]} and {counted(len(files) - 1, 'more file')}"
 
 
 def _environment() -> Environment:
@@ -137,7 +137,7 @@ def colours() -> str:
 
 
 def _images(counts: Iterable[int]) -> str:
-    return listed(f"{count:,}" for count in sorted(counts))
+    return listed((f"{count:,}" for count in sorted(counts)), "or")
 
 
 def summary(data: Cells) -> str:
