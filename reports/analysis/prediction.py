@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from bsr.result import Result
+from bsr.stats.basis import Interval
+from bsr.stats.soonest import TriedArm, over_reference
 from reports.analysis.arms import arms_of
 from reports.analysis.choosing import TARGETS, choices, seconds_per_update, tasks
 from reports.analysis.targets import steady_from
@@ -14,6 +17,9 @@ from reports.cells import Cells
 
 LEVELS: Final = tuple(target for target in TARGETS if target >= 0.01)
 """Errors at which it is checked: stricter ones are reached in too few evaluations apart."""
+
+Sides: TypeAlias = tuple[list[float], list[float]]
+"""Of a task and a batch size: seconds to the error as predicted, per seed here, and as measured, there."""
 
 
 class Predicted(NamedTuple):
@@ -25,6 +31,8 @@ class Predicted(NamedTuple):
     """This recording's updates times the other's seconds per update."""
     measured: float
     """Of the other's own Runs."""
+    interval: Interval | None
+    """Of measured over predicted, 95%: what the seeds of both alone make of it."""
     seeds: int
     """Of the other's, in the task that has fewest."""
 
@@ -37,15 +45,22 @@ def predictions(data: Cells) -> list[Predicted]:
         return []
     found = []
     for target in LEVELS:
-        for size in costs:
-            rows = [_of_task(data, there, task, target, size) for task in tasks(data)]
-            if rows and all(updates and seconds for updates, seconds in rows):
-                predicted = math.prod(median(updates) for updates, _ in rows) ** (1 / len(rows)) * costs[size]
-                measured = math.prod(median(seconds) for _, seconds in rows) ** (1 / len(rows))
+        for size, cost in costs.items():
+            rows = [_of_task(data, there, task, target, size, cost) for task in tasks(data)]
+            if rows and all(ours and theirs for ours, theirs in rows):
+                predicted, measured = (
+                    math.prod(median(row[side]) for row in rows) ** (1 / len(rows)) for side in (0, 1)
+                )
                 if math.isfinite(predicted) and math.isfinite(measured):
-                    seeds = min(len(seconds) for _, seconds in rows)
-                    found.append(Predicted(size, target, predicted, measured, seeds))
-    return sorted(found)
+                    seeds = min(len(theirs) for _, theirs in rows)
+                    found.append(Predicted(size, target, predicted, measured, _by_seeds(rows), seeds))
+    return sorted(found, key=lambda one: (one.batch_size, one.target))
+
+
+def _by_seeds(rows: Sequence[Sides]) -> Interval | None:
+    """Of measured over predicted."""
+    arms = [{side: [TriedArm(values, values, 0)] for side, values in enumerate(row)} for row in rows]
+    return over_reference(arms, 0)[1].interval
 
 
 def _costs(data: Cells, there: Cells) -> dict[int, float]:
@@ -60,15 +75,14 @@ def _costs(data: Cells, there: Cells) -> dict[int, float]:
     return next((costs for name, costs in timed if name.startswith(tuple(loops))), {})
 
 
-def _of_task(
-    data: Cells, there: Cells, task: str, target: float, size: int
-) -> tuple[tuple[float, ...], list[float]]:
-    """Updates here and seconds there per seed, infinite where it was not reached; empty where not trained."""
+def _of_task(data: Cells, there: Cells, task: str, target: float, size: int, cost: float) -> Sides:
+    """Infinite where it was not reached; empty where it was not trained."""
     choice = choices(data, task, target).get(size)
     if choice is None:
-        return (), []
+        return [], []
     results = arms_of(there).trainings.get(choice.training, {})
-    return choice.updates, [_seconds_to(result, target) for result in results.values()]
+    predicted = [updates * cost for updates in choice.updates]
+    return predicted, [_seconds_to(result, target) for result in results.values()]
 
 
 def _seconds_to(result: Result, target: float) -> float:

@@ -147,13 +147,15 @@ def _prediction_table(data: Cells) -> Table:
             "predicted s": one.predicted,
             "measured s": one.measured,
             "measured over predicted": one.measured / one.predicted,
+            **interval_cells(one.interval),
             "seeds": one.seeds,
         }
         for one in predictions(data)
     ]
     note = (
         "Predicted: this recording's updates times the other's seconds per update. Measured: the training "
-        "seconds of the other's own runs. Medians over seeds, geometric means over tasks."
+        "seconds of the other's own runs. Medians over seeds, geometric means over tasks; the interval "
+        "resamples the seeds of both: what luck alone makes of medians of so few."
     )
     return Table.of("prediction", "Predicted and measured on the other machine", rows, note, folded=True)
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+import bsr
 import synthetic
-from bsr.records.reading import Recording
+from bsr.records.reading import Recording, one_of
 from bsr.records.schema import HarnessTiming, SessionRecord
+from recomputed import RESULTS, prose
 from reports.__main__ import main
 from reports.analysis import choosing
 from reports.analysis.prediction import predictions
@@ -116,10 +118,24 @@ def test_seconds_predicted_for_a_machine_stand_beside_those_measured_there(sessi
         assert {one.batch_size for one in found} == set(costs)
         assert {one.target for one in found} <= {0.3, 0.1, 0.03, 0.01}
         assert [one.measured / one.predicted for one in found] == pytest.approx([times] * len(found))
+        assert all(one.interval and one.interval.within(times * 0.99, times * 1.01) for one in found)
         (said,) = [one for one in findings(data).learning if one.name == "choosing"]
         assert f"over those predicted, by batch size, targets of 1% and above: {times:.2f} (16)" in str(said)
     assert predictions(Cells(recording(session))) == []
     assert predictions(Cells(recording(session), on=recording(replace(session, harness=()), "t.json"))) == []
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+def test_docs_say_how_far_the_recorded_prediction_was_off() -> None:
+    native = [*sorted(RESULTS.glob("cpu-tune*.journal.jsonl.gz")), RESULTS / "cpu-prediction-native.json.gz"]
+    here = one_of([bsr.read(path) for path in native], Path("native"))
+    found = predictions(Cells(here, on=bsr.read(RESULTS / "cpu-prediction-eager.json.gz")))
+    off = {(one.target, one.batch_size): one.measured / one.predicted for one in found}
+    text = prose("docs/choosing.md")
+    for target in (0.3, 0.1, 0.03):
+        row = " | ".join(f"{off.pop((target, size)):.2f}" for size in (16, 64, 256, 1024))
+        assert f"| {target:.0%} | {row} |" in text
+    assert not off
 
 
 def test_another_target_may_be_asked_for(session: SessionRecord) -> None:
