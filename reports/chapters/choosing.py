@@ -63,10 +63,18 @@ def _short(data: Cells, found: Soonest) -> Short:
             f"at the learning rate and schedule tuned for it{tied}."
         ),
         clause=(
-            f"{unsure}of the batch sizes tried, {found.size} reaches a given error soonest, at tuned "
+            f"{unsure}of the batch sizes tried, {_soonest(found)} a given error soonest, at tuned "
             "learning rates and schedules"
         ),
     )
+
+
+def _soonest(found: Soonest) -> str:
+    """Who reaches it: those that cannot be told apart together, in two numbers at most."""
+    if not found.tied:
+        return f"{found.size} reaches"
+    first, *more = sorted([found.size, *found.tied])
+    return f"{first} and {more[0] if len(more) == 1 else counted(len(more), 'other')} alike reach"
 
 
 def _verdict(found: Soonest) -> Verdict:

@@ -20,6 +20,7 @@ from reports.analysis import choosing
 from reports.analysis.prediction import predictions
 from reports.cells import Cells
 from reports.chapters import figures, findings, tables
+from reports.chapters.choosing import finding as choosing_finding
 
 EXPERIMENTS = ("tune", "study-rate", "equal-epochs", "equal-updates")
 
@@ -67,6 +68,17 @@ def test_the_sentence_names_the_soonest_its_cost_and_the_end_of_what_was_tried(
     assert "16 is the smallest that was compared: one beyond it may be sooner still." in said.sentence
     assert "Batch size 1024 was tuned with fewer than 3 seeds." in said.sentence
     assert "best" not in said.sentence.replace("best constant", "")
+
+
+def test_batch_sizes_that_cannot_be_told_apart_stand_together_in_the_first_sentence(
+    session: SessionRecord,
+) -> None:
+    data = Cells(recording(session))
+    updates = choosing.points(data, choosing.answers(data)[0])["all tasks"]
+    for alike, said in (((16, 64), "16 and 64 alike reach"), ((16, 64, 256), "16 and 2 others alike reach")):
+        costs = {size: (1.0 if size in alike else 99.0) / point.updates for size, point in updates.items()}
+        (one,) = choosing_finding(Cells(recording(replace(session, harness=timed(costs)))))
+        assert f"of the batch sizes tried, {said} a given error soonest" in one.short.clause
 
 
 def test_what_was_not_trained_far_enough_is_never_called_slower(session: SessionRecord) -> None:
