@@ -158,7 +158,7 @@ def machines(comparison: Comparison) -> Table:
         for values in [tuple(_plain(fingerprint.get(name)) for fingerprint in about)]
         if len(set(values)) > 1
     ]
-    header = ("", *(one.label for one in comparison.series))
+    header = ("property", *(one.label for one in comparison.series))
     note = (
         f"Where the fingerprints of {counted(len(about), 'series', 'series')} differ; the rest is the same."
     )

@@ -44,7 +44,6 @@ COLUMNS: Final = {
     "times as fast": "speed_up",
     "trained on": "loss",
     "training s": "training_seconds",
-    "": "property",
 }
 """Names for machines where the words for people would make a poor one."""
 

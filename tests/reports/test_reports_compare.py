@@ -561,6 +561,14 @@ def test_the_tables_hold_the_numbers_of_the_pairs() -> None:
     assert all(row["ratio of MSE"] is None for row in rows if row["task"] == "median")
 
 
+def test_every_column_has_a_name_to_sort_by() -> None:
+    """Each is a button, which a screen reader names."""
+    other = on_another_machine(studies(), torch="3.0")
+    compared = compare([recording("a", studies()), recording("b", other)])
+    assert machines(compared).rows
+    assert all(all(table.header) for table in tables(compared))
+
+
 def test_the_table_of_machines_holds_only_what_differs() -> None:
     other = on_another_machine(studies(), torch="3.0", driver="580")
     table = machines(compare([recording("a", studies()), recording("b", other)]))
