@@ -77,7 +77,7 @@ def _table(data: Cells) -> Table:
         "The others trained classifiers and language models; "
         f"{'these are your own' if arms.compared.own else 'these are regressions on MNIST by a small CNN'}. "
         f"{NOT_TESTED.capitalize()}: what these experiments cannot answer; the training error of the last "
-        "weights, on which Keskar's is about, is recorded with little data."
+        "weights, which Keskar's statement is about, is recorded with little data."
     )
     return Table.of("literature", "Against the literature", rows if arms.trainings or few else [], note)
 
