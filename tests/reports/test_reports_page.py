@@ -209,9 +209,9 @@ def test_a_formula_for_a_name_stays_text_in_every_file(tmp_path: Path) -> None:
 
 
 def test_columns_of_a_file_are_named_for_machines() -> None:
-    header = ("batch size", "95% from", "normalised MSE", "=cmd|' /c calc'!A1", "")
+    header = ("batch size", "95% from", "normalised MSE", "=cmd|' /c calc'!A1", "±")
     table = Table("errors", "Errors", header, [])
-    assert table.csv().decode() == "batch_size,low_95,normalised_mse,cmd_c_calc_a1,property\n"
+    assert table.csv().decode() == "batch_size,low_95,normalised_mse,cmd_c_calc_a1,column\n"
 
 
 def test_control_characters_are_written_out() -> None:
