@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Final, NamedTuple, TypeAlias
 
 from bsr.result import Result
@@ -31,10 +31,17 @@ class Predicted(NamedTuple):
     """This recording's updates times the other's seconds per update."""
     measured: float
     """Of the other's own Runs."""
+    an_update: float
+    """Seconds that an update took there over those predicted: the machine's part, which no seed moves."""
     interval: Interval | None
     """Of measured over predicted, 95%: what the seeds of both alone make of it."""
     seeds: int
     """Of the other's, in the task that has fewest."""
+
+    @property
+    def off(self) -> float:
+        """Measured over predicted."""
+        return self.measured / self.predicted
 
 
 def predictions(data: Cells) -> list[Predicted]:
@@ -53,7 +60,10 @@ def predictions(data: Cells) -> list[Predicted]:
                 )
                 if math.isfinite(predicted) and math.isfinite(measured):
                     seeds = min(len(theirs) for _, theirs in rows)
-                    found.append(Predicted(size, target, predicted, measured, _by_seeds(rows), seeds))
+                    an_update = _seconds_of_an_update(data, there, target, size) / cost
+                    found.append(
+                        Predicted(size, target, predicted, measured, an_update, _by_seeds(rows), seeds)
+                    )
     return sorted(found, key=lambda one: (one.batch_size, one.target))
 
 
@@ -83,6 +93,18 @@ def _of_task(data: Cells, there: Cells, task: str, target: float, size: int, cos
     results = arms_of(there).trainings.get(choice.training, {})
     predicted = [updates * cost for updates in choice.updates]
     return predicted, [_seconds_to(result, target) for result in results.values()]
+
+
+def _seconds_of_an_update(data: Cells, there: Cells, target: float, size: int) -> float:
+    """Of the Runs there, geometric mean over tasks of the median over seeds."""
+    trainings = [choices(data, task, target)[size].training for task in tasks(data)]
+    return geometric_mean(
+        median(
+            result.total_training_seconds / result.run.total_steps
+            for result in arms_of(there).trainings[training].values()
+        )
+        for training in trainings
+    )
 
 
 def _seconds_to(result: Result, target: float) -> float:

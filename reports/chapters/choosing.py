@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import geometric_mean
 from typing import Final
@@ -135,16 +135,19 @@ def _checked(found: list[Predicted]) -> Iterator[str]:
     """How far the seconds measured on the other machine are from those predicted for it."""
     if not found:
         return
-    sizes = sorted({one.batch_size for one in found})
-    times = {
-        size: geometric_mean(one.measured / one.predicted for one in found if one.batch_size == size)
-        for size in sizes
-    }
-    each = listed(f"{number(factor, 3)} ({size:,})" for size, factor in times.items())
     yield (
         "Checked where both were trained: seconds measured over those predicted, by batch size, targets of "
-        f"{_share(min(one.target for one in found))} and above: {each}"
+        f"{_share(min(one.target for one in found))} and above: "
+        f"{_by_batch_size(found, lambda one: one.off)}. Of one update alone: "
+        f"{_by_batch_size(found, lambda one: one.an_update)}; the rest is how many updates other seeds take"
     )
+
+
+def _by_batch_size(found: list[Predicted], factor: Callable[[Predicted], float]) -> str:
+    """Its geometric mean over targets."""
+    sizes = sorted({one.batch_size for one in found})
+    each = {size: geometric_mean(factor(one) for one in found if one.batch_size == size) for size in sizes}
+    return listed(f"{number(mean, 3)} ({size:,})" for size, mean in each.items())
 
 
 def _prediction_table(data: Cells) -> Table:
@@ -154,8 +157,9 @@ def _prediction_table(data: Cells) -> Table:
             "batch size": one.batch_size,
             "predicted s": one.predicted,
             "measured s": one.measured,
-            "measured over predicted": one.measured / one.predicted,
+            "measured over predicted": one.off,
             **interval_cells(one.interval),
+            "of one update": one.an_update,
             "seeds": one.seeds,
         }
         for one in predictions(data)
@@ -163,7 +167,8 @@ def _prediction_table(data: Cells) -> Table:
     note = (
         "Predicted: this recording's updates times the other's seconds per update. Measured: the training "
         "seconds of the other's own runs. Medians over seeds, geometric means over tasks; the interval "
-        "resamples the seeds of both: what luck alone makes of medians of so few."
+        "resamples the seeds of both: what luck alone makes of medians of so few. Of one update: its "
+        "seconds measured over those predicted, in which seeds play no part."
     )
     return Table.of("prediction", "Predicted and measured on the other machine", rows, note, folded=True)
 
