@@ -43,6 +43,10 @@ class Pair:
         )
 
     @cached_property
+    def _speed_ups(self) -> dict[tuple[Run, ...], stats.Estimate | None]:
+        return {}
+
+    @cached_property
     def copies(self) -> frozenset[str]:
         """Keys of the Runs whose Results, times and all, are the same on both sides."""
         if self.within_one_file:
@@ -119,11 +123,13 @@ class Pair:
 
     def speed_up(self, cells: Iterable[Run]) -> stats.Estimate | None:
         """How many times as fast the second trains, with a bootstrap interval over runs and epochs."""
-        chosen = list(cells)
-        first, second = (
-            [_epochs(result) for cell in chosen for result in side[cell].values()] for side in self._timed
-        )
-        return stats.speed_up(first, second)
+        chosen = tuple(cells)
+        if chosen not in self._speed_ups:  # a bootstrap, and tables, figures and verdicts ask for the same
+            first, second = (
+                [_epochs(result) for cell in chosen for result in side[cell].values()] for side in self._timed
+            )
+            self._speed_ups[chosen] = stats.speed_up(first, second)
+        return self._speed_ups[chosen]
 
     def at(self, batch_size: int) -> list[Run]:
         """Cells of one batch size."""

@@ -217,9 +217,22 @@ def test_what_is_no_strict_json_is_refused_in_one_line(tmp_path: Path, content: 
     assert len(str(refusal.value)) < 500
 
 
-def test_a_refusal_names_the_duplicate_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "\n"], ids=["within a line", "alone in one"])
+def test_a_refusal_names_the_duplicate_key(tmp_path: Path, end: str) -> None:
+    twice = '{"schema":1,"schema":1}'
     with pytest.raises(RefusedError, match="'schema' twice"):
-        read(saved(tmp_path, '{"benchmarks": [], "bsr": {"schema": 1, "schema": 1}}'))
+        read(saved(tmp_path, f'{{"benchmarks": [], "bsr": {end}{twice}{end}}}'))
+
+
+def test_a_refusal_says_where_though_usual_lines_went_before(tmp_path: Path) -> None:
+    text = '{"benchmarks": [\n{"a":1},\n{"a":2}\n], "bsr": oh}'
+    with pytest.raises(RefusedError, match=rf"line 4 column 11 \(char {text.index('oh')}\)"):
+        read(saved(tmp_path, text))
+
+
+def test_an_object_alone_in_a_line_is_no_key(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="expected strict JSON"):
+        read(saved(tmp_path, '{"benchmarks": [],\n{"a":1}\n: 1}'))
 
 
 def test_depth_is_bounded_before_anything_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
