@@ -313,6 +313,30 @@ def test_other_networks() -> None:
             assert f"{factor} ({name}, {interval}" in why or f"{factor} ({interval}" in why, (equal, name)
 
 
+def test_other_networks_end_alike_by_either_engine() -> None:
+    def by_run(name: str) -> dict[tuple[Any, ...], list[float]]:
+        results = recorded(f"cpu-networks{name}.journal.jsonl.gz")
+        runs = ((result["run"], result["test_mse"]) for result in results)
+        return {
+            (run["seed"], run["task"], run["batch_size"], run.get("model", "study")): np.log(errors).tolist()
+            for run, errors in runs
+        }
+
+    eager, native = by_run(""), by_run("-native")
+    assert len(native) == 108
+    factors = []
+    for last in (5, 1):
+        by_seed: dict[int, list[float]] = {}
+        for run, errors in native.items():
+            by_seed.setdefault(run[0], []).append(np.mean(errors[-last:]) - np.mean(eager[run][-last:]))
+        seeds = np.array([np.mean(row) for row in by_seed.values()])
+        interval = stats.ttest_1samp(seeds, 0).confidence_interval(0.90)
+        factors.append([f"{math.exp(end):.2f}" for end in (seeds.mean(), interval.low, interval.high)])
+    (mean, low, high), (alone, lowest, highest) = factors
+    text = f"{mean} times eager's errors (90% interval {low} to {high}, whole seeds, mean of the last five "
+    assert f"{text}evaluations; the last alone {alone}, {lowest} to {highest})" in prose("docs/why.md")
+
+
 def test_fashion_per_doubling() -> None:
     runs: dict[tuple[str, int], list[list[float]]] = {}
     for result in recorded("cpu-fashion.journal.jsonl.gz"):
