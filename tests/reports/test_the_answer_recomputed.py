@@ -328,7 +328,9 @@ def test_other_networks_end_alike_by_either_engine() -> None:
     for last in (5, 1):
         by_seed: dict[int, list[float]] = {}
         for run, errors in native.items():
-            by_seed.setdefault(run[0], []).append(np.mean(errors[-last:]) - np.mean(eager[run][-last:]))
+            by_seed.setdefault(run[0], []).append(
+                float(np.mean(errors[-last:]) - np.mean(eager[run][-last:]))
+            )
         seeds = np.array([np.mean(row) for row in by_seed.values()])
         interval = stats.ttest_1samp(seeds, 0).confidence_interval(0.90)
         factors.append([f"{math.exp(end):.2f}" for end in (seeds.mean(), interval.low, interval.high)])
