@@ -32,6 +32,8 @@ MOST_WIDE: Final = 192 * 2**20
 """Bytes of its text in memory, which has as many for each character as the widest one needs."""
 LONGEST_TEXT: Final = 8 * 2**20
 """Bytes from one quote to the next: a string, or a list of numbers."""
+_BRACKETS: Final = np.isin(np.arange(256), list(b"[]{}"))
+"""By the byte."""
 _OBJECT_ALONE: Final = re.compile(rb"(?m)^\{.{0,1000000}\}(?=,?$)")
 """In a line, at most 1 MB of it."""
 
@@ -115,8 +117,7 @@ def nesting(content: bytes) -> int:
 
 def _depth(content: bytes, quotes: Numbers) -> int:
     characters = np.frombuffer(content, dtype=np.uint8)
-    folded = characters | 0x20  # in ASCII [ and ] differ from { and } in this bit alone
-    places = np.flatnonzero((folded == ord("{")) | (folded == ord("}")))
+    places = np.flatnonzero(_BRACKETS[characters])
     outside = np.searchsorted(quotes, places) % 2 == 0
     brackets = characters[places[outside]]
     opening = (brackets == ord("[")) | (brackets == ord("{"))
