@@ -14,6 +14,8 @@ import pytest
 
 import bsr.compute.cluster.executor
 import bsr.compute.cluster.roster
+import bsr.compute.cluster.worker
+from bsr.compute import in_process
 from bsr.compute.answers import AnswerError, believed, packed
 from bsr.compute.cluster import Cluster, ClusterError
 from bsr.compute.cluster.worker import WorkerIdentity, identify
@@ -190,6 +192,32 @@ def test_a_newcomer_that_differs_is_named_once_and_trains_nothing(
     time.sleep(0.6)
     assert not list(cluster.news())
     cluster.shutdown(cancel_futures=True)
+
+
+def test_a_newcomer_is_checked_beside_no_training_of_its_process(
+    connected: Cluster, local: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To try a network draws from the stream that the weights of a training are drawn from."""
+    training, beside = threading.Event(), list[bool]()
+
+    def compute_slowly(*arguments: Any) -> Any:
+        training.set()
+        time.sleep(1.5)
+        training.clear()
+        return compute(*arguments)
+
+    def check_trainable(*arguments: Any) -> None:
+        beside.append(training.is_set())
+        in_process.check_trainable(*arguments)
+
+    monkeypatch.setattr(bsr.compute.cluster.worker, "compute", compute_slowly)
+    monkeypatch.setattr(bsr.compute.cluster.worker, "check_trainable", check_trainable)
+    future = connected.compute(TINY, connected.execution)
+    assert training.wait(PATIENCE)
+    local.scale(3)
+    until(lambda: list(connected.news()) or connected.workers == 3)
+    assert believed(future.result(PATIENCE), TINY).result.status == "ok"
+    assert beside == [False, False]  # the Run's own worker, and the newcomer
 
 
 @pytest.mark.slow

@@ -45,8 +45,18 @@ class WorkerIdentity(NamedTuple):
     """See bsr.engines.session_digest."""
 
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Threads, precision, memory and the random stream that weights are drawn from are a process's, whatever
+Dask's nthreads: nothing is checked beside a training either, since to try a network is to draw."""
+
+
 def identify(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> WorkerIdentity:
     """On a worker: what it is, or why it cannot train some of `runs`."""
+    with _ONE_AT_A_TIME:
+        return _identity(execution, dataset, runs)
+
+
+def _identity(execution: Execution, dataset: str, runs: tuple[Run, ...]) -> WorkerIdentity:
     try:
         device = machine.resolve_device(execution.device)
         for precision in {run.precision for run in runs}:
@@ -89,9 +99,6 @@ class UnlikeWorkerError(Refused):
 
 class AbandonedError(Exception):
     """Nobody waits for this Run any more: the session or the worker ended, or it trains elsewhere."""
-
-
-_ONE_AT_A_TIME = threading.Lock()  # threads, precision and memory are a process's, whatever Dask's nthreads
 
 
 def compute_on_worker(
