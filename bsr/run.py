@@ -31,6 +31,8 @@ STUDY_MODEL: Final = "study"
 """The network of a Run that names none."""
 TEN_EPOCHS: Final = (586, 2_344, 9_375)
 """Steps of ten epochs, 600,000 images, at batch sizes 1024, 256 and 64, without partial batches."""
+FIRST_EVALUATION: Final = 64
+"""Updates before the first evaluation, where steps decide and nothing else is said."""
 LARGEST_SEED: Final = 2**63 - 1
 LEARNING_RATES: Final = (1e-30, 1e9)
 SMALLEST_SHARE, LARGEST_DECAY = 1e-6, 1 - 1e-6
@@ -80,6 +82,8 @@ class Run:
     decay: float | None = None
     """Share of the updates, between 0 and 1, at whose end the rate falls linearly to zero; of all of them is
     the schedule `linear`, of none `constant`, so that no training has two keys."""
+    first_evaluation: int = FIRST_EVALUATION
+    """Updates before the first evaluation, where steps decide; earlier ones resolve easier errors."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line, for a value that no Run can have.
@@ -93,6 +97,8 @@ class Run:
             _check_whole(f"Run.{name}", getattr(self, name), 1, MOST_IMAGES)
         _check_whole("Run.steps", self.steps, 0, MOST_STEPS)
         _check_whole("Run.epochs", self.epochs, *((0, 0) if self.steps else (1, MOST_EPOCHS)))
+        earliest = 1 if self.steps else FIRST_EVALUATION
+        _check_whole("Run.first_evaluation", self.first_evaluation, earliest, FIRST_EVALUATION)
         _check_whole("Run.seed", self.seed, 0, LARGEST_SEED)
         rate = _checked_number("Run.learning_rate", self.learning_rate, *LEARNING_RATES)
         object.__setattr__(self, "learning_rate", rate)  # 1 is 1.0: one Run, one key
@@ -160,13 +166,14 @@ class Run:
     def evaluation_steps(self) -> tuple[int, ...]:
         """After how many steps it is evaluated, not counting the time before the first: the ends of epochs.
 
-        Where steps decide: half octaves from 64, quarter octaves beyond 2,344, and ten epochs' worth of the
-        study's larger batch sizes, 586, 2,344 and 9,375, at which Runs of other batch sizes are compared.
+        Where steps decide: half octaves of 64 from `first_evaluation`, quarter octaves beyond 2,344, and ten
+        epochs' worth of the study's larger batch sizes, 586, 2,344 and 9,375, at which Runs of other batch
+        sizes are compared.
         """
         if not self.steps:
             per_epoch = self.steps_per_epoch
             return tuple(per_epoch * epoch for epoch in range(1, self.epochs + 1))
-        return _octaves(self.steps)
+        return _octaves(self.first_evaluation, self.steps)
 
     @property
     def evaluations(self) -> int:
@@ -195,9 +202,9 @@ class Run:
 
 
 @cache
-def _octaves(steps: int) -> tuple[int, ...]:
+def _octaves(first: int, steps: int) -> tuple[int, ...]:
     """See Run.evaluation_steps."""
-    halves = (round(64 * 2 ** (n / 2)) for n in range(12))
+    halves = (step for n in range(-12, 12) if (step := round(64 * 2 ** (n / 2))) >= first)
     quarters = (round(TEN_EPOCHS[1] * 2 ** (n / 4)) for n in range(1, 100))
     moments = {*halves, *itertools.takewhile(lambda step: step < steps, quarters), *TEN_EPOCHS}
     return tuple(sorted({step for step in moments if step < steps} | {steps}))

@@ -83,6 +83,7 @@ class EagerLearner:
         "model",
         "warmup",
         "decay",
+        "first_evaluation",
     )
 
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:

@@ -37,6 +37,7 @@ class NativeLearner:
 
     honours = (
         "steps", "schedule", "evaluate_on", "order_seed", "beta1", "beta2", "eps", "model", "warmup", "decay",
+        "first_evaluation",
     )  # fmt: skip
 
     def __init__(self, model: nn.Module, run: Run, split: Split, execution: Execution) -> None:

@@ -169,6 +169,7 @@ PRESETS: Final[dict[str, Preset]] = {
             budgets=1,
             schedules=("linear",),
             rate_stride=2,
+            first_evaluation=8,
             loop_images=2_048,
             loop_rounds=1,
         ),

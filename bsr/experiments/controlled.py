@@ -307,4 +307,5 @@ def _run(grid: Grid, arm: Arm, rate: float, seed: int) -> Run:
         test_images=grid.test_images,
         dataset=grid.dataset,
         precision=grid.precision,
+        first_evaluation=grid.first_evaluation,
     )

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from bsr.experiments.rates import Arm, Schedule, TunedRate, tuned_rate
 from bsr.experiments.settings import Problem, TunedSetting
 from bsr.experiments.tuning import Tried
-from bsr.run import MOST_STEPS, STUDY_MODEL, Run
+from bsr.run import FIRST_EVALUATION, MOST_STEPS, STUDY_MODEL, Run
 
 STUDY_TASKS: Final = ("mean", "std", "var", "median")
 """The study's four statistics; the median, degenerate on MNIST, comes last."""
@@ -65,6 +65,8 @@ class Grid:
     """Of their learning rates."""
     rate_stride: int = 1
     """Of the five rates that a tuning would try, every so-many-th is: 2 leaves three."""
+    first_evaluation: int = FIRST_EVALUATION
+    """Updates before it, where those of the controlled experiments decide."""
     rates: tuple[TunedRate, ...] | None = None
     """Tuned per batch size, for the controlled experiments; None: those that come with the package."""
     beyond: tuple[tuple[Arm, float], ...] = ()

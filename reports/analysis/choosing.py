@@ -18,7 +18,7 @@ from bsr.records.schema import steady_seconds
 from bsr.result import Result
 from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
 from reports.analysis.arms import Training, arms_of
-from reports.analysis.targets import steady_from
+from reports.analysis.targets import earliest, steady_from
 from reports.cells import Cells
 from reports.text import counted
 
@@ -39,6 +39,13 @@ class Choice:
     tuning_seeds: int
     updates: tuple[float, ...]
     """Per reporting seed; infinite where it did not get there in the arm's budget."""
+    earliest: int
+    """Updates of the first reading that its evaluations give."""
+
+    @property
+    def or_sooner(self) -> bool:
+        """Whether the first reading found it there, so that its updates are at most so many."""
+        return self.median <= self.earliest
 
     @property
     def median(self) -> float:
@@ -95,7 +102,8 @@ def choices(data: Cells, task: str, target: float) -> dict[int, Choice]:
     found = {}
     for size, arms in tried(data, task, target).items():
         training, arm = arms[chosen([one for _, one in arms])]
-        found[size] = Choice(training, len(arm.tuning), tuple(arm.reporting))
+        first = max(earliest(result.run) for result in arms_of(data).trainings[training].values())
+        found[size] = Choice(training, len(arm.tuning), tuple(arm.reporting), first)
     return found
 
 
@@ -131,6 +139,21 @@ def strictest(data: Cells) -> float | None:
         )
     ]
     return min(everywhere, default=None)
+
+
+def first_reading(data: Cells, target: float, size: int) -> int | None:
+    """Its updates, where it found the batch size at the target in any task: it was there then, or sooner."""
+    rows = (choices(data, task, target) for task in tasks(data))
+    return max((row[size].earliest for row in rows if size in row and row[size].or_sooner), default=None)
+
+
+def at_first_reading(data: Cells, target: float) -> dict[int, int]:
+    """Compared batch size that a first reading found at the target -> its updates.
+
+    Evaluations do not tell then which batch size is soonest.
+    """
+    found = {size: first_reading(data, target, size) for size in batch_sizes_compared(data)}
+    return {size: updates for size, updates in found.items() if updates is not None}
 
 
 @lru_cache(maxsize=64)
@@ -234,9 +257,12 @@ def fewest_seeds(data: Cells, found: Soonest) -> int:
 
 @lru_cache(maxsize=8)
 def answers(data: Cells) -> tuple[Soonest, ...]:
-    """At the target asked for, else the strictest: one per way of timing, the Runs' own engine first."""
+    """At the target asked for, else the strictest: one per way of timing, the Runs' own engine first.
+
+    None where evaluations do not resolve it: what is easier, they resolve even less.
+    """
     target = data.target or strictest(data)
-    if target is None:
+    if target is None or at_first_reading(data, target):
         return ()
     found = [soonest(data, target, timed, costs) for timed, costs in seconds_per_update(data).items()]
     return tuple(one for one in found if one is not None)

@@ -11,7 +11,7 @@ from bsr.result import Result
 from bsr.stats.basis import Interval
 from bsr.stats.soonest import TriedArm, over_reference
 from reports.analysis.arms import arms_of
-from reports.analysis.choosing import TARGETS, choices, seconds_per_update, tasks
+from reports.analysis.choosing import TARGETS, choices, first_reading, seconds_per_update, tasks
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
 
@@ -45,7 +45,10 @@ class Predicted(NamedTuple):
 
 
 def predictions(data: Cells) -> list[Predicted]:
-    """By batch size and target, where both recordings trained the same, on other seeds or the same."""
+    """By batch size and target, where both recordings trained the same, on other seeds or the same.
+
+    Of targets that evaluations resolve: at an easier one the updates agree because nobody looked before.
+    """
     there = Cells(data.on) if data.on is not None else None
     costs = _costs(data, there) if there is not None else {}
     if there is None or not costs:
@@ -53,6 +56,8 @@ def predictions(data: Cells) -> list[Predicted]:
     found = []
     for target in LEVELS:
         for size, cost in costs.items():
+            if first_reading(data, target, size) is not None:
+                continue
             rows = [_of_task(data, there, task, target, size, cost) for task in tasks(data)]
             if rows and all(ours and theirs for ours, theirs in rows):
                 predicted, measured = (

@@ -11,7 +11,8 @@ from typing import Final
 
 from bsr import stats
 from bsr.result import Result
-from bsr.stats.convergence import first_steady
+from bsr.run import Run
+from bsr.stats.convergence import WINDOW, first_steady
 from reports.analysis.arms import Training, arms_of
 from reports.cells import Cells
 
@@ -71,3 +72,8 @@ def steady_from(result: Result, target: float) -> float | None:
     """The middle of the first three probes whose median is at most `target`; None where there are none."""
     found = first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
     return None if found is None else float(result.run.evaluation_steps[found])
+
+
+def earliest(run: Run) -> int:
+    """Updates of the first reading that `steady_from` can give: who is there by then may have been sooner."""
+    return run.evaluation_steps[: WINDOW // 2 + 1][-1]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from bsr.stats.soonest import Ratio
 from reports.analysis import choosing
-from reports.analysis.choosing import POOLED, Point, Soonest, choices, points
+from reports.analysis.choosing import POOLED, Choice, Point, Soonest, choices, points
 from reports.analysis.prediction import Predicted, predictions
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
@@ -41,10 +41,23 @@ def finding(data: Cells) -> list[Finding]:
     """Which is soonest, which cannot be told from it, what the largest costs."""
     found = choosing.answers(data)
     if not found:
-        return []
+        return list(_unresolved(data))
     lines = (*(f"{one.timed}: {_ratios(one)}" for one in found), *_checked(predictions(data)))
     said, short = _sentence(data, found[0]), _short(data, found[0])
     return [Finding("choosing", CLAIM, _verdict(found[0]), said, lines, "time-to-error", short=short)]
+
+
+def _unresolved(data: Cells) -> Iterator[Finding]:
+    """Where the first reading found a batch size there: no factor, and no verdict."""
+    target = data.target or choosing.strictest(data)
+    if target is not None and (first := choosing.at_first_reading(data, target)):
+        said = (
+            f"Which batch size reaches {_share(target)} of the best constant's error soonest, nobody saw: "
+            f"the first reading, after {counted(max(first.values()), 'update')}, found {listed(first)} there "
+            "already. Train longer, so that all reach a stricter error, or ask for one by --target."
+        )
+        short = Short(part="To a given error", sentence=said)
+        yield Finding("choosing", CLAIM, "cannot tell", said, short=short)
 
 
 def _short(data: Cells, found: Soonest) -> Short:
@@ -243,7 +256,7 @@ def _updates_table(data: Cells) -> Table:
             "batch size": size,
             "updates": one.median if (there := math.isfinite(one.median)) else None,
             "images": one.median * size if there else None,
-            "state": None if there else "not trained that far",
+            "state": _state(one),
             "seeds": len(one.updates),
             "missed": one.missed,
             "tuning seeds": one.tuning_seeds,
@@ -256,6 +269,12 @@ def _updates_table(data: Cells) -> Table:
         for size, one in choices(data, task, target).items()
     ]
     return Table.of("updates-to-target", "Updates to a target", rows, HOW, folded=True)
+
+
+def _state(one: Choice) -> str | None:
+    if math.isinf(one.median):
+        return "not trained that far"
+    return "or sooner: at the first reading" if one.or_sooner else None
 
 
 CHAPTER: Final = Chapter(

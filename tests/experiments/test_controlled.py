@@ -67,6 +67,14 @@ def test_it_is_evaluated_at_half_octaves_then_quarters_and_where_ten_epochs_of_o
     assert len(moments) < 40
 
 
+def test_it_may_be_evaluated_earlier_at_the_same_octaves() -> None:
+    run = replace(RUN, steps=586)
+    earlier = replace(run, first_evaluation=8).evaluation_steps
+    assert earlier == (8, 11, 16, 23, 32, 45, *run.evaluation_steps)
+    with pytest.raises(ValueError, match=r"Run.first_evaluation: expected .* 64 to 64, got 8"):
+        replace(run, steps=0, epochs=1, first_evaluation=8)
+
+
 @given(steps=st.integers(1, 40_000), size=batch_sizes)
 def test_evaluations_rise_to_the_last_step_and_count_their_images(steps: int, size: int) -> None:
     run = replace(RUN, steps=steps, batch_size=size)
@@ -304,6 +312,7 @@ def test_what_is_evaluated_is_what_the_split_holds() -> None:
         {"steps": 41},
         {"warmup": 0.05},
         {"decay": 0.5},
+        {"first_evaluation": 8},
     ],
 )
 def test_each_field_makes_another_run(changes: dict[str, Any]) -> None:
@@ -327,6 +336,8 @@ def test_each_field_makes_another_run(changes: dict[str, Any]) -> None:
         {"decay": 1.0},
         {"decay": 0},
         {"decay": True},
+        {"first_evaluation": 0},
+        {"first_evaluation": 65},
     ],
 )
 def test_a_value_that_no_run_can_have_is_refused_by_name(changes: dict[str, Any]) -> None:

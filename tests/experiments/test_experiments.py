@@ -42,6 +42,7 @@ LATER: dict[str, dict[str, Any]] = {
     "model": {"model": "wide"},
     "warmup": {"warmup": 0.05},
     "decay": {"decay": 0.5},
+    "first_evaluation": {"steps": 586, "epochs": 0, "first_evaluation": 8},
 }
 PAPER = PRESETS["paper"].grid
 ONE_SEED = replace(PAPER, runs=1)

@@ -151,7 +151,8 @@ OTHER_VALUES: dict[str, Any] = {
 
 def test_every_field_of_run_is_guarded_or_an_axis_of_the_grid() -> None:
     axes = {"task", "model", "batch_size", "seed"}
-    assert {*OTHER_VALUES, *axes, "steps"} == set(RUN_FIELDS)  # steps change epochs too
+    with_steps = {"steps", "first_evaluation"}  # which change epochs too
+    assert {*OTHER_VALUES, *axes, *with_steps} == set(RUN_FIELDS)
 
 
 def test_of_several_networks_the_first_that_both_have_is_compared_and_the_others_are_named() -> None:
