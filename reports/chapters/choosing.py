@@ -21,7 +21,7 @@ from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import counted, listed, number
 from reports.text.table import Table, interval_cells
-from reports.text.verdicts import Finding, Short, Verdict
+from reports.text.verdicts import OR_SOONER, Finding, Short, Verdict
 
 CLAIM: Final = "A smaller batch reaches the same error sooner."
 MEASURES: Final = {
@@ -274,7 +274,7 @@ def _updates_table(data: Cells) -> Table:
 def _state(one: Choice) -> str | None:
     if math.isinf(one.median):
         return "not trained that far"
-    return "or sooner: at the first reading" if one.or_sooner else None
+    return OR_SOONER if one.or_sooner else None
 
 
 CHAPTER: Final = Chapter(

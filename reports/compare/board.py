@@ -9,10 +9,11 @@ from statistics import fmean, median
 from typing import Final
 
 from bsr.result import Result
-from bsr.stats.convergence import first_steady
+from bsr.stats.convergence import WINDOW, first_steady
 from reports.compare import Comparison
 from reports.compare.series import Series
 from reports.text.table import Table
+from reports.text.verdicts import OR_SOONER
 
 TARGETS: Final = (0.001, 0.005, 0.01, 0.03, 0.1, 0.3)
 """Shares of the best constant's MSE, strictest first."""
@@ -28,6 +29,8 @@ class Standing:
     """Geometric mean over tasks of medians over runs; infinite where one never got there."""
     error: float
     """Final, over the best constant's, likewise."""
+    or_sooner: bool
+    """Whether the first reading of a task's median run found it there, so that the seconds are the most."""
 
 
 def ranking(comparison: Comparison) -> tuple[float, list[Standing]]:
@@ -51,6 +54,7 @@ def board(comparison: Comparison) -> Table:
         {
             "series": place.series.label,
             "s to the error": place.seconds if math.isfinite(place.seconds) else None,
+            "state": OR_SOONER if place.or_sooner else None,
             "batch size": place.batch_size,
             "final error": place.error,
             "images per s": speeds[place.series.label].get(place.batch_size),
@@ -93,11 +97,19 @@ def _at(series: Series, size: int, tasks: Mapping[str, Sequence[Result]], target
     def middle(values: Sequence[Sequence[float]]) -> float:
         return math.exp(fmean(math.log(max(median(each), 1e-300)) for each in values))
 
+    readings = [[_reading(result, target) for result in results] for results in tasks.values()]
     seconds = [[_seconds(result, target) for result in results] for results in tasks.values()]
     errors = [[result.normalised_mse or 1.0 for result in results] for results in tasks.values()]
-    return Standing(series, size, middle(seconds), middle(errors))
+    or_sooner = any(median(row) <= WINDOW // 2 for row in readings)
+    return Standing(series, size, middle(seconds), middle(errors), or_sooner)
 
 
 def _seconds(result: Result, target: float) -> float:
+    reading = _reading(result, target)
+    return math.inf if reading == math.inf else sum(result.training_seconds[: int(reading) + 1])
+
+
+def _reading(result: Result, target: float) -> float:
+    """Index of the evaluation; infinite where none is there."""
     found = first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
-    return math.inf if found is None else sum(result.training_seconds[: found + 1])
+    return math.inf if found is None else found

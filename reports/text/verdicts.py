@@ -12,6 +12,8 @@ from bsr.result import Result
 from reports.text import counted, listed, number
 
 Verdict = Literal["shown", "not shown", "cannot tell"]
+OR_SOONER: Final = "or sooner: at the first reading"
+"""Of a time to an error: that nobody looked before."""
 PARTS: Final = (
     "To a given error",
     "After equal epochs",

@@ -62,7 +62,21 @@ def test_an_error_that_nobody_reaches_has_no_seconds() -> None:
 def test_where_nothing_was_trained_long_enough_the_board_says_by_which_error_it_is_sorted() -> None:
     table = board(four())
     assert re.match(r"Time to [0-9.]+% of the best constant's error$", table.title)
-    assert table.header[:4] == ("series", "s to the error", "batch size", "final error")
+    assert table.header[:5] == ("series", "s to the error", "state", "batch size", "final error")
+
+
+def test_seconds_to_an_error_that_the_first_reading_finds_reached_are_said_to_be_the_most() -> None:
+    def quick(case: Any) -> Any:
+        errors = (case.result.test_mse[0], *(1e-6,) * len(case.result.test_mse[1:]))
+        return replace(case, result=replace(case.result, test_mse=errors))
+
+    files = [machine(name, factor) for name, factor in TIMES.items()]
+    early = replace(
+        files[0], session=replace(files[0].session, cases=tuple(map(quick, files[0].session.cases)))
+    )
+    table = board(compare([early, *files[1:]], target=0.9))
+    series, state = (table.header.index(name) for name in ("series", "state"))
+    assert {row[series]: row[state] for row in table.rows}["GPU a"] == "or sooner: at the first reading"
 
 
 def shown(comparison: Comparison) -> str:
