@@ -12,7 +12,7 @@ from bsr.experiments.rates import Arm, Schedule, TunedRate
 from reports.analysis.arms import Compared, arms_of
 from reports.cells import Cells
 from reports.text import listed, number
-from reports.text.verdicts import p_text
+from reports.text.verdicts import Verdict, p_text
 
 NAMES: Final = {
     "rate": "the study's rate",
@@ -57,6 +57,16 @@ def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
         for updates in dict.fromkeys((arms.compared.ten_epochs[size], steps))
     ]
     return [rate for rate in used if rate is not None and rate.at_edge]
+
+
+def verdict(data: Cells, name: str) -> Verdict:
+    """On one cause of the planned comparison: none where a tuned rate lies at an edge."""
+    found = primary(data)
+    if found is None or edges(data, *primary_arm(data)):
+        return "cannot tell"
+    if name in found.significant:
+        return "shown" if found.parts[name].factor > 1 else "not shown"
+    return "not shown" if found.parts[name].no_effect else "cannot tell"
 
 
 def answer(data: Cells) -> str:

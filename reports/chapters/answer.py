@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -58,16 +59,14 @@ def _question(data: Cells) -> Finding:
 def _why(data: Cells) -> Finding:
     found = gap.primary(data)
     assert found is not None
-    edges = gap.edges(data, *gap.primary_arm(data))
-    updates = "updates" in found.significant and found.parts["updates"].factor > 1
-    verdict: Verdict = "cannot tell" if edges else "shown" if updates else "not shown"
+    verdict = gap.verdict(data, "updates")
     sentence = f"{gap.answer(data)} {gap.worked(data)}"
     compared = arms_of(data).compared
     because = ", because it makes fewer updates" if verdict == "shown" else ""
-    unknown = "fewer updates are not shown to be why" if verdict == "not shown" else _NO_CAUSE
     clause = (
         f"after equal epochs, at rates that fall to zero, the largest batch has "
-        f"{gap.times(found.parts['whole'].factor)} times the error of the smallest; {unknown}"
+        f"{gap.times(found.parts['whole'].factor)} times the error of the smallest; "
+        f"{_unproven(data, found, verdict)}"
     )
     short = Short(
         gap.factor(found.parts["whole"]),
@@ -77,6 +76,17 @@ def _why(data: Cells) -> Finding:
         "after equal epochs larger ones are worse because they make fewer updates" if because else clause,
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
+
+
+def _unproven(data: Cells, found: stats.Decomposition, verdict: Verdict) -> str:
+    """What is said of the cause where fewer updates are not shown to be it."""
+    if verdict == "not shown":
+        return "fewer updates are not shown to be why"
+    if gap.edges(data, *gap.primary_arm(data)) or found.parts["updates"].p.value is not None:
+        return _NO_CAUSE
+    causes = {name: abs(math.log(found.parts[name].factor)) for name in stats.CAUSES}
+    most = gap.names(data)[max(causes, key=causes.__getitem__)]
+    return f"so few seeds point to {most}"
 
 
 def _effect(data: Cells) -> Finding:

@@ -37,7 +37,7 @@ from reports.drawing.marks import NORMALISED
 from reports.drawing.panel import Panel
 from reports.text import listed, number
 from reports.text.table import Table, factor_cells, interval_cells
-from reports.text.verdicts import Finding, Short, Verdict, p_text
+from reports.text.verdicts import Finding, Short, p_text
 
 CLAIMS: Final = {
     "updates": "Fewer updates raise the error of a larger batch after the same epochs.",
@@ -60,14 +60,8 @@ def findings(data: Cells) -> list[Finding]:
 
 def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
     part, significant = found.parts[name], name in found.significant
-    edges = gap.edges(data, *gap.primary_arm(data))
-    verdict: Verdict = "cannot tell"
-    if significant and not edges:
-        verdict = "shown" if part.factor > 1 else "not shown"
-    elif part.no_effect and not edges:
-        verdict = "not shown"
     sentence = f"The factor of {gap.names(data)[name]} is {gap.factor(part)}."
-    if edges:
+    if gap.edges(data, *gap.primary_arm(data)):
         sentence += " A tuned rate lies at the edge of those tried, so there is no verdict."
     elif part.no_effect and not significant:
         sentence += f" That is no effect, within 0.8 to 1.25, pooled{_by_task(data, name)}."
@@ -81,6 +75,7 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
     short = Short(gap.factor(part))
     if name == "batch size":
         short = replace(short, part="After equal updates", sentence=_at_equal_updates(data, part))
+    verdict = gap.verdict(data, name)
     return Finding(f"why-{name.replace(' ', '-')}", claim, verdict, sentence, lines, "why", short=short)
 
 

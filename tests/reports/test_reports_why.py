@@ -149,6 +149,8 @@ def test_no_remainder_is_said_only_where_it_is_shown() -> None:
     assert "no effect within 0.8 to 1.25" in ten.answer.sentence
     assert "which these runs cannot tell from no effect" in three.answer.sentence
     assert {one.verdict for one in three.learning if one.name.startswith("why-")} == {"cannot tell"}
+    assert (ten.answer.verdict, three.answer.verdict) == ("shown", "cannot tell")
+    assert first.conclusion(three).endswith("of the smallest; so few seeds point to fewer updates.")
 
 
 def test_a_dead_run_counts_as_the_best_constant_and_is_never_dropped(data: Cells) -> None:
