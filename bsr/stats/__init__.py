@@ -17,7 +17,7 @@ seeded: the same values give the same statistic.
                   first_steady(errors, limit)   when three in a row are there, as their median
                   later_with_batch_size(cells of reached)   censored runs counted for what they are
                   fluctuation(curve), swing(curve), log_changes(curve)
-    spread        asymmetry(spreads)      maximum - mean against mean - minimum
+    spread        asymmetry(groups)       maximum - mean against mean - minimum
                   effect(cells)           size of a factor's effect against the noise of seeds
     difference    difference(first, second, paired=...)     two settings: ratio, interval, p
     comparison    agreement(first, second, margin)          two series: same, different, cannot tell

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bsr.stats.basis import (
     FEWEST_FOR_A_MEAN,
@@ -22,6 +21,7 @@ from bsr.stats.basis import (
     standard_error,
     tails_of,
 )
+from bsr.stats.difference import signs_p
 from bsr.stats.trend import ONE_SEED
 
 
@@ -34,21 +34,28 @@ class Asymmetry:
     p: PValue
 
 
-def asymmetry(spreads: Iterable[tuple[float, float, float]]) -> Asymmetry:
-    """Sign test over cells of (minimum, mean, maximum) over seeds, in the measure's units.
+def asymmetry(groups: Iterable[Iterable[tuple[float, float, float]]]) -> Asymmetry:
+    """Sign test over groups of cells, each the (minimum, mean, maximum) over seeds, in the measure's units.
 
-    Two-sided exact binomial (Conover 1999, Practical Nonparametric Statistics, section 3.4); cells whose mean
-    is in the middle are left out, as those of one or two seeds always are. Six cells at least.
+    Cells of a group share their seeds, as the tasks of a batch size do, and change sides together: all signs
+    of whole groups (of groups of one cell the two-sided exact binomial, Conover 1999, Practical Nonparametric
+    Statistics, section 3.4). Cells whose mean is in the middle take no side, as those of one or two seeds
+    never do. Six groups at least.
     """
-    sides = [(high + low - 2 * mean) / (high - low) for low, mean, high in spreads if high > low]
-    rounding = 1e-9  # the mean of two seeds is in the middle, but for the last bits
-    up = sum(bool(side > rounding) for side in sides)
-    down = sum(bool(side < -rounding) for side in sides)
-    if 2 * 0.5 ** (up + down) > SIGNIFICANCE:
-        return Asymmetry(
-            up, down, PValue(None, f"{up + down} cells: even if all agreed, chance would do so too")
-        )
-    return Asymmetry(up, down, PValue(float(stats.binomtest(up, up + down).pvalue), exact=True))
+    sides = [[_side(*cell) for cell in group] for group in groups]
+    up, down = (sum(row.count(side) for row in sides) for side in (1, -1))
+    sums = np.array([sum(row) for row in sides if any(row)], dtype=np.float64)
+    if 2 * 0.5 ** len(sums) > SIGNIFICANCE:
+        reason = f"seeds of {len(sums)} batch sizes: even if all agreed, chance would do so too"
+        return Asymmetry(up, down, PValue(None, reason))
+    return Asymmetry(up, down, signs_p(sums))
+
+
+def _side(low: float, mean: float, high: float) -> int:
+    """1 where they reach further up, -1 down, 0 neither."""
+    rounding = 1e-9 * (high - low)  # the mean of two seeds is in the middle, but for the last bits
+    further = high + low - 2 * mean
+    return int(further > rounding) - int(further < -rounding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,16 +176,19 @@ def _growth(task: str, cells: dict[int, list[float]]) -> TaskVerdict:
 
 def _asymmetry(data: Cells) -> Finding:
     """Over the seeds, maximum minus mean exceeds mean minus minimum."""
-    cells = [cell for task in data.learnable() for cell in data.cells(task) if len(cell.finals) > 2]
-    found = stats.asymmetry((min(cell.finals), fmean(cell.finals), max(cell.finals)) for cell in cells)
+    sizes: dict[int, list[tuple[float, float, float]]] = {}
+    for cell in (cell for task in data.learnable() for cell in data.cells(task) if len(cell.finals) > 2):
+        spread = min(cell.finals), fmean(cell.finals), max(cell.finals)
+        sizes.setdefault(cell.batch_size, []).append(spread)
+    found = stats.asymmetry(sizes.values())
     verdict = judged(found.p, agrees=found.up > found.down)
     said = f"in {found.up} of {counted(found.up + found.down, 'cell')} the seeds reach further up than down"
     sentence = {
         "shown": f"The seeds spread upwards: {said}.",
         "not shown": f"An upward spread is not shown: {said}.",
-        "cannot tell": "Too few cells with three seeds or more to say how the seeds spread.",
+        "cannot tell": "Too few batch sizes with three seeds or more to say how the seeds spread.",
     }[verdict]
-    statistics = (f"Sign test over cells: {p_text(found.p)}",)
+    statistics = (f"Sign test over batch sizes, whose tasks share seeds: {p_text(found.p)}",)
     told = found.up + found.down
     short = Short(f"{found.up} of {counted(told, 'cell')}" if told else "")
     claim = published.CLAIMS["asymmetry"]

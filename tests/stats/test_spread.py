@@ -11,19 +11,26 @@ from noisy_cells import SEVEN, noisy
 
 
 def test_seven_cells_that_all_reach_further_up_have_p_2_in_128() -> None:
-    found = stats.asymmetry([(0.0, 1.0, 3.0)] * 7)
+    found = stats.asymmetry([[(0.0, 1.0, 3.0)]] * 7)
     assert (found.up, found.down) == (7, 0)
     assert found.p == stats.PValue(2 / 128, exact=True)
 
 
 def test_cells_whose_mean_is_in_the_middle_take_no_side() -> None:
-    found = stats.asymmetry([(1.0, 2.0, 3.0), (0.1, 0.2, 0.3), (5.0, 5.0, 5.0), (0.0, 1.0, 1.5)])
+    found = stats.asymmetry([[(1.0, 2.0, 3.0), (0.1, 0.2, 0.3)], [(5.0, 5.0, 5.0), (0.0, 1.0, 1.5)]])
     assert (found.up, found.down) == (0, 1)
     assert found.p.value is None
 
 
 def test_five_cells_give_no_sign_test() -> None:
-    assert stats.asymmetry([(0.0, 1.0, 3.0)] * 5).p.value is None
+    assert stats.asymmetry([[(0.0, 1.0, 3.0)]] * 5).p.value is None
+
+
+def test_cells_that_share_seeds_change_sides_together() -> None:
+    up, down = (0.0, 1.0, 3.0), (0.0, 2.0, 3.0)
+    found = stats.asymmetry([[up, up, up]] * 6 + [[up, down, down]])
+    assert (found.up, found.down) == (19, 2)
+    assert found.p == stats.PValue(4 / 128, exact=True)  # 17 or more, up or down, by the sides of seven
 
 
 def test_the_share_of_variance_is_omega_squared_from_scipys_f() -> None:
