@@ -44,7 +44,8 @@ def finding(data: Cells) -> list[Finding]:
         return list(_unresolved(data))
     lines = (*(f"{one.timed}: {_ratios(one)}" for one in found), *_checked(predictions(data)))
     said, short = _sentence(data, found[0]), _short(data, found[0])
-    return [Finding("choosing", CLAIM, _verdict(found[0]), said, lines, "time-to-error", short=short)]
+    verdict = _verdict(data, found[0])
+    return [Finding("choosing", CLAIM, verdict, said, lines, "time-to-error", short=short)]
 
 
 def _unresolved(data: Cells) -> Iterator[Finding]:
@@ -90,8 +91,10 @@ def _soonest(found: Soonest) -> str:
     return f"{first} and {more[0] if len(more) == 1 else counted(len(more), 'other')} alike reach"
 
 
-def _verdict(found: Soonest) -> Verdict:
-    """Shown where the smallest is soonest and every other is told from it."""
+def _verdict(data: Cells, found: Soonest) -> Verdict:
+    """Shown where the smallest is soonest and every other is told from it, by more than a few seeds."""
+    if choosing.fewest_seeds(data, found) <= choosing.A_DIRECTION:
+        return "cannot tell"
     if found.size != min(found.seconds):
         return "not shown"
     return "cannot tell" if found.tied else "shown"
@@ -120,7 +123,8 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
         size for size in found.costs if any(choices(data, t, found.target)[size].weakly_tuned for t in tasks)
     ]
     if weak:
-        yield f"Batch size {listed(weak)} was tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
+        was = "Every batch size was" if weak == [*found.costs] else f"Batch size {listed(weak)} was"
+        yield f"{was} tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
     if (seeds := choosing.fewest_seeds(data, found)) <= choosing.A_DIRECTION:
         yield f"With {counted(seeds, 'seed')} that is a direction."
 

@@ -62,3 +62,4 @@ def test_the_page_begins_with_what_to_do_and_after_how_many_epochs_that_holds() 
     (first,) = (one for one in found.learning if one.name == "choosing")
     assert "It holds after 12 epochs." in first.sentence
     assert first.sentence.endswith("With 3 seeds that is a direction.")
+    assert first.verdict == "cannot tell"
