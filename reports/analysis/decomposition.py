@@ -59,7 +59,7 @@ def edges(data: Cells, steps: int, schedule: Schedule) -> list[TunedRate]:
     return [rate for rate in used if rate is not None and rate.at_edge]
 
 
-def verdict(data: Cells, name: str) -> Verdict:
+def verdict_on(data: Cells, name: str) -> Verdict:
     """On one cause of the planned comparison: none where a tuned rate lies at an edge."""
     found = primary(data)
     if found is None or edges(data, *primary_arm(data)):

@@ -59,7 +59,7 @@ def _question(data: Cells) -> Finding:
 def _why(data: Cells) -> Finding:
     found = gap.primary(data)
     assert found is not None
-    verdict = gap.verdict(data, "updates")
+    verdict = gap.verdict_on(data, "updates")
     sentence = f"{gap.answer(data)} {gap.worked(data)}"
     compared = arms_of(data).compared
     because = ", because it makes fewer updates" if verdict == "shown" else ""

@@ -75,7 +75,7 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
     short = Short(gap.factor(part))
     if name == "batch size":
         short = replace(short, part="After equal updates", sentence=_at_equal_updates(data, part))
-    verdict = gap.verdict(data, name)
+    verdict = gap.verdict_on(data, name)
     return Finding(f"why-{name.replace(' ', '-')}", claim, verdict, sentence, lines, "why", short=short)
 
 
