@@ -15,6 +15,7 @@ import pytest
 
 from bsr.plugin import checks, collection, fixtures, json_output, options, session_end, session_start
 from bsr.plugin.fixtures import measure, run
+from bsr.plugin.signals import with_lines
 from bsr.plugin.state import STATE, State, state
 from bsr.plugin.untrained import describe_labels, measure_noise, probe, time_harness
 
@@ -81,6 +82,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """However the cases end, everything is written before anyone else does anything."""
     try:
         return (yield)
+    except KeyboardInterrupt as ended:
+        raise ended.with_traceback(with_lines(ended.__traceback__)) from None
     finally:
         session_end.finish(session.config)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 
@@ -58,6 +58,18 @@ class Signals:
             self._waiting = number
         else:
             _end(number)
+
+
+def with_lines(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback less its entries without a line, which pytest's summary of an interrupt cannot take.
+
+    Where a signal comes between two lines, CPython 3.11 knows none.
+    """
+    if trace is None:
+        return None
+    line: int | None = trace.tb_lineno
+    trace.tb_next = with_lines(trace.tb_next)
+    return trace.tb_next if line is None else trace
 
 
 def _end(number: int) -> None:

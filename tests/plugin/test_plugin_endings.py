@@ -80,8 +80,18 @@ def test_stopping_at_the_first_failure_accounts_for_the_rest(suite: Suite) -> No
     assert "bsr: 1 of 8 cases finished, 6 not_run, 1 out_of_memory" in ended.output
 
 
+BETWEEN_LINES = "exec(compile('raise KeyboardInterrupt', '', 'exec').replace(co_linetable=b''))"
+"""As where a signal comes at an instruction of which CPython knows no line."""
+
+
 @pytest.mark.parametrize(
-    "leave", ["pytest.exit('enough')", "raise KeyboardInterrupt", "os.kill(os.getpid(), 15)"]
+    "leave",
+    [
+        "pytest.exit('enough')",
+        "raise KeyboardInterrupt",
+        "os.kill(os.getpid(), 15)",
+        pytest.param(BETWEEN_LINES, id="between lines"),
+    ],
 )
 def test_a_case_that_ends_the_session_loses_nothing(suite: Suite, tmp_path: Path, leave: str) -> None:
     (tmp_path / "test_leaving.py").write_text(
