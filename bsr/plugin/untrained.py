@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from bsr.experiments import Grid, controlled
-from bsr.machine.capacity import usable_cores
 from bsr.plugin.clock import CLOCK
 from bsr.plugin.fixtures import ending_the_session
 from bsr.plugin.session import Session
@@ -133,7 +132,7 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
         cluster = probe.session.header.cluster
         device = "cpu" if cluster else execution.device  # the loops run here, wherever Runs do
         images = min(grid.train_images, grid.loop_images)
-        threads = (execution.threads if execution.engine == "eager" else None) or usable_cores()
+        threads = execution.threads if execution.engine == "eager" else None
 
         def timed() -> list[HarnessTiming]:
             from bsr.probes.loops import Loops  # noqa: PLC0415 - loads torch
@@ -156,7 +155,7 @@ def time_harness(probe: Probe) -> Callable[[], list[HarnessTiming]]:
             asked = (device, images, grid.loop_rounds, grid.dataset)
             of_all = networks == {*grid.models} and sizes == {*grid.loop_sizes}
             of_all &= ("compiled" in loops) == grid.loop_compiled
-            of_all &= all(one.threads == threads for one in known if one.loop == "eager")
+            of_all &= not threads or all(one.threads == threads for one in known if one.loop == "eager")
             return of_all and all(timing.answers(*asked) for timing in known)
 
         timings = probe("harness", [Asked((), timed, answered, alone=True)])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bsr.machine.capacity import usable_cores
 from bsr.records import journal
 from plugin_support import ONE_CASE, SMOKE, Suite, suite
 
@@ -49,17 +48,6 @@ def test_the_harness_of_a_session_whose_json_was_lost_is_not_timed_again(suite: 
     assert recorded == [timing.seconds for timing in before.rows]
     assert {timing.get("device", "cpu") for timing in document["bsr"]["harness"]} == {"cpu"}
     assert document["benchmarks"][0]["stats"]["mean"] == before.seconds
-
-
-@pytest.mark.slow
-def test_loops_that_were_timed_with_other_threads_are_timed_again(suite: Suite) -> None:
-    harness = (*SMOKE, "--bsr-experiments=harness", "--bsr-engine=eager", JSON)
-    suite.run(*harness, f"--bsr-threads={usable_cores() + 1}", "--fault=replace:2")
-    again = suite.run(*harness, "--bsr-resume")
-    assert again.code == 0, again.output
-    assert "harness: round" in again.output
-    loops = suite.json()["bsr"]["harness"]
-    assert {timing["threads"] for timing in loops if timing["loop"] == "eager"} == {usable_cores()}
 
 
 @pytest.mark.slow
