@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 
 SCHEMA: Final = 1
@@ -83,7 +83,7 @@ class Run:
     """Share of the updates, between 0 and 1, at whose end the rate falls linearly to zero; of all of them is
     the schedule `linear`, of none `constant`, so that no training has two keys."""
     first_evaluation: int = FIRST_EVALUATION
-    """Updates before the first evaluation, where steps decide; earlier ones resolve easier errors."""
+    """Updates before the first evaluation, 1 to 64, where steps decide; early ones resolve easy errors."""
 
     def __post_init__(self) -> None:
         """Raises ValueError, one line, for a value that no Run can have.
@@ -132,8 +132,9 @@ class Run:
 
         A digest of the fields of schema 1, and of every later one that differs from its default.
         """
-        said = {name: getattr(self, name) for name in (*FIRST_FIELDS, *self.later_fields)}
-        return hashlib.sha256(_ENCODER.encode(said).encode()).hexdigest()[:16]
+        names = sorted((*FIRST_FIELDS, *self.later_fields))
+        said = ",".join(f'"{name}":{_as_json(getattr(self, name))}' for name in names)
+        return hashlib.sha256(f"{{{said}}}".encode()).hexdigest()[:16]
 
     @property
     def later_fields(self) -> tuple[str, ...]:
@@ -233,7 +234,10 @@ def _later_fields(kind: type[Run]) -> tuple[tuple[str, object], ...]:
     return tuple((one.name, one.default) for one in fields(kind) if one.name not in FIRST_FIELDS)
 
 
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+@lru_cache(maxsize=4096, typed=True)
+def _as_json(value: object) -> str:
+    """Kept, since the Runs of a recording share all but their seeds."""
+    return json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +283,7 @@ def _checked_number(what: str, value: object, least: float, most: float) -> floa
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (number and least <= value <= most):  # type: ignore[operator]
         raise ValueError(f"{what}: expected a number from {least:g} to {most:g}, got {_shown(value)}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value) + 0.0  # type: ignore[arg-type]  # -0.0 is 0.0: one Run, one key
 
 
 def _check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:

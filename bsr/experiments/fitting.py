@@ -22,7 +22,7 @@ from bsr.text import Refused
 FILLED: Final = 0.8
 """Share of the minutes that is planned: sessions begin, are measured and drawn in the rest."""
 FEWEST_UPDATES: Final = 256
-"""Of the largest batch size: a dozen evaluations, from 8."""
+"""Of the largest batch size: eleven evaluations, from 8 on."""
 MOST_RUN_IMAGES: Final = 600_000
 """Of one Run: the study's ten epochs."""
 LOWERED_TO: Final = 16

@@ -141,8 +141,8 @@ def strictest(data: Cells) -> float | None:
     return min(everywhere, default=None)
 
 
-def first_reading(data: Cells, target: float, size: int) -> int | None:
-    """Its updates, where it found the batch size at the target in any task: it was there then, or sooner."""
+def no_later_than(data: Cells, target: float, size: int) -> int | None:
+    """Updates of the first reading, if it found the batch size at the target in any task, else None."""
     rows = (choices(data, task, target) for task in tasks(data))
     return max((row[size].earliest for row in rows if size in row and row[size].or_sooner), default=None)
 
@@ -152,7 +152,7 @@ def at_first_reading(data: Cells, target: float) -> dict[int, int]:
 
     Evaluations do not tell then which batch size is soonest.
     """
-    found = {size: first_reading(data, target, size) for size in batch_sizes_compared(data)}
+    found = {size: no_later_than(data, target, size) for size in batch_sizes_compared(data)}
     return {size: updates for size, updates in found.items() if updates is not None}
 
 

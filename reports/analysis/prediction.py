@@ -11,7 +11,7 @@ from bsr.result import Result
 from bsr.stats.basis import Interval
 from bsr.stats.soonest import TriedArm, over_reference
 from reports.analysis.arms import arms_of
-from reports.analysis.choosing import TARGETS, choices, first_reading, seconds_per_update, tasks
+from reports.analysis.choosing import TARGETS, choices, no_later_than, seconds_per_update, tasks
 from reports.analysis.targets import steady_from
 from reports.cells import Cells
 
@@ -56,7 +56,7 @@ def predictions(data: Cells) -> list[Predicted]:
     found = []
     for target in LEVELS:
         for size, cost in costs.items():
-            if first_reading(data, target, size) is not None:
+            if no_later_than(data, target, size) is not None:
                 continue
             rows = [_of_task(data, there, task, target, size, cost) for task in tasks(data)]
             if rows and all(ours and theirs for ours, theirs in rows):

@@ -62,18 +62,22 @@ def _why(data: Cells) -> Finding:
     verdict = gap.verdict_on(data, "updates")
     sentence = f"{gap.answer(data)} {gap.worked(data)}"
     compared = arms_of(data).compared
-    because = ", because it makes fewer updates" if verdict == "shown" else ""
-    clause = (
-        f"after equal epochs, at rates that fall to zero, the largest batch has "
-        f"{gap.times(found.parts['whole'].factor)} times the error of the smallest; "
-        f"{_unproven(data, found, verdict)}"
-    )
+    because = ""
+    if verdict == "shown":
+        because = ", because it makes fewer updates"
+        clause = "after equal epochs larger ones are worse because they make fewer updates"
+    else:
+        clause = (
+            f"after equal epochs, at rates that fall to zero, the largest batch has "
+            f"{gap.times(found.parts['whole'].factor)} times the error of the smallest; "
+            f"{_unproven(data, found, verdict)}"
+        )
     short = Short(
         gap.factor(found.parts["whole"]),
         "After equal epochs",
         f"At one learning rate per task, falling to zero, batch size {compared.largest} ends with this many "
         f"times the error of {compared.smallest}{because}.",
-        "after equal epochs larger ones are worse because they make fewer updates" if because else clause,
+        clause,
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
 

@@ -109,7 +109,8 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
     yield (
         f"Batch size {found.size} reaches {_share(found.target)} of the best constant's error soonest: after "
         f"{number(found.seconds[found.size], 2)} s of training ({found.timed}), each batch size at the rate "
-        f"and schedule tuned for it. It holds after {number(choosing.passes(data), 2)} epochs."
+        f"and schedule tuned for it. The runs trained for {number(choosing.passes(data), 2)} epochs; longer "
+        "ones may differ."
     )
     if found.tied:
         yield f"Batch size {listed(found.tied)} cannot be told from it."

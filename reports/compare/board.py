@@ -9,7 +9,8 @@ from statistics import fmean, median
 from typing import Final
 
 from bsr.result import Result
-from bsr.stats.convergence import WINDOW, first_steady
+from bsr.stats.convergence import WINDOW
+from reports.analysis.targets import reading
 from reports.compare import Comparison
 from reports.compare.series import Series
 from reports.text.table import Table
@@ -97,19 +98,13 @@ def _at(series: Series, size: int, tasks: Mapping[str, Sequence[Result]], target
     def middle(values: Sequence[Sequence[float]]) -> float:
         return math.exp(fmean(math.log(max(median(each), 1e-300)) for each in values))
 
-    readings = [[_reading(result, target) for result in results] for results in tasks.values()]
-    seconds = [[_seconds(result, target) for result in results] for results in tasks.values()]
+    found = [[(result, reading(result, target)) for result in results] for results in tasks.values()]
+    seconds = [[_seconds(result, at) for result, at in row] for row in found]
     errors = [[result.normalised_mse or 1.0 for result in results] for results in tasks.values()]
-    or_sooner = any(median(row) <= WINDOW // 2 for row in readings)
+    or_sooner = any(median(math.inf if at is None else at for _, at in row) <= WINDOW // 2 for row in found)
     return Standing(series, size, middle(seconds), middle(errors), or_sooner)
 
 
-def _seconds(result: Result, target: float) -> float:
-    reading = _reading(result, target)
-    return math.inf if reading == math.inf else sum(result.training_seconds[: int(reading) + 1])
-
-
-def _reading(result: Result, target: float) -> float:
-    """Index of the evaluation; infinite where none is there."""
-    found = first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
-    return math.inf if found is None else found
+def _seconds(result: Result, at: int | None) -> float:
+    """Of training before that evaluation; infinite where there is none."""
+    return math.inf if at is None else sum(result.training_seconds[: at + 1])

@@ -110,6 +110,11 @@ def test_the_same_values_are_the_same_run() -> None:
     assert (again, again.key, hash(again)) == (RUN, RUN.key, hash(RUN))
 
 
+def test_minus_zero_is_zero() -> None:
+    minus, plus = replace(RUN, beta1=-0.0), replace(RUN, beta1=0.0)
+    assert (minus, minus.key) == (plus, plus.key)
+
+
 def test_a_run_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         RUN.seed = 1  # type: ignore[misc]

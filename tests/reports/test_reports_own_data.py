@@ -60,6 +60,6 @@ def test_the_page_begins_with_what_to_do_and_after_how_many_epochs_that_holds() 
     text = render(data, found, [], [], [])
     assert text.index("soonest: after") < text.index("After the same 600,000 images")
     (first,) = (one for one in found.learning if one.name == "choosing")
-    assert "It holds after 12 epochs." in first.sentence
+    assert "The runs trained for 12 epochs; longer ones may differ." in first.sentence
     assert first.sentence.endswith("With 3 seeds that is a direction.")
     assert first.verdict == "cannot tell"
