@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Final, Literal
 
 SCHEMA: Final = 1
@@ -132,9 +132,8 @@ class Run:
 
         A digest of the fields of schema 1, and of every later one that differs from its default.
         """
-        names = sorted((*FIRST_FIELDS, *self.later_fields))
-        said = ",".join(f'"{name}":{_as_json(getattr(self, name))}' for name in names)
-        return hashlib.sha256(f"{{{said}}}".encode()).hexdigest()[:16]
+        said = {name: getattr(self, name) for name in (*FIRST_FIELDS, *self.later_fields)}
+        return hashlib.sha256(_ENCODER.encode(said).encode()).hexdigest()[:16]
 
     @property
     def later_fields(self) -> tuple[str, ...]:
@@ -234,10 +233,7 @@ def _later_fields(kind: type[Run]) -> tuple[tuple[str, object], ...]:
     return tuple((one.name, one.default) for one in fields(kind) if one.name not in FIRST_FIELDS)
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _as_json(value: object) -> str:
-    """Kept, since the Runs of a recording share all but their seeds."""
-    return json.dumps(value)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

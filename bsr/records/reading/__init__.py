@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from glob import escape, glob
 from itertools import combinations
@@ -53,26 +51,13 @@ def read(
         raise RefusedError(f"path: expected that of a recording, got {type(path).__name__}; give its path")
     path = Path(path)
     if not _is_pattern(str(path)) or os.path.lexists(path):
-        with _everything_kept():
-            return _with_notes(journal_file.read(path) if is_journal(path) else json_file.read(path))
+        return _with_notes(journal_file.read(path) if is_journal(path) else json_file.read(path))
     left_out = {one.resolve() for one in without}
     matching = (Path(name) for name in sorted(glob(str(path), recursive=True)))  # noqa: PTH207 - whole paths
     found = [one for one in matching if one.resolve() not in left_out]
     if not found:
         raise RefusedError(f"{printable(str(path))}: expected files of that pattern, got none; name others")
     return one_of([read(one) for one in found], path, keep_first=keep_first)
-
-
-@contextmanager
-def _everything_kept() -> Iterator[None]:
-    """Without looking for cycles to free: there are none, and looking through all Runs costs a fifth more."""
-    looks = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if looks:
-            gc.enable()
 
 
 def _with_notes(recording: Recording) -> Recording:
