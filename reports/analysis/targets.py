@@ -68,14 +68,9 @@ def _reaching(training: Training, results: Sequence[Result], target: float) -> R
     return Reaching(training, tuple(step for step in steps if step is not None), steps.count(None))
 
 
-def reading(result: Result, target: float) -> int | None:
-    """Which evaluation, 0 the first after training began, found the run at `target`; None where none did."""
-    return first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
-
-
 def steady_from(result: Result, target: float) -> float | None:
-    """The updates of that evaluation, the middle of the first three whose median is at most `target`."""
-    found = reading(result, target)
+    """The middle of the first three probes whose median is at most `target`; None where there are none."""
+    found = first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
     return None if found is None else float(result.run.evaluation_steps[found])
 
 

@@ -9,8 +9,7 @@ from statistics import fmean, median
 from typing import Final
 
 from bsr.result import Result
-from bsr.stats.convergence import WINDOW
-from reports.analysis.targets import reading
+from bsr.stats.convergence import WINDOW, first_steady
 from reports.compare import Comparison
 from reports.compare.series import Series
 from reports.text.table import Table
@@ -98,11 +97,16 @@ def _at(series: Series, size: int, tasks: Mapping[str, Sequence[Result]], target
     def middle(values: Sequence[Sequence[float]]) -> float:
         return math.exp(fmean(math.log(max(median(each), 1e-300)) for each in values))
 
-    found = [[(result, reading(result, target)) for result in results] for results in tasks.values()]
+    found = [[(result, _reading(result, target)) for result in results] for results in tasks.values()]
     seconds = [[_seconds(result, at) for result, at in row] for row in found]
     errors = [[result.normalised_mse or 1.0 for result in results] for results in tasks.values()]
     or_sooner = any(median(math.inf if at is None else at for _, at in row) <= WINDOW // 2 for row in found)
     return Standing(series, size, middle(seconds), middle(errors), or_sooner)
+
+
+def _reading(result: Result, target: float) -> int | None:
+    """Which evaluation, 0 the first after training began, found it there; None where none did."""
+    return first_steady(result.test_mse[1:], target * (result.baseline_mse or 0.0))
 
 
 def _seconds(result: Result, at: int | None) -> float:
