@@ -383,6 +383,7 @@ def test_a_worker_stays_small(killed_in: Suite) -> None:
     assert max(case["result"]["peak_memory_bytes"] for case in killed_in.cases()) < 700 * 2**20
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_session_on_workers_within_two_seconds_and_no_process_stays(suite: Suite) -> None:
     session = suite.start(*TWO_WORKERS, "--bsr-epochs=1000")
     session.until(lambda: len(children(session.pid)) == 2, "both workers began")

@@ -35,18 +35,16 @@ JSON = "--benchmark-json=run.json"
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("lines", "delay"), [pytest.param(0, 0.05, marks=SLOW), pytest.param(3, 0.02, marks=SLOW), (8, 0.01)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("lines", "delay"), [(0, 0.05), (3, 0.02), (8, 0.01)])
 def test_a_killed_session_is_resumed_to_the_same_whole(suite: Suite, lines: int, delay: float) -> None:
     ended = interrupt(suite, signal.SIGKILL, lines=lines, delay=delay, fresh=lines == 3)
     assert ended.code == -signal.SIGKILL
     assert_resumed_to_the_whole(suite)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(other, marks=SLOW) for other in (signal.SIGINT, signal.SIGHUP))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_session_that_is_asked_to_end_writes_its_json_and_is_resumed_to_the_same_whole(
     suite: Suite, number: signal.Signals
 ) -> None:

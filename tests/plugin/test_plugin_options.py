@@ -298,6 +298,7 @@ def test_what_only_a_session_can_know_is_refused_before_its_first_case(
     assert suite.journal_lines() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [(), ("--benchmark-json=run.json",)])
 def test_xdist_is_refused(suite: Suite, output: tuple[str, ...]) -> None:
     pytest.importorskip("xdist")
