@@ -39,14 +39,8 @@ def why_tune(grid: Grid) -> Iterator[Run]:
 
 
 def square(grid: Grid) -> Iterator[Run]:
-    """Each problem at its tuned settings: falling, constant, and whichever was best; of parts that alone.
-
-    Parts are tuned one by one (`-k 1000images`), so those that were not tuned yet wait.
-    """
-    tuned_parts = {row.train_images for row in _table(grid)} & {images for images, _ in grid.parts}
-    for problem in problems(grid, grid.batch_sizes):
-        if tuned_parts and problem.train_images not in tuned_parts:
-            continue
+    """Each problem at its tuned settings: falling, constant, and whichever was best; of parts that alone."""
+    for problem in _tuned_problems(grid):
         asked = AMONG[:1] if grid.parts else AMONG
         for setting in dict.fromkeys(settings.setting_for(_table(grid), problem, among) for among in asked):
             for seed in _seeds(grid, problem):
@@ -55,11 +49,18 @@ def square(grid: Grid) -> Iterator[Run]:
 
 def travelling_rate(grid: Grid) -> Iterator[Run]:
     """The setting that was tuned for 32 at larger batch sizes."""
-    for problem in problems(grid, grid.batch_sizes):
+    for problem in _tuned_problems(grid):
         if problem.batch_size > 2 * SCALED_FROM and _at_largest(grid, problem.steps):
             of_32 = problem._replace(batch_size=SCALED_FROM)
             for seed in _seeds(grid, problem):
                 yield _run(grid, problem, settings.setting_for(_table(grid), of_32, "falling"), seed)
+
+
+def _tuned_problems(grid: Grid) -> list[Problem]:
+    """Budgets and parts are tuned one by one (`-k 586steps`), so where some were, the others wait."""
+    asked = [*problems(grid, grid.batch_sizes)]
+    tuned_for = {(row.train_images, row.updates) for row in _table(grid)}
+    return [problem for problem in asked if (problem.train_images, problem.steps) in tuned_for] or asked
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:

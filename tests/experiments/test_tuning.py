@@ -180,6 +180,13 @@ def test_a_part_that_is_tuned_is_reported_while_the_others_wait() -> None:
         list(EXPERIMENTS["square"].planned(replace(grid, settings=some)))
 
 
+def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
+    grid = PRESETS["why-square"].grid
+    grid = replace(grid, settings=tuple(row for row in settings_for(grid) if row.updates == 586))
+    for name in ("square", "travelling-rate"):
+        assert {run.steps for run in EXPERIMENTS[name].planned(grid)} == {586}
+
+
 @pytest.mark.parametrize("preset", ["why-square", "why-data"])
 def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) -> None:
     reported = [run for runs in planned(preset).values() for run in runs]
