@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 Errors = Mapping[int, float]
 """Seed -> log of the normalised error."""
+Setting = tuple[float, float, float, float]
+"""Rate, decay, warm-up, Adam's beta2."""
 
 
 def prose(path: str) -> str:
@@ -38,6 +40,31 @@ def recorded(pattern: str) -> list[dict[str, Any]]:
             if entry["kind"] == "result":
                 found.setdefault(entry["key"], entry["result"])
     return list(found.values())
+
+
+def setting(run: dict[str, Any]) -> Setting:
+    linear = float(run.get("schedule", "constant") == "linear")
+    decay = run.get("decay")
+    warmup, beta2 = run.get("warmup") or 0.0, run.get("beta2", 0.999)
+    return run["learning_rate"], linear if decay is None else decay, warmup, beta2
+
+
+def tried(pattern: str, **problem: str | int) -> dict[Setting, dict[int, float]]:
+    """Setting -> tuning seed -> validation MSE of the last weights, infinite where the training was lost."""
+    found: dict[Setting, dict[int, float]] = {}
+    for result in recorded(pattern):
+        run = result["run"]
+        if all(run[name] == value for name, value in problem.items()):
+            value = result["test_mse"][-1] if result["status"] in {"ok", "dead"} else math.inf
+            found.setdefault(setting(run), {})[run["seed"]] = value
+    return found
+
+
+def lowest(some: dict[Setting, dict[int, float]]) -> Setting:
+    """By geometric mean, of those with the most seeds."""
+    most = max(map(len, some.values()))
+    whole = {one: errors for one, errors in some.items() if len(errors) == most}
+    return min(whole, key=lambda one: float(np.mean(np.log(list(whole[one].values())))))
 
 
 @cache

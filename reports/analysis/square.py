@@ -132,6 +132,11 @@ class Square:
         return all(len(settings) == 1 for settings in found.values())
 
     @property
+    def schedules(self) -> tuple[Among, ...]:
+        """Those that settings were chosen among and reported: of little data all together alone."""
+        return AMONG[:1] if self.of_little_data else AMONG
+
+    @property
     def little_data(self) -> tuple[Place, int] | None:
         """The largest batch after the most updates with the fewest images, and the smallest batch size.
 

@@ -32,7 +32,7 @@ from reports.drawing.panel import Panel
 from reports.text import listed
 from reports.text.verdicts import Finding, Short, Verdict, p_text
 
-CLAIM: Final = "With little data a full batch ends worse on test images than a small one."
+CLAIM: Final = "With little data a large batch ends worse on test images than a small one."
 MEASURES: Final[dict[str, Measure]] = {
     "the last weights": last,
     "the weights with the lowest validation error": stopped,
@@ -54,7 +54,8 @@ def findings(data: Cells) -> list[Finding]:
     significant = stats.holm({name: ratio.p for name, ratio in ratios.items()})
     higher = [name for name in significant if ratios[name].factor > 1]
     edges = found.edges((place._replace(batch_size=smallest), place), "all")
-    verdict: Verdict = "shown" if higher else "not shown" if significant else "cannot tell"
+    told: Verdict = "shown" if higher else "not shown" if significant else "cannot tell"
+    verdict = "cannot tell" if edges else told
     times = listed(f"{factor(ratio)} ({name})" for name, ratio in ratios.items())
     sentence = (
         f"Trained on {images:,} images for {place.steps:,} updates, each at its own tuned schedule, a batch "
@@ -67,9 +68,9 @@ def findings(data: Cells) -> list[Finding]:
         "With little data",
         f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
         f"with this many times the test error of batch size {smallest}.",
+        "with little data a large batch ends worse at as many updates" if verdict == "shown" else "",
     )
-    judged = "cannot tell" if edges else verdict
-    return [Finding("little-data", CLAIM, judged, sentence, (*lines, UNIT), "square", short=short)]
+    return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 
 
 def test_over_training_error(data: Cells) -> FigureContent | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,7 @@ import numpy as np
 from bsr import stats
 from bsr.experiments import square as protocol
 from bsr.experiments import tuning
-from bsr.experiments.settings import AMONG, COLUMNS, Among
+from bsr.experiments.settings import COLUMNS, Among
 from reports.analysis.decomposition import factor
 from reports.analysis.square import (
     UNIT,
@@ -28,7 +28,7 @@ from reports.cells import Cells
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing.curves import draw_over_updates
 from reports.drawing.panel import Panel
-from reports.text import listed
+from reports.text import listed, number
 from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, Short, Verdict, p_text
 
@@ -63,8 +63,18 @@ def findings(data: Cells) -> list[Finding]:
         "After equal updates",
         f"At tuned rates that fall to zero, batch size {size:,} ends with this many times the error of "
         f"{smallest} after {most:,} updates each.",
+        _clause([ratio.factor for ratio in ratios.values()]) if verdict == "shown" else "",
     )
     return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
+
+
+def _clause(factors: Sequence[float]) -> str:
+    low, high = number(min(factors), 2), number(max(factors), 2)
+    times = low if low == high else f"{low} to {high}"
+    return (
+        f"after equal updates the largest batch ends with {times} times the error of the smallest, at rates "
+        "that are tuned and fall to zero"
+    )
 
 
 def square(data: Cells) -> FigureContent | None:
@@ -124,7 +134,7 @@ def _square_table(data: Cells) -> Table:
         row
         for place in found.places
         if place.batch_size != found.sizes(place.images)[0]
-        for among in AMONG
+        for among in found.schedules
         for row in _ratio_row(found, place, among)
     ]
     note = (
@@ -163,7 +173,7 @@ def _paths_table(data: Cells) -> Table:
         row
         for images in found.parts
         for size in found.sizes(images)[1:]
-        for among in AMONG
+        for among in found.schedules
         for row in _paths(found, images, size, among)
     ]
     note = (

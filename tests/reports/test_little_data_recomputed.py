@@ -11,48 +11,26 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from recomputed import RESULTS, Errors, by_seed, prose, recorded, said
+from recomputed import RESULTS, Errors, Setting, by_seed, lowest, prose, recorded, said, setting, tried
 
-REPORTED = "cpu-little-data.journal.jsonl.gz"
-TUNED = "cpu-little-data-tune-*.journal.jsonl.gz"
+SIZES = {1_000: (16, 64, 256, 1_000), 10_000: (16, 64, 256, 1024)}
+BUDGETS = {1_000: (586, 2_344, 9_375), 10_000: (586, 2_344)}
+ROWS = [(images, steps) for images, budgets in BUDGETS.items() for steps in budgets]
 SEEDS = range(200, 208)
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
-Setting = tuple[float, float, float, float]
-"""Rate, decay, warm-up, Adam's beta2."""
 
 
-def setting(run: dict[str, Any]) -> Setting:
-    linear = float(run.get("schedule", "constant") == "linear")
-    decay = run.get("decay")
-    warmup, beta2 = run.get("warmup") or 0.0, run.get("beta2", 0.999)
-    return run["learning_rate"], linear if decay is None else decay, warmup, beta2
+def of_tuning(images: int, size: int, steps: int) -> dict[Setting, dict[int, float]]:
+    pattern = f"cpu-little-data-{images}-tune-*.journal.jsonl.gz"
+    return tried(pattern, batch_size=size, steps=steps, train_images=images)
 
 
-@cache
-def tried(size: int, steps: int) -> dict[Setting, dict[int, float]]:
-    """Setting -> tuning seed -> validation MSE of the last weights, infinite where the training was lost."""
-    found: dict[Setting, dict[int, float]] = {}
-    for result in recorded(TUNED):
-        run = result["run"]
-        if (run["batch_size"], run["steps"], run["train_images"]) == (size, steps, 1_000):
-            value = result["test_mse"][-1] if result["status"] in {"ok", "dead"} else math.inf
-            found.setdefault(setting(run), {})[run["seed"]] = value
-    return found
-
-
-def lowest(some: dict[Setting, dict[int, float]]) -> Setting:
-    """By geometric mean, of those with the most seeds."""
-    most = max(map(len, some.values()))
-    whole = {one: errors for one, errors in some.items() if len(errors) == most}
-    return min(whole, key=lambda one: float(np.mean(np.log(list(whole[one].values())))))
-
-
-def chosen(size: int, steps: int) -> Setting:
+def chosen(images: int, size: int, steps: int) -> Setting:
     """As tuned; where a training sees nine million images, from the next smaller budget."""
     if size * steps < 9_000_000:
-        return lowest(tried(size, steps))
-    falling = {one: errors for one, errors in tried(size, steps).items() if one[1] == 1}
-    smaller = tried(size, 2_344)
+        return lowest(of_tuning(images, size, steps))
+    falling = {one: errors for one, errors in of_tuning(images, size, steps).items() if one[1] == 1}
+    smaller = of_tuning(images, size, 2_344)
     best = lowest(smaller)
     if best[1] == 0:
         return best
@@ -61,11 +39,11 @@ def chosen(size: int, steps: int) -> Setting:
 
 
 @cache
-def reported(size: int, steps: int) -> dict[int, dict[str, Any]]:
+def reported(images: int, size: int, steps: int) -> dict[int, dict[str, Any]]:
     """Seed -> result."""
     return {
         result["run"]["seed"]: result
-        for result in recorded(REPORTED)
+        for result in recorded(f"cpu-little-data-{images}.journal.jsonl.gz")
         if (result["run"]["batch_size"], result["run"]["steps"]) == (size, steps)
     }
 
@@ -79,38 +57,39 @@ def stopped(result: dict[str, Any]) -> float:
     return math.log(result["test_mse"][at] / result["baseline_mse"])
 
 
-def errors(size: int, steps: int, measure: Any) -> Errors:
-    return {seed: measure(result) for seed, result in reported(size, steps).items()}
+def errors(images: int, size: int, steps: int, measure: Any) -> Errors:
+    return {seed: measure(result) for seed, result in reported(images, size, steps).items()}
 
 
-def over_sixteen(size: int, measure: Any, steps: int = 9_375) -> NDArray[np.float64]:
+def over_sixteen(size: int, measure: Any, steps: int = 9_375, images: int = 1_000) -> NDArray[np.float64]:
     """[seeds] log ratios."""
-    return by_seed([(errors(16, steps, measure), errors(size, steps, measure))])
+    return by_seed([(errors(images, 16, steps, measure), errors(images, size, steps, measure))])
 
 
 def p_of(logs: NDArray[np.float64]) -> float:
     return float(stats.ttest_1samp(logs, 0.0).pvalue)
 
 
-def test_what_was_reported_is_what_the_tuning_chose() -> None:
-    for size in (16, 64, 256, 1_000):
-        for steps in (586, 2_344, 9_375):
-            results = reported(size, steps)
-            assert sorted(results) == list(SEEDS), (size, steps)
-            (got,) = {setting(result["run"]) for result in results.values()}
-            assert got == pytest.approx(chosen(size, steps)), (size, steps)
-            assert not set(SEEDS) & {seed for errors in tried(size, steps).values() for seed in errors}
+@pytest.mark.parametrize(("images", "steps"), ROWS)
+def test_what_was_reported_is_what_the_tuning_chose(images: int, steps: int) -> None:
+    for size in SIZES[images]:
+        results = reported(images, size, steps)
+        assert sorted(results) == list(SEEDS), size
+        (got,) = {setting(result["run"]) for result in results.values()}
+        assert got == pytest.approx(chosen(images, size, steps)), size
+        assert all(set(SEEDS).isdisjoint(tuned) for tuned in of_tuning(images, size, steps).values())
 
 
-@pytest.mark.parametrize("steps", [586, 2_344, 9_375])
-def test_every_ratio_of_the_last_weights(steps: int) -> None:
-    row = " | ".join(said(over_sixteen(size, last, steps)) for size in (64, 256, 1_000))
-    assert f"| {steps:,} | {row} |" in prose("docs/why.md")
+@pytest.mark.parametrize(("images", "steps"), ROWS)
+def test_every_ratio_of_the_last_weights(images: int, steps: int) -> None:
+    row = " | ".join(said(over_sixteen(size, last, steps, images)) for size in SIZES[images][1:])
+    assert f"| {images:,} | {steps:,} | {row} |" in prose("docs/why.md")
 
 
 def test_the_ratios_with_early_stopping() -> None:
     row = " | ".join(said(over_sixteen(size, stopped)) for size in (64, 256, 1_000))
-    assert f"| 9,375, stopped early | {row} |" in prose("docs/why.md")
+    assert f"| 1,000 | 9,375, stopped early | {row} |" in prose("docs/why.md")
+    assert f"{said(over_sixteen(1024, stopped, 2_344, 10_000))} at 1024." in prose("docs/why.md")
 
 
 def test_both_planned_contrasts() -> None:
@@ -122,16 +101,19 @@ def test_both_planned_contrasts() -> None:
     assert f"{said_of}; {text[significant]}" in prose("docs/why.md")
 
 
-def test_what_more_updates_do_at_either_end() -> None:
-    for size, where in ((16, "at 16"), (1_000, "at the full batch")):
-        few, many = errors(size, 586, last), errors(size, 9_375, last)
-        assert f"{said(by_seed([(few, many)]))} {where}" in prose("docs/why.md")
+@pytest.mark.parametrize(
+    ("images", "size", "where"),
+    [(1_000, 16, "16"), (1_000, 1_000, "the full batch"), (10_000, 16, "16"), (10_000, 1024, "1024")],
+)
+def test_what_more_updates_do_at_either_end(images: int, size: int, where: str) -> None:
+    few, *_, many = (errors(images, size, steps, last) for steps in BUDGETS[images])
+    assert f"{said(by_seed([(few, many)]))} at {where}" in prose("docs/why.md")
 
 
-def at_level(level: float, size: int) -> Errors:
+def at_level(level: float, size: int, images: int = 1_000) -> Errors:
     """Seed -> log test error where the training error last falls below a share of the best constant's."""
     found = {}
-    for seed, result in reported(size, 9_375).items():
+    for seed, result in reported(images, size, BUDGETS[images][-1]).items():
         train, test = (
             np.log(np.maximum(result[name], 1e-300) / result["baseline_mse"])
             for name in ("training_mse", "test_mse")
@@ -150,11 +132,32 @@ def test_where_the_training_errors_are_the_same_the_ratio_crosses_one() -> None:
         assert f"{said(logs)} at {where}" in prose("docs/why.md")
 
 
+def test_too_few_trainings_with_ten_thousand_images_reach_a_training_error_to_compare_at() -> None:
+    pairs = by_seed([(at_level(0.1, 16, 10_000), at_level(0.1, 1024, 10_000))])
+    assert len(pairs) == 5
+    assert "(five pairs at 10%, six were asked for)" in prose("docs/why.md")
+
+
 def test_every_batch_size_has_learned_its_images_by_heart() -> None:
     for size in (16, 1_000):
-        for result in reported(size, 9_375).values():
+        for result in reported(1_000, size, 9_375).values():
             assert result["training_mse"][-1] < 0.003 * result["baseline_mse"], size
     assert "training errors lie below 0.3% of the best constant's" in prose("docs/why.md")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("1000-tune-*", "{} million images in {} tuning runs"),
+        ("1000", "{} million in {} reporting ones"),
+        ("10000-tune-*", "{} million images in {} and"),
+        ("10000", "{} million in {}."),
+    ],
+)
+def test_as_many_images_were_trained_as_it_says(pattern: str, text: str) -> None:
+    runs = [result["run"] for result in recorded(f"cpu-little-data-{pattern}.journal.jsonl.gz")]
+    millions = sum(run["batch_size"] * run["steps"] for run in runs) / 1e6
+    assert text.format(f"{millions:.0f}", len(runs)) in prose("docs/why.md")
 
 
 def test_readme_says_the_same() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from bsr.experiments import settings
 from bsr.records.reading import read
 from reports.analysis.square import Place, at_training_error, square_of
 from reports.cells import Cells
-from reports.chapters import figures, literature, little_data, square
+from reports.chapters import figures, findings, literature, little_data, square
+from reports.page import first
 from synthetic import square_session, write
 
 SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
@@ -118,6 +120,15 @@ def test_the_literature_on_generalisation_is_answered_by_little_data(little: Cel
     assert updates.startswith("test error as tuned, 1,000 over 16: \N{MULTIPLICATION SIGN}1.")
     assert updates.endswith("after 586 updates on 1,000 images")
     assert rows["The noise scale grows as the loss falls."] == "not tested here"
+
+
+def test_what_was_shown_is_what_the_page_concludes(little: Cells, planted: Cells) -> None:
+    found = {data: first.conclusion(findings(data)) for data in (little, planted)}
+    assert found[little] == "With little data a large batch ends worse at as many updates."
+    assert re.fullmatch(
+        r"After equal updates the largest batch ends with 0\.\d+ to 0\.\d+ times .* fall to zero\.",
+        found[planted],
+    )
 
 
 def test_one_batch_size_alone_gives_no_verdict(little: Cells, planted: Cells) -> None:
