@@ -63,12 +63,14 @@ def findings(data: Cells) -> list[Finding]:
         "After equal updates",
         f"At tuned rates that fall to zero, batch size {size:,} ends with this many times the error of "
         f"{smallest} after {most:,} updates each.",
-        _clause([ratio.factor for ratio in ratios.values()]) if verdict == "shown" else "",
+        "" if edges else _clause([ratio.factor for ratio in ratios.values()], shown=verdict == "shown"),
     )
     return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 
 
-def _clause(factors: Sequence[float]) -> str:
+def _clause(factors: Sequence[float], *, shown: bool) -> str:
+    if not shown:
+        return "after equal updates, at tuned rates that fall to zero, no effect of the batch size is shown"
     low, high = number(min(factors), 2), number(max(factors), 2)
     times = low if low == high else f"{low} to {high}"
     return (

@@ -45,6 +45,8 @@ def draw_over_updates(axes: Axes, rows: Mapping[str, Row], first: int = 0) -> No
     axes.set_xscale("log")
     axes.set_xticks(steps, [f"{step:,}" for step in steps])
     axes.set_xticks([], minor=True)
+    if len(steps) == 1:  # marks moved aside are of one place
+        axes.set_xlim(steps[0] / 2, steps[0] * 2)
     axes.set_xlabel("updates")
     legend(axes)
 

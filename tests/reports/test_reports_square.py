@@ -70,8 +70,10 @@ def test_the_batch_size_s_factor_is_found_at_every_budget(planted: Cells) -> Non
 
 
 def test_no_effect_is_not_called_one(tmp_path: Path) -> None:
-    (finding,) = square.findings(cells(tmp_path, **SMALL))
+    data = cells(tmp_path, **SMALL)
+    (finding,) = square.findings(data)
     assert finding.verdict == "cannot tell"
+    assert first.conclusion(findings(data)).endswith("no effect of the batch size is shown.")
 
 
 def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) -> None:
