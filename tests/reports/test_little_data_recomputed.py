@@ -80,6 +80,11 @@ def test_what_was_reported_is_what_the_tuning_chose(images: int, steps: int) -> 
         assert all(set(SEEDS).isdisjoint(tuned) for tuned in of_tuning(images, size, steps).values())
 
 
+def test_the_full_batch_s_longest_training_takes_the_setting_of_the_next_smaller_budget() -> None:
+    assert chosen(1_000, 1_000, 9_375) == lowest(of_tuning(1_000, 1_000, 2_344))
+    assert "The full batch at 9,375 updates takes the setting tuned for it at 2,344" in prose("docs/why.md")
+
+
 @pytest.mark.parametrize(("images", "steps"), ROWS)
 def test_every_ratio_of_the_last_weights(images: int, steps: int) -> None:
     row = " | ".join(said(over_sixteen(size, last, steps, images)) for size in SIZES[images][1:])
