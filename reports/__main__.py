@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --merged: of a run that several files trained to the same end, the first file's times",
     )
+    parser.add_argument(
+        "--several-machines",
+        action="store_true",
+        help="with --merged: let files of several machines be one study; each run keeps the name of its own",
+    )
     parser.add_argument("--labels", metavar="A,B", help="names of the files, instead of their machines'")
     parser.add_argument(
         "--target",
@@ -186,7 +191,10 @@ def _merged(options: argparse.Namespace, recordings: Sequence[Recording]) -> Rec
         )
     first = recordings[0].path
     return one_of(
-        recordings, first.with_name(f"{stem(first)}-merged{endings(first)}"), keep_first=options.keep_first
+        recordings,
+        first.with_name(f"{stem(first)}-merged{endings(first)}"),
+        keep_first=options.keep_first,
+        several_machines=options.several_machines,
     )
 
 

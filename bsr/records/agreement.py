@@ -132,17 +132,22 @@ def members(sessions: Iterable[SessionRecord]) -> dict[str, frozenset[str]]:
 
 
 def unlike_circumstances(
-    one: SessionRecord, other: SessionRecord, pooled: Mapping[str, Collection[str]]
+    one: SessionRecord,
+    other: SessionRecord,
+    pooled: Mapping[str, Collection[str]],
+    *,
+    several_machines: bool = False,
 ) -> list[Unlike]:
     """Why seeds of two recordings must not be pooled: in one experiment, other machines, engines or kernels.
 
     `pooled` is what `members` says of all that come together. Files without an experiment in common may be of
-    two machines: nothing of one is pooled with the other's.
+    two machines: nothing of one is pooled with the other's. `several_machines` allows it of those that have.
     """
     found: list[Unlike] = []
     for keys in pooled.values():
         mine, its = (_trained(session, keys) for session in (one, other))
-        found += _unlike_machines(one, other, mine, its) or _unlike_engines(mine, its)
+        machines = [] if several_machines else _unlike_machines(one, other, mine, its)
+        found += machines or _unlike_engines(mine, its)
     return list(dict.fromkeys(found))
 
 

@@ -1,7 +1,7 @@
 """`python -m reports merge A.json B.journal.jsonl ... --output MERGED.json`: shards of a grid as one file.
 
-So are an interrupted session and the one that went on from it. All must come from one environment; a Run that
-two of them finished with different results is refused by name.
+So are an interrupted session and the one that went on from it. All must come from one environment, unless
+several machines are asked for; a Run that two of them finished with different results is refused by name.
 """
 
 from __future__ import annotations
@@ -37,9 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="of a run that several files trained to the same end, keep the first file's times",
     )
+    parser.add_argument(
+        "--several-machines",
+        action="store_true",
+        help="let files of several machines be one study; each run keeps the name of its own",
+    )
     options = parser.parse_args(arguments)
+    allowed = {"keep_first": options.keep_first, "several_machines": options.several_machines}
     try:
-        session, notes = merge(options.sources, options.output, keep_first=options.keep_first)
+        session, notes = merge(options.sources, options.output, **allowed)
     except (RefusedError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -52,16 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def merge(
-    paths: Sequence[Path], output: Path, *, keep_first: bool = False
+    paths: Sequence[Path], output: Path, *, keep_first: bool = False, several_machines: bool = False
 ) -> tuple[SessionRecord, list[str]]:
     """Write `output` whole or not at all; returns the study in it, and what should be known of it.
 
-    `keep_first` as in bsr.records.reading.merged.
+    `keep_first` and `several_machines` as in bsr.records.reading.merged.
     Raises RefusedError where the files cannot be merged, OSError where `output` cannot be written.
     """
     _check_output(output, paths)
     sources = [read(path) for path in paths]
-    session = merged([source.recording for source in sources], keep_first=keep_first)
+    recordings = [source.recording for source in sources]
+    session = merged(recordings, keep_first=keep_first, several_machines=several_machines)
     made = document(sources, session)
     content = encoded(made)
     with refusing(output):

@@ -92,9 +92,9 @@ def of(*studies: SessionRecord) -> list[Recording]:
     ]
 
 
-def refused(*studies: SessionRecord) -> str:
+def refused(*studies: SessionRecord, several_machines: bool = False) -> str:
     with pytest.raises(RefusedError) as found:
-        merged(of(*studies))
+        merged(of(*studies), several_machines=several_machines)
     assert "\n" not in str(found.value)
     return str(found.value)
 
@@ -569,6 +569,33 @@ def test_files_of_two_machines_are_merged_where_no_experiment_is_in_both(tmp_pat
     )
     other = synthetic.write(tmp_path / "c.json", again)
     assert main([str(paths[0]), str(other), "--output", str(tmp_path / "no.json")]) == 1
+
+
+def test_files_of_two_machines_become_one_study_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = shards()
+    moved = on_machine(second, device_name="Another CPU")
+    paths = [
+        str(synthetic.write(tmp_path / name, part)) for name, part in (("a.json", first), ("b.json", moved))
+    ]
+    output = tmp_path / "all.json"
+    assert main([*paths, "--output", str(output)]) == 1
+    assert capsys.readouterr().err.endswith("add --several-machines to allow it\n")
+    assert main([*paths, "--several-machines", "--output", str(output)]) == 0
+    trained_on = {case.result.environment for case in read(output).session.cases}
+    assert trained_on == {synthetic.fingerprint()["id"], "another"}
+
+
+@pytest.mark.parametrize(
+    ("unlike", "name"), [({"engine": "native"}, "engine is"), ({"labels_digest": "feed"}, "labels of mean")]
+)
+def test_several_machines_allows_nothing_else(unlike: dict[str, str], name: str) -> None:
+    first, second = (changed(one, labels_digest="beef") for one in shards())
+    moved = changed(on_machine(second, device_name="Another CPU"), **unlike)
+    message = refused(first, moved, several_machines=True)
+    assert name in message
+    assert "--several-machines" not in message
 
 
 def test_shards_of_two_networks_at_rates_of_their_own_become_one_study(tmp_path: Path) -> None:

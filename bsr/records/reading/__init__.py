@@ -83,26 +83,31 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Recording], list[RefusedError]
     return good, bad
 
 
-def one_of(recordings: Sequence[Recording], path: Path, *, keep_first: bool = False) -> Recording:
+def one_of(
+    recordings: Sequence[Recording], path: Path, *, keep_first: bool = False, several_machines: bool = False
+) -> Recording:
     """All of them as one that is called `path`; machine and commit are the first's that has any."""
     return Recording(
         path=path,
-        session=merged(recordings, keep_first=keep_first),
+        session=merged(recordings, keep_first=keep_first, several_machines=several_machines),
         machine=next((one.machine for one in recordings if one.machine), {}),
         commit=next((one.commit for one in recordings if one.commit), {}),
         notes=tuple(note for one in recordings for note in one.notes),
     )
 
 
-def merged(recordings: Sequence[Recording], *, keep_first: bool = False) -> SessionRecord:
+def merged(
+    recordings: Sequence[Recording], *, keep_first: bool = False, several_machines: bool = False
+) -> SessionRecord:
     """One study of all. Raises RefusedError where they are of different trainings, machines or results.
 
     With `keep_first`, of a Run that several files trained to the same end, the first one's times are kept.
+    With `several_machines` an experiment may have been trained on several: each Run keeps its own.
     """
     studies = [recording.session for recording in recordings]
     pooled = agreement.members(studies)
     for first, other in combinations(recordings, 2):
-        _check_mergeable(first, other, pooled)
+        _check_mergeable(first, other, pooled, several_machines=several_machines)
     history = journal.History()
     for study in studies:
         history.environments |= study.environments
@@ -127,16 +132,23 @@ def merged(recordings: Sequence[Recording], *, keep_first: bool = False) -> Sess
     return session
 
 
-def _check_mergeable(first: Recording, other: Recording, pooled: Mapping[str, Collection[str]]) -> None:
+def _check_mergeable(
+    first: Recording, other: Recording, pooled: Mapping[str, Collection[str]], *, several_machines: bool
+) -> None:
     """Raises RefusedError, with each field and both values, unless both have one grid and one machine."""
     pair = first.session, other.session
-    found = [*agreement.unlike_trainings(*pair), *agreement.unlike_circumstances(*pair, pooled)]
-    if found:
+    trainings = agreement.unlike_trainings(*pair)
+    allowed, refused = (
+        agreement.unlike_circumstances(*pair, pooled, several_machines=each)
+        for each in (True, several_machines)
+    )
+    if found := [*trainings, *refused]:
+        remedy = "; add --several-machines to allow it" * (not trainings and not allowed)
         said = "; ".join(
             f"{field} is {_short(one)} in {_name(first)} and {_short(its)} in {_name(other)}"
             for field, one, its in found
         )
-        raise RefusedError(f"expected files of one environment and one grid, got unlike ones: {said}")
+        raise RefusedError(f"expected files of one environment and one grid, got unlike ones: {said}{remedy}")
 
 
 def _name(recording: Recording) -> str:
