@@ -22,6 +22,8 @@ LONGEST: Final = 10_000_000
 """Images of one training: a problem of more is left out."""
 SEEDS, SEEDS_AT_FEWEST, SEEDS_OF_LONGEST = 8, 12, 5
 """Reporting seeds; at the smallest budget; of the largest batch size where a training sees most."""
+TUNED_ALIKE: Final = frozenset(("square", "travelling-rate"))
+"""The experiments that take what was tuned."""
 LITTLE_DATA: Final = ((1_000, 9_375), (10_000, 2_344), (50_000, 37_500))
 """Training images, the first of the data set's, and the updates up to which they are trained on."""
 LITTLE_DATA_RATE: Final = 0.001
@@ -58,9 +60,15 @@ def travelling_rate(grid: Grid) -> Iterator[Run]:
 
 def _tuned_problems(grid: Grid) -> list[Problem]:
     """Budgets and parts are tuned one by one (`-k 586steps`), so where some were, the others wait."""
-    asked = [*problems(grid, grid.batch_sizes)]
+    asked, waits = [*problems(grid, grid.batch_sizes)], waiting(grid)
+    return [problem for problem in asked if (problem.train_images, problem.steps) not in waits] or asked
+
+
+def waiting(grid: Grid) -> list[tuple[int, int]]:
+    """Training images and budgets that nothing was tuned for."""
     tuned_for = {(row.train_images, row.updates) for row in _table(grid)}
-    return [problem for problem in asked if (problem.train_images, problem.steps) in tuned_for] or asked
+    asked = ((problem.train_images, problem.steps) for problem in problems(grid, grid.batch_sizes))
+    return sorted({*asked} - tuned_for)
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:
@@ -144,7 +152,7 @@ def _seeds(grid: Grid, problem: Problem) -> tuple[int, ...]:
 
 def settings_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedSetting, ...]:
     """The tuned settings that these experiments take, for the record: those of the grid's problems."""
-    if not {"square", "travelling-rate"} & set(experiments):
+    if not TUNED_ALIKE & set(experiments):
         return ()
     asked = set(problems(grid, (*grid.batch_sizes, SCALED_FROM)))
     return tuple(row for row in _table(grid) if row.problem in asked)

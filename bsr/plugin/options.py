@@ -32,6 +32,7 @@ from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried, tuned_in
+from bsr.records import durable
 from bsr.records.journal import journal_path
 from bsr.run import (
     DEVICE,
@@ -50,8 +51,6 @@ from bsr.text import shortened
 T = TypeVar("T", int, float)
 REFINABLE: Final = (REFINED, "tune", "why-tune")
 """The experiments that --bsr-refine takes further."""
-RECORDED: Final = (".json", ".jsonl")
-"""How the name of a recording ends."""
 LONGEST_TIMEOUT: Final = 10_000_000
 NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
 """As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
@@ -363,12 +362,15 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
 def _tuned(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any]:
     """Of a table, else of the recordings of a tuning."""
     paths = [Path(name) for name in _listed(config, "rates") or ()]
+    recorded = durable.is_json(paths[0]) or durable.is_journal(paths[0])
     try:
         if "square" in experiments:
-            if paths[0].suffix in RECORDED:
+            if len(paths) > 1:
+                raise refuse("rates", _value(config, "rates"), "one table, or one pattern: 'tune-*.json'")
+            if recorded:
                 return {"settings": tuple(square.tuned(dict(settings_tried(paths[0]))))}
             return {"settings": settings.read(paths[0])}
-        return {"rates": tuned_in(paths) if paths[0].suffix in RECORDED else rates.read(paths[0])}
+        return {"rates": tuned_in(paths) if recorded else rates.read(paths[0])}
     except (rates.RatesError, RefinementError) as error:
         raise pytest.UsageError(f"--bsr-rates: {error}") from error
 

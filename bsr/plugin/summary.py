@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsr import engines
-from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan
+from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan, square
 from bsr.experiments.grid import STUDY_TASKS
 from bsr.experiments.original import REFINED, untuned
 from bsr.experiments.tried_rates import at_edge, best_rate, by_rate, contenders
@@ -23,6 +23,7 @@ from bsr.plugin.session import Session
 from bsr.records import agreement
 from bsr.result import Cell, Result
 from bsr.run import STUDY_MODEL, Run
+from bsr.text import listed
 
 LARGER_PRESETS: Final = ("quick", "paper", "extended", "study")
 WIDEST: Final = 200
@@ -42,7 +43,7 @@ def header(session: Session, estimate: Forecast) -> list[str]:
     if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
         instead = f", since {why}" if asked == "auto" else f" instead of {asked}: {why}"
         lines.append(f"bsr: engine {used.engine}{instead}")
-    lines += _untuned(session)
+    lines += [*_untuned(session), *_waiting(session)]
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
         lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
@@ -74,6 +75,17 @@ def _untuned(session: Session) -> list[str]:
     )
     what = ", ".join(found)
     return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
+
+
+def _waiting(session: Session) -> list[str]:
+    """A line where a part or a budget of the second protocol is left out, since nothing was tuned for it."""
+    if not square.TUNED_ALIKE & {*session.options.experiments}:
+        return []
+    left_out: dict[int, list[str]] = defaultdict(list)
+    for images, steps in square.waiting(session.options.grid):
+        left_out[images].append(f"{steps:,}")
+    said = "; ".join(f"{listed(steps)} updates on {images:,} images" for images, steps in left_out.items())
+    return [f"bsr: left out, since nothing was tuned for it: {said}"] if left_out else []
 
 
 def _asked_for(grid: Grid, tasks: tuple[str, ...]) -> str:

@@ -185,6 +185,7 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
     grid = replace(grid, settings=tuple(row for row in settings_for(grid) if row.updates == 586))
     for name in ("square", "travelling-rate"):
         assert {run.steps for run in EXPERIMENTS[name].planned(grid)} == {586}
+    assert square.waiting(grid) == [(50_000, 2_344), (50_000, 9_375), (50_000, 37_500)]
 
 
 @pytest.mark.parametrize("preset", ["why-square", "why-data"])

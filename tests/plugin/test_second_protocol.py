@@ -10,6 +10,7 @@ import bsr
 from bsr.experiments import tuning
 from bsr.experiments.settings import Problem
 from plugin_support import SMOKE, Suite, suite
+from recomputed import RESULTS
 from reports.__main__ import main
 
 __all__ = ["suite"]
@@ -68,6 +69,22 @@ def test_a_look_that_was_interrupted_goes_on_as_it_was_planned(suite: Suite) -> 
     assert again.code == 0, again.output
     assert suite.json("tune-2.json")["bsr"]["planned"] == planned
     assert bsr.read(suite.folder / "tune-*.json").session.finished > planned
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
+    of_586 = f"--bsr-rates={RESULTS}/cpu-square-586-tune-*.journal.jsonl.gz"
+    session = suite.run(
+        "--bsr-preset=why-square",
+        "--bsr-experiments=square",
+        "--bsr-engine=eager",
+        of_586,
+        "-k=mean-bs16-seed200",
+    )
+    assert session.code == 0, session.output
+    said = "left out, since nothing was tuned for it: 2,344, 9,375 and 37,500 updates on 50,000 images"
+    assert said in session.output
 
 
 @pytest.mark.slow
