@@ -20,7 +20,7 @@ import numpy as np
 from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan, square
 from bsr.experiments.controlled import SCALED_FROM, tune
 from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
-from bsr.experiments.settings import AMONG, Setting, TunedSetting
+from bsr.experiments.settings import AMONG, Problem, Setting, TunedSetting
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 from bsr.result import FINISHED, Result, Status
 from bsr.run import Run
@@ -333,22 +333,33 @@ def square_session(
     batch_size: float = 1.0,
     overfits: float = 1.0,
     spread: float = 0.1,
+    travels: float = 1.0,
     tuning: bool = False,
     **axes: Any,
 ) -> SessionRecord:
     """A session of the second protocol; the largest batch has `batch_size` times the smallest's error.
 
     `overfits` is the test error over the training error after the most updates; without updates it is 1.
+    `travels` is what the largest batch gains by a setting that was tuned for another.
     """
     chosen = PRESETS[preset]
     grid = replace(chosen.grid, **axes)
     settings = settings_for(grid)
+    if travels != 1:
+        of_another = (row.batch_size == SCALED_FROM for row in settings)
+        settings = tuple(
+            replace(row, learning_rate=0.003) if other else row
+            for row, other in zip(settings, of_another, strict=True)
+        )
     span = math.log2(max(grid.batch_sizes) / min(grid.batch_sizes))
+    own = {(row.problem, row.setting) for row in settings}
 
     def planted(run: Run) -> dict[str, Any]:
         stream = np.random.default_rng(int(run.key, 16))
         steps = np.array((1, *run.evaluation_steps))
         level = math.log(batch_size) * math.log2(run.batch_size / min(grid.batch_sizes)) / span
+        if run.batch_size == max(grid.batch_sizes) and (Problem.of(run), Setting.of(run)) not in own:
+            level += math.log(travels)
         logs = math.log(0.01) + level - 0.4 * np.log(steps / 586) + stream.normal(0, spread)
         errors = BASELINE_MSE.get(run.task, 600.0) * np.exp(logs)
         away = 0.0 if run.evaluate_on == "test" else abs(math.log2(run.learning_rate / 0.001))

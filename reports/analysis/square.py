@@ -109,6 +109,15 @@ class Square:
         return dict(found)
 
     @cached_property
+    def travelled(self) -> dict[Problem, dict[int, Result]]:
+        """Seed -> result at the falling setting that was tuned for another batch size; tasks as above."""
+        found: dict[Problem, dict[int, Result]] = defaultdict(dict)
+        for result in self.data.results("travelling-rate"):
+            if result.run.task not in self.data.degenerate:
+                found[Problem.of(result.run)][result.run.seed] = result
+        return dict(found)
+
+    @cached_property
     def _chosen(self) -> dict[tuple[Problem, Among], Setting]:
         return {(row.problem, row.among): row.setting for row in self.data.session.settings}
 
@@ -166,9 +175,15 @@ class Square:
 
     def errors(self, place: Place, among: Among, measure: Measure = last) -> dict[int, float]:
         """Seed -> the mean over tasks of what is measured; of seeds that all tasks have."""
+        own = {problem: results for (problem, which), results in self.reported.items() if which == among}
+        return self._over_tasks(own, place, measure)
+
+    def _over_tasks(
+        self, found: Mapping[Problem, Mapping[int, Result]], place: Place, measure: Measure = last
+    ) -> dict[int, float]:
         of_tasks: dict[str, dict[int, float]] = {}
-        for (problem, which), results in self.reported.items():
-            if which == among and Place(problem.train_images, problem.batch_size, problem.steps) == place:
+        for problem, results in found.items():
+            if Place(problem.train_images, problem.batch_size, problem.steps) == place:
                 values = {seed: measure(result) for seed, result in results.items()}
                 of_tasks[problem.task] = {s: value for s, value in values.items() if value is not None}
         if len(of_tasks) < len(self.tasks):
@@ -187,6 +202,16 @@ class Square:
         both = self.luck(place, among), self.luck(smallest, among)
         lucky = both[0] - both[1] if luck and both[0] is not None and both[1] is not None else None
         return None if luck and lucky is None else stats.student(logs, lucky)
+
+    def outdone(self, place: Place) -> stats.Estimate | None:
+        """The error at another batch size's falling setting over that at the own, if its interval is below 1.
+
+        The own one was then not tuned to its best. None otherwise, and where nothing was trained at another.
+        """
+        logs = by_seed(self.errors(place, "falling"), self._over_tasks(self.travelled, place))
+        travelled = stats.student(logs) if len(logs) > 1 else None
+        interval = travelled.interval if travelled else None
+        return travelled if interval and interval.high < 1 else None
 
     def edges(self, places: Iterable[Place], among: Among) -> str:
         """A sentence that names those tuned at an edge of what was tried, if any: they give no verdict."""

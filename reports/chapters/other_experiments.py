@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean, median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -186,7 +186,7 @@ def by_setting(cells: Sequence[Cell], by: Sequence[str] = _RATE_LAST) -> dict[st
     if field is None:
         return {"": list(cells)}
     apart: dict[str, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: getattr(cell.results[0].run, field)):
+    for cell in sorted(cells, key=lambda cell: _in_order(getattr(cell.results[0].run, field))):
         apart.setdefault(_word(field, cell.results[0].run), []).append(cell)
     return {
         ", ".join(filter(None, (setting, rest))): line
@@ -200,8 +200,16 @@ def _ambiguous(cells: Sequence[Cell], field: str) -> bool:
     return len(values) > len({size for size, _ in values})
 
 
+def _in_order(value: Any) -> tuple[bool, Any]:
+    """What was left out before what was given."""
+    return value is not None, value
+
+
 def _word(field: str, run: Run) -> str:
+    """Empty where the Run leaves it out, as most do warm-up."""
     value = getattr(run, field)
+    if value is None:
+        return ""
     if field in _WORDS:
         return _WORDS[field].format(value)
     return value if isinstance(value, str) else f"{field.replace('_', ' ')} {value:g}"
@@ -243,4 +251,4 @@ def _rows(data: Cells, experiment: str) -> Iterator[dict[str, object]]:
 
 def _setting(run: Run, varied: Sequence[str]) -> str:
     images = ["validation images"] if run.evaluate_on == "validation" and "evaluate_on" not in varied else []
-    return ", ".join([_word(name, run) for name in varied] + images)
+    return ", ".join(filter(None, [_word(name, run) for name in varied] + images))

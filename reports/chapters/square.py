@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from bsr import stats
 from bsr.experiments import square as protocol
 from bsr.experiments import tuning
+from bsr.experiments.controlled import SCALED_FROM
 from bsr.experiments.settings import COLUMNS, Among
 from reports.analysis.decomposition import factor
 from reports.analysis.square import (
@@ -50,25 +51,44 @@ def findings(data: Cells) -> list[Finding]:
     times = listed(f"{factor(ratio)} at {steps:,}" for steps, ratio in ratios.items())
     compared = (Place(images, one, steps) for steps in ratios for one in (smallest, size))
     edges = found.edges(compared, "falling")
+    better = {steps: one for steps in ratios if (one := found.outdone(Place(images, size, steps)))}
+    outdone = _outdone(size, {steps: factor(one) for steps, one in better.items()})
     sentence = (
         f"After as many updates batch size {size:,} ends with the error of {smallest} times: {times}; "
-        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero.{edges}"
+        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero."
+        f"{edges}{outdone}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
-    verdict: Verdict = "shown" if significant and not edges else "cannot tell"
+    verdict: Verdict = "shown" if significant and not (edges or outdone) else "cannot tell"
     most = max(ratios)
     short = Short(
         factor(ratios[most]),
         "After equal updates",
         f"At tuned rates that fall to zero, batch size {size:,} ends with this many times the error of "
         f"{smallest} after {most:,} updates each.",
-        "" if edges else _clause([ratio.factor for ratio in ratios.values()], shown=verdict == "shown"),
+        ""
+        if edges
+        else _clause(
+            [ratio.factor for ratio in ratios.values()], shown=verdict == "shown", outdone=bool(outdone)
+        ),
     )
     return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 
 
-def _clause(factors: Sequence[float], *, shown: bool) -> str:
+def _outdone(size: int, better: Mapping[int, str]) -> str:
+    """A sentence, where the setting of a smaller batch size serves better than the own one: no verdict."""
+    times = listed(f"{said} of its error at {steps:,} updates" for steps, said in better.items())
+    what = f"With the falling setting that was tuned for {SCALED_FROM} batch size {size:,} ends with {times}"
+    return f" {what}: its own is not its best, so this gives no verdict." if better else ""
+
+
+def _clause(factors: Sequence[float], *, shown: bool, outdone: bool) -> str:
+    if outdone:
+        return (
+            "after equal updates these data cannot say: the largest batch does better at a setting that was "
+            "tuned for a smaller one"
+        )
     if not shown:
         return "after equal updates, at tuned rates that fall to zero, no effect of the batch size is shown"
     low, high = number(min(factors), 2), number(max(factors), 2)

@@ -76,6 +76,14 @@ def test_no_effect_is_not_called_one(tmp_path: Path) -> None:
     assert first.conclusion(findings(data)).endswith("no effect of the batch size is shown.")
 
 
+def test_a_batch_size_that_another_s_setting_serves_better_gives_no_verdict(tmp_path: Path) -> None:
+    data = cells(tmp_path, batch_size=1.3, travels=0.7, **SMALL)
+    (finding,) = square.findings(data)
+    assert finding.verdict == "cannot tell"
+    assert "its own is not its best, so this gives no verdict" in finding.sentence
+    assert "these data cannot say" in first.conclusion(findings(data))
+
+
 def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) -> None:
     rows = [row for row in rows_of(square.CHAPTER.tables(planted)[0]) if row["with luck from"] is not None]
     assert {row["updates"] for row in rows} == {586, 2_344, 37_500}
