@@ -1,7 +1,8 @@
 """What a tuning tries next: a grid of rates, its edges, points round the best, more seeds.
 
-One procedure for all problems of a contrast (docs/why.md, the second protocol); where trainings take long
-there are fewer points. Errors are on validation images; a training that was lost is worse than any other.
+One procedure for all problems of a contrast (docs/why.md, the second protocol and its amendment); where
+trainings take long there are fewer points. Errors are on validation images; a training that was lost is worse
+than any other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SEEDS: Final = (100, 101, 102, 103, 104)
 FIRST: Final = SEEDS[:2]
 """Those of every look but the last."""
 FINALISTS: Final = 4
+"""Of each row."""
 RATES: Final = 5
 """Of the grid, a factor of two apart."""
 EXTENSIONS: Final = 3
@@ -27,6 +29,9 @@ WARMUP: Final = 0.05
 SHORT_MEMORY: Final = 0.99
 LONG_RUN, LONGEST_RUN = 2_000_000, 9_000_000
 """Images of one training from which a problem has fewer points, and the fewest."""
+
+ROWS: Final[tuple[Among, ...]] = ("falling", "constant")
+"""Of the square: each is sought as thoroughly as the other, so that no batch size's is the weaker one."""
 
 Tried = Mapping[Setting, Mapping[int, float]]
 """Setting -> tuning seed -> validation error, infinite where the training was lost."""
@@ -52,9 +57,19 @@ class Chosen(NamedTuple):
     at_edge: bool
 
 
-def wanted(problem: Problem, usual: float, tried: Tried) -> list[tuple[Setting, int]]:
-    """The next (setting, seed) to train, round the `usual` rate; none where the tuning has ended."""
-    for look in (_grid(problem, usual), *_later_looks(problem, usual, tried)):
+def wanted(
+    problem: Problem,
+    usual: float,
+    tried: Tried,
+    rows: tuple[Among, ...] = ROWS,
+    offered: Sequence[Setting] | None = (),
+) -> list[tuple[Setting, int]]:
+    """The next (setting, seed) to train, round the `usual` rate; none where the tuning has ended.
+
+    `offered` are settings that were chosen for the next smaller batch size, None while that is tuned: long
+    runs, which have no points of their own round the best, try those.
+    """
+    for look in (_grid(problem, usual), *_later_looks(problem, usual, tried, rows, offered)):
         if lacking := [(setting, seed) for setting, seed in look if seed not in tried.get(setting, {})]:
             return lacking
     return []
@@ -96,20 +111,30 @@ def lowest_power(problem: Problem) -> int:
     return -1 - many if problem.batch_size < 256 else 0
 
 
-def _later_looks(problem: Problem, usual: float, tried: Tried) -> Iterator[list[tuple[Setting, int]]]:
+def _later_looks(
+    problem: Problem, usual: float, tried: Tried, rows: tuple[Among, ...], offered: Sequence[Setting] | None
+) -> Iterator[list[tuple[Setting, int]]]:
     """Each once the ones before it have been trained: whoever looks stops at the first that lacks a Run."""
     longest = _images(problem) >= LONGEST_RUN
     seeds = FIRST[:1] if longest else FIRST
     for decay in (1.0, 0.0):
         yield [(setting, seed) for setting in _beyond(problem, usual, tried, decay) for seed in seeds]
-    if longest:
-        yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
-    elif _images(problem) < LONG_RUN:
-        grid = {setting: tried[setting] for setting in tried if _is_plain(setting)}
-        yield [(point, seed) for setting in _best(grid, 1) for point in _around(setting) for seed in FIRST]
-        yield [(setting, seed) for setting in _best(tried, FINALISTS) for seed in SEEDS]
-        for among in AMONG:
-            yield _beyond_choice(problem, usual, tried, among)
+    if _images(problem) >= LONG_RUN:
+        yield [(setting, seed) for setting in offered or () if setting.decay or not longest for seed in seeds]
+        if longest and offered is not None:
+            yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
+        return
+    best = (one for row in rows for one in _best(_of(row, tried, plain=True), 1))
+    yield [(point, seed) for point in dict.fromkeys(p for one in best for p in _around(one)) for seed in FIRST]
+    finalists = (one for row in (*rows, AMONG[0]) for one in _best(_of(row, tried), FINALISTS))
+    yield [(setting, seed) for setting in dict.fromkeys(finalists) for seed in SEEDS]
+    for among in AMONG:
+        yield _beyond_choice(problem, usual, tried, among)
+
+
+def _of(row: Among, tried: Tried, *, plain: bool = False) -> Tried:
+    """What was tried of a row."""
+    return {one: tried[one] for one in tried if one.is_among(row) and (_is_plain(one) or not plain)}
 
 
 def _is_plain(setting: Setting) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bsr.experiments import EXPERIMENTS, PRESETS, settings, square, tuning
 from bsr.experiments.rates import RatesError
-from bsr.experiments.settings import AMONG, Problem, Setting
+from bsr.experiments.settings import AMONG, Among, Problem, Setting
 from bsr.run import Run
 from synthetic import settings_for
 
@@ -35,11 +35,16 @@ def valley(best: float, *, seeds: float = 0.0, of_decay: float = 0.1) -> Error:
     return error
 
 
-def played(problem: Problem, error: Error) -> tuning.Tried:
+def played(
+    problem: Problem,
+    error: Error,
+    rows: tuple[Among, ...] = tuning.ROWS,
+    offered: tuple[Setting, ...] | None = (),
+) -> tuning.Tried:
     """The tuning of a problem to its end."""
     tried: dict[Setting, dict[int, float]] = {}
     for _ in range(20):
-        looked = tuning.wanted(problem, USUAL, tried)
+        looked = tuning.wanted(problem, USUAL, tried, rows, offered)
         for setting, seed in looked:
             assert seed not in tried.get(setting, {}), "trained twice"
             tried.setdefault(setting, {})[seed] = error(setting, seed)
@@ -56,9 +61,61 @@ def middle(problem: Problem) -> float:
     return USUAL * 2.0 ** (tuning.lowest_power(problem) + 2)
 
 
-@pytest.mark.parametrize(("problem", "count"), [(SHORT, 44), (LONG, 16), (LONGEST, 7)])
-def test_a_tuning_has_as_many_runs_as_the_protocol_says(problem: Problem, count: int) -> None:
-    assert runs(played(problem, valley(middle(problem)))) == count
+OFFERED = (Setting(0.003, warmup=0.05, beta2=0.99), Setting(0.003, 0.0, warmup=0.05))
+
+
+@pytest.mark.parametrize(
+    ("problem", "rows", "count"),
+    [(SHORT, AMONG[:1], 44), (SHORT, tuning.ROWS, 66), (LONG, tuning.ROWS, 20), (LONGEST, tuning.ROWS, 8)],
+)
+def test_a_tuning_has_as_many_runs_as_the_protocol_says(
+    problem: Problem, rows: tuple[Among, ...], count: int
+) -> None:
+    assert runs(played(problem, valley(middle(problem)), rows, OFFERED)) == count
+
+
+@pytest.mark.parametrize("of_decay", [-1.0, 1.0])
+def test_falling_and_constant_rates_are_sought_alike_whichever_is_better(of_decay: float) -> None:
+    def error(setting: Setting, seed: int) -> float:
+        return valley(middle(SHORT), of_decay=of_decay)(setting, seed) * (0.7 if setting.warmup else 1)
+
+    for row in tuning.ROWS:
+        found = tuning.choice(played(SHORT, error), row)
+        assert found is not None
+        assert found.setting.warmup, row
+        assert found.seeds == len(tuning.SEEDS), row
+
+
+def test_a_long_run_takes_what_serves_the_next_smaller_batch_size_where_it_serves_it_better() -> None:
+    def error(setting: Setting, seed: int) -> float:
+        return valley(middle(LONG))(setting, seed) * (0.7 if setting.warmup else 1)
+
+    for row, own in zip(tuning.ROWS, OFFERED, strict=True):
+        for problem, among in ((LONG, row), (LONGEST, "falling")):
+            found = tuning.choice(played(problem, error, offered=OFFERED), among)
+            assert found is not None
+            assert found.setting == (own if problem == LONG else OFFERED[0])
+
+
+def test_a_long_run_waits_for_the_tuning_of_the_next_smaller_batch_size() -> None:
+    assert runs(played(LONGEST, valley(middle(LONGEST)), offered=None)) == 5
+
+
+def test_what_is_offered_is_what_was_chosen_for_the_next_smaller_batch_size() -> None:
+    grid = replace(PRESETS["why-tune"].grid, tasks=("mean",))
+    short = Problem("mean", 256, 2_344, 50_000)
+
+    def error(setting: Setting, seed: int) -> float:
+        return valley(0.003)(setting, seed) * (0.7 if setting.warmup else 1)
+
+    def of_long(*tried: tuple[Problem, tuning.Tried]) -> set[Setting]:
+        runs = EXPERIMENTS["why-tune"].planned(replace(grid, tried=tried))
+        return {Setting.of(run) for run in runs if (run.batch_size, run.steps) == (1024, 2_344)}
+
+    own, smaller = played(LONG, error), played(short, error)
+    chosen = {found.setting for row in tuning.ROWS if (found := tuning.choice(smaller, row))}
+    assert of_long((LONG, own)) == set()  # it waits
+    assert of_long((LONG, own), (short, smaller)) == chosen
 
 
 @pytest.mark.parametrize("problem", [SHORT, LONG, LONGEST])
@@ -98,9 +155,10 @@ def test_what_was_chosen_at_an_edge_that_the_grid_had_not_is_extended_too() -> N
     assert found.seeds == len(tuning.SEEDS)
 
 
-def test_the_last_look_gives_the_best_four_five_seeds() -> None:
-    tried = played(SHORT, valley(middle(SHORT), seeds=0.3))
-    assert sorted(map(len, tried.values()))[-5:] == [2, 5, 5, 5, 5]
+def test_the_last_look_gives_the_best_four_of_each_row_five_seeds() -> None:
+    for rows, counts in ((AMONG[:1], [2, *[5] * 4]), (tuning.ROWS, [2, *[5] * 8])):
+        tried = played(SHORT, valley(middle(SHORT), seeds=0.3), rows)
+        assert sorted(map(len, tried.values()))[-len(counts) :] == counts
 
 
 def test_a_setting_that_lost_a_training_is_never_chosen() -> None:
@@ -122,7 +180,7 @@ def test_every_tuning_ends_and_trains_nothing_twice(
     away: float, decay: float, seeds: float, problem: Problem
 ) -> None:
     tried = played(problem, valley(middle(problem) * 2**away, seeds=seeds, of_decay=decay))
-    assert runs(tried) <= 44 + (2 * 2 + 3 * 5) * tuning.EXTENSIONS
+    assert runs(tried) <= 66 + (2 * 2 + 3 * 5) * tuning.EXTENSIONS
     assert tuning.choice(tried, "falling") is not None
 
 
