@@ -125,7 +125,8 @@ def _later_looks(
             yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
         return
     best = (one for row in rows for one in _best(_of(row, tried, plain=True), 1))
-    yield [(point, seed) for point in dict.fromkeys(p for one in best for p in _around(one)) for seed in FIRST]
+    points = (point for one in best for point in _around(one))
+    yield [(setting, seed) for setting in dict.fromkeys(points) for seed in FIRST]
     finalists = (one for row in (*rows, AMONG[0]) for one in _best(_of(row, tried), FINALISTS))
     yield [(setting, seed) for setting in dict.fromkeys(finalists) for seed in SEEDS]
     for among in AMONG:
