@@ -141,6 +141,9 @@ def _report(options: argparse.Namespace, problems: list[Exception]) -> set[str]:
     from reports.compare.terminal import show  # noqa: PLC0415
     from reports.page.build import build  # noqa: PLC0415
 
+    if not options.merged and (options.keep_first or options.several_machines):
+        name = "--keep-first" if options.keep_first else "--several-machines"
+        raise Refused(f"{name}: expected --merged beside it, got a comparison; add it, or leave {name} out")
     limits = [gate.parse_limit(expression) for expression in options.fail_on]
     recordings, refused = read_all(options.recordings)
     problems += refused

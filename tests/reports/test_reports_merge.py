@@ -139,6 +139,14 @@ def test_a_page_of_several_files_is_that_of_the_file_that_merging_them_writes(tm
     assert report([*map(str, paths), str(tmp_path / "none.json"), "--merged", "--output", "no"]) == 1
 
 
+@pytest.mark.parametrize("option", ["--keep-first", "--several-machines"])
+def test_what_files_of_one_study_are_allowed_is_refused_where_they_are_compared(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(["a.json", "b.json", option]) == 1
+    assert f"{option}: expected --merged beside it" in capsys.readouterr().err
+
+
 @given(st.data())
 def test_cases_dealt_over_files_in_any_way_come_together_again(data: st.DataObject) -> None:
     whole = synthetic.session(("batch-size", "loss"), SMALL)
