@@ -206,10 +206,10 @@ def _in_order(value: Any) -> tuple[bool, Any]:
 
 
 def _word(field: str, run: Run) -> str:
-    """Empty where the Run leaves it out, as most do warm-up."""
+    """Empty where the Run leaves it out; asked of what differs, so no warm-up is said beside one."""
     value = getattr(run, field)
     if value is None:
-        return ""
+        return "no warm-up" if field == "warmup" else ""
     if field in _WORDS:
         return _WORDS[field].format(value)
     return value if isinstance(value, str) else f"{field.replace('_', ' ')} {value:g}"

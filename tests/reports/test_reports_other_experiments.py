@@ -126,11 +126,11 @@ def test_rates_that_do_not_are_set_apart_within_each_other_setting() -> None:
     assert list(found) == ["adam, rate 0.001", "adam, rate 0.002", "sgd"]
 
 
-def test_what_most_runs_leave_out_is_said_of_those_that_have_it() -> None:
+def test_a_warm_up_that_some_runs_leave_out_is_said_of_both() -> None:
     runs = [replace(run, warmup=warmup) for run in RUNS for warmup in (0.05, None)]
     data = recorded(map(synthetic.result, runs))
-    assert list(by_setting(data.cells("mean", "weight-decay"))) == ["", "warmup 0.05"]
-    assert {row[3] for row in other_rows(data)} == {"", "warmup 0.05"}
+    assert list(by_setting(data.cells("mean", "weight-decay"))) == ["no warm-up", "warmup 0.05"]
+    assert {row[3] for row in other_rows(data)} == {"no warm-up", "warmup 0.05"}
 
 
 def test_times_taken_otherwise_never_share_a_line() -> None:
