@@ -89,9 +89,12 @@ def settings_tried(path: Path, own: Iterable[Path] = ()) -> tuple[tuple[Problem,
 
 
 def _results(path: Path, experiment: str, own: Iterable[Path] = ()) -> list[Result]:
-    """Of an experiment, in a recording. Raises RefinementError where there is none."""
+    """Of an experiment, in a recording. Raises RefinementError where there is none.
+
+    Its files may be of several machines: what is chosen rests on errors, not on times.
+    """
     try:
-        session = read(path, without=own).session
+        session = read(path, several_machines=True, without=own).session
     except RefusedError as refusal:
         raise RefinementError(str(refusal)) from refusal
     return [case.result for case in session.cases if experiment in case.cases]

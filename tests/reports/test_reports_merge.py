@@ -14,6 +14,7 @@ from pytest_benchmark.stats import Stats
 
 import synthetic
 from bsr.experiments import PRESETS, Grid, plan
+from bsr.plugin.refinement import settings_tried
 from bsr.records import journal
 from bsr.records.document import entry, one_round
 from bsr.records.reading import Recording, RefusedError, merged, read
@@ -593,6 +594,18 @@ def test_files_of_two_machines_become_one_study_where_that_is_asked_for(
     assert main([*paths, "--several-machines", "--output", str(output)]) == 0
     trained_on = {case.result.environment for case in read(output).session.cases}
     assert trained_on == {synthetic.fingerprint()["id"], "another"}
+    assert read(tmp_path / "[ab].json", several_machines=True).session.cases == read(output).session.cases
+
+
+def test_what_is_tuned_rests_on_errors_so_its_looks_may_be_of_several_machines(tmp_path: Path) -> None:
+    grid = replace(PRESETS["why-tune"].grid, tasks=("mean",), batch_sizes=(16, 64))
+    first = synthetic.session(("why-tune",), grid)
+    half = len(first.cases) // 2
+    later = on_machine(replace(first, cases=first.cases[half:]), device_name="Another CPU")
+    for name, look in (("tune-1", replace(first, cases=first.cases[:half])), ("tune-2", later)):
+        synthetic.write(tmp_path / f"{name}.json", look)
+    tried = dict(settings_tried(tmp_path / "tune-*.json"))
+    assert sum(len(seeds) for settings in tried.values() for seeds in settings.values()) == len(first.cases)
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,19 @@ __all__ = [
 
 
 def read(
-    path: str | os.PathLike[str], *, keep_first: bool = False, without: Iterable[Path] = ()
+    path: str | os.PathLike[str],
+    *,
+    keep_first: bool = False,
+    several_machines: bool = False,
+    without: Iterable[Path] = (),
 ) -> Recording:
     """A recording: a benchmark JSON, or the journal of a session, whose name ends in .jsonl.
 
     Either may be compressed, `run.json.gz`.
 
-    A pattern, `runs/*.json`, is every file of it as one study, as `python -m reports merge` makes one; with
-    `keep_first`, of a Run that several of them trained to the same end, the first one's times are kept, and
-    of `without` no file is taken: what is being written is none of its own sources.
+    A pattern, `runs/*.json`, is every file of it as one study, as `python -m reports merge` makes one, with
+    `keep_first` and `several_machines` as in `merged`; of `without` no file is taken: what is being written
+    is none of its own sources.
     Raises RefusedError, whose message is one line: name, expected, got, remedy.
     """
     if not isinstance(path, str | os.PathLike):
@@ -57,7 +61,8 @@ def read(
     found = [one for one in matching if one.resolve() not in left_out]
     if not found:
         raise RefusedError(f"{printable(str(path))}: expected files of that pattern, got none; name others")
-    return one_of([read(one) for one in found], path, keep_first=keep_first)
+    alone = [read(one) for one in found]
+    return one_of(alone, path, keep_first=keep_first, several_machines=several_machines)
 
 
 def _with_notes(recording: Recording) -> Recording:
