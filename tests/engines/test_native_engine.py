@@ -136,14 +136,13 @@ def relative_error(run: Run, split: Split, order: Tensor, model: RegressionCNN |
 SIZES = (1, 5, 8, 15, 16, 17, 33, 64, 100, 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "task", "steps"),
     [
-        ("native", "mean", 400),
-        *(pytest.param("native", task, 400, marks=pytest.mark.slow) for task in ("std", "var")),
-        *(pytest.param("native", task, 0, marks=pytest.mark.slow) for task in ("mean", "std", "var")),
-        pytest.param("AVX2", "var", 400, marks=pytest.mark.slow),
-        pytest.param("SSE", "std", 400, marks=pytest.mark.slow),
+        *(("native", task, steps) for task in ("mean", "std", "var") for steps in (0, 400)),
+        ("AVX2", "var", 400),
+        ("SSE", "std", 400),
     ],
     indirect=["width"],
 )

@@ -21,13 +21,17 @@ import math
 def test_foreign(benchmark):
     endless = []
     endless += [endless, endless]
-    wide = [1]
-    for _ in range(45):
-        wide = [wide, wide]
     benchmark.extra_info.update(
         {"nan": math.nan, "object": object(), "endless": endless, (1, 2): "a pair", "surrogate": "\\udcff"}
     )
     benchmark.extra_info.update({"huge": 10**5000, 1: "a number", "1": "its text", "last": "kept"})
+    benchmark(len, "text")
+"""
+WIDE = """
+def test_foreign(benchmark):
+    wide = [1]
+    for _ in range(45):
+        wide = [wide, wide]
     benchmark.extra_info["wide"] = wide
     benchmark(len, "text")
 """
@@ -69,6 +73,14 @@ def test_a_strangers_values_that_json_has_no_words_for_do_not_spoil_it(document:
     assert info["last"] == "kept"
     assert foreign["stats"]["rounds"] > 1  # its own way of measuring is its own
     assert foreign["options"]["timer"] == "perf_counter"
+
+
+@pytest.mark.slow
+def test_a_strangers_value_of_endless_many_parts_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "test_foreign.py").write_text(WIDE)
+    ended = Suite(tmp_path).run("test_foreign.py", "--benchmark-json=run.json")
+    assert ended.code == 0, ended.output
+    assert (tmp_path / "run.json").stat().st_size < 2**26
 
 
 def test_what_is_not_kept_as_it_came_is_named_by_benchmark_and_key(ended: Ended) -> None:

@@ -40,7 +40,7 @@ def test_its_journal_is_resumed_and_nothing_is_trained_again(suite: Suite) -> No
     }
 
 
-@pytest.mark.parametrize("path", [JSON, JOURNAL])
+@pytest.mark.parametrize("path", [JSON, pytest.param(JOURNAL, marks=pytest.mark.slow)])
 def test_it_is_drawn(path: Path, tmp_path: Path) -> None:
     assert main([str(path), "--output", str(tmp_path)]) == 0
     assert (tmp_path / "figures" / "convergence.png").exists()
