@@ -51,7 +51,11 @@ def findings(data: Cells) -> list[Finding]:
     times = listed(f"{factor(ratio)} at {steps:,}" for steps, ratio in ratios.items())
     compared = (Place(images, one, steps) for steps in ratios for one in (smallest, size))
     edges = found.edges(compared, "falling")
-    better = {steps: one for steps in ratios if (one := found.outdone(Place(images, size, steps)))}
+    better = {
+        steps: one
+        for steps, ratio in ratios.items()
+        if ratio.factor >= 1 and (one := found.outdone(Place(images, size, steps)))  # else it is more so
+    }
     outdone = _outdone(size, {steps: factor(one) for steps, one in better.items()})
     sentence = (
         f"After as many updates batch size {size:,} ends with the error of {smallest} times: {times}; "

@@ -84,6 +84,12 @@ def test_a_batch_size_that_another_s_setting_serves_better_gives_no_verdict(tmp_
     assert "these data cannot say" in first.conclusion(findings(data))
 
 
+def test_a_batch_that_is_better_anyway_and_could_be_better_still_keeps_its_verdict(tmp_path: Path) -> None:
+    (finding,) = square.findings(cells(tmp_path, batch_size=0.7, travels=0.7, **SMALL))
+    assert finding.verdict == "shown"
+    assert "no verdict" not in finding.sentence
+
+
 def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) -> None:
     rows = [row for row in rows_of(square.CHAPTER.tables(planted)[0]) if row["with luck from"] is not None]
     assert {row["updates"] for row in rows} == {586, 2_344, 37_500}
