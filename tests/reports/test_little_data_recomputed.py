@@ -171,6 +171,6 @@ def test_as_many_images_were_trained_as_it_says(images: int) -> None:
 
 def test_readme_says_the_same() -> None:
     at_last, early = (said(over_sixteen(1_000, measure)).partition(" (")[0] for measure in (last, stopped))
-    assert f"with 1,000 rotated digits a full batch is: {at_last}, stopped early {early}" in prose(
+    assert f"with 1,000 rotated digits a full batch has {at_last}, stopped early {early}" in prose(
         "README.md"
     )
