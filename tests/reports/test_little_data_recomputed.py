@@ -169,6 +169,18 @@ def test_as_many_images_were_trained_as_it_says(images: int) -> None:
     assert f"with {images:,} {', '.join(parts)}" in prose("docs/why.md")
 
 
+def test_the_full_batch_at_the_setting_of_another() -> None:
+    at_16 = {result["run"]["seed"]: result for result in recorded("cpu-full-batch-of-16.journal.jsonl.gz")}
+    assert sorted(at_16) == list(SEEDS)
+    assert {setting(result["run"]) for result in at_16.values()} == {chosen(1_000, 16, 9_375)}
+    over_own = by_seed([(errors(1_000, 1_000, 9_375, last), {s: last(r) for s, r in at_16.items()})])
+    early = by_seed([(errors(1_000, 16, 9_375, stopped), {s: stopped(r) for s, r in at_16.items()})])
+    text = prose("docs/why.md")
+    assert (
+        f"the full batch ends with {said(over_own)} of its error at its own, {said(early)} that of 16" in text
+    )
+
+
 def test_readme_says_the_same() -> None:
     at_last, early = (said(over_sixteen(1_000, measure)).partition(" (")[0] for measure in (last, stopped))
     assert f"with 1,000 rotated digits a full batch has {at_last}, stopped early {early}" in prose(
