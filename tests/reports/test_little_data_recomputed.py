@@ -169,16 +169,19 @@ def test_as_many_images_were_trained_as_it_says(images: int) -> None:
     assert f"with {images:,} {', '.join(parts)}" in prose("docs/why.md")
 
 
-def test_the_full_batch_at_the_setting_of_another() -> None:
-    at_16 = {result["run"]["seed"]: result for result in recorded("cpu-full-batch-of-16.journal.jsonl.gz")}
-    assert sorted(at_16) == list(SEEDS)
-    assert {setting(result["run"]) for result in at_16.values()} == {chosen(1_000, 16, 9_375)}
-    over_own = by_seed([(errors(1_000, 1_000, 9_375, last), {s: last(r) for s, r in at_16.items()})])
-    early = by_seed([(errors(1_000, 16, 9_375, stopped), {s: stopped(r) for s, r in at_16.items()})])
-    text = prose("docs/why.md")
-    assert (
-        f"the full batch ends with {said(over_own)} of its error at its own, {said(early)} that of 16" in text
-    )
+def at_another_s_setting(of: int) -> dict[int, dict[str, Any]]:
+    """Seed -> result of the full batch after 9,375 updates."""
+    return {r["run"]["seed"]: r for r in recorded(f"cpu-full-batch-of-{of}.journal.jsonl.gz")}
+
+
+@pytest.mark.parametrize(("of", "tuned_at"), [(16, 9_375), (256, 2_344)])
+def test_the_full_batch_at_the_setting_of_another(of: int, tuned_at: int) -> None:
+    found = at_another_s_setting(of)
+    assert sorted(found) == list(SEEDS)
+    assert {setting(result["run"]) for result in found.values()} == {chosen(1_000, of, tuned_at)}
+    over_own = by_seed([(errors(1_000, 1_000, 9_375, last), {s: last(r) for s, r in found.items()})])
+    early = by_seed([(errors(1_000, 16, 9_375, stopped), {s: stopped(r) for s, r in found.items()})])
+    assert f"{said(over_own)} of its error at its own, {said(early)} that of 16" in prose("docs/why.md")
 
 
 def test_readme_says_the_same() -> None:
