@@ -35,15 +35,15 @@ def why_tune(grid: Grid) -> Iterator[Run]:
     sizes = grid.batch_sizes if grid.parts else (*grid.batch_sizes, SCALED_FROM)
     rows = AMONG[:1] if grid.parts else tuning.ROWS
     tried = dict(grid.tried)
-    offered: dict[Problem, list[Setting]] = {}  # by what a batch size has in common with the next larger one
+    offered: dict[Problem, list[Setting] | None] = {}  # by all but the batch size
     for problem in problems(grid, sizes):
         usual, found = _usual_rate(grid, problem.task), tried.get(problem, {})
         any_size = problem._replace(batch_size=0)
         lacking = tuning.wanted(problem, usual, found, rows, offered.get(any_size, ()))
         for setting, seed in lacking:
             yield grid.validated(_run(grid, problem, setting, seed))
-        chosen = [] if lacking else [tuning.choice(found, row) for row in tuning.ROWS]
-        offered[any_size] = [one.setting for one in chosen if one is not None]
+        chosen = (tuning.choice(found, row) for row in tuning.ROWS)
+        offered[any_size] = None if lacking else [one.setting for one in chosen if one is not None]
 
 
 def square(grid: Grid) -> Iterator[Run]:

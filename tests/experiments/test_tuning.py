@@ -108,10 +108,12 @@ def test_what_is_offered_is_what_was_chosen_for_the_next_smaller_batch_size() ->
     def error(setting: Setting, seed: int) -> float:
         return valley(0.003)(setting, seed) * (0.7 if setting.warmup else 1)
 
-    def of_long(*tried: tuple[Problem, tuning.Tried]) -> set[Setting]:
+    def of_long(*tried: tuple[Problem, tuning.Tried], steps: int = 2_344) -> set[Setting]:
         runs = EXPERIMENTS["why-tune"].planned(replace(grid, tried=tried))
-        return {Setting.of(run) for run in runs if (run.batch_size, run.steps) == (1024, 2_344)}
+        return {Setting.of(run) for run in runs if (run.batch_size, run.steps) == (1024, steps)}
 
+    longest = played(LONGEST, error, offered=None)
+    assert of_long((LONGEST, longest), steps=9_375) == set()  # no second seed before what is offered is tried
     own, smaller = played(LONG, error), played(short, error)
     chosen = {found.setting for row in tuning.ROWS if (found := tuning.choice(smaller, row))}
     assert of_long((LONG, own)) == set()  # it waits
