@@ -116,7 +116,10 @@ def tuned(tried: Mapping[Problem, tuning.Tried]) -> Iterator[TunedSetting]:
             if problem.batch_size * problem.steps >= tuning.LONGEST_RUN and among != "falling":
                 found = _from_smaller(problem, among, tried)
             if found is not None:
-                yield TunedSetting.of(problem, among, **found._asdict())
+                setting, error, seeds, untried = found
+                yield TunedSetting.of(
+                    problem, among, setting, error=error, seeds=seeds, at_edge=bool(untried)
+                )
 
 
 def _from_smaller(

@@ -1,6 +1,6 @@
 """What a tuning tries next: a grid of rates, its edges, points round the best, more seeds.
 
-One procedure for all problems of a contrast (docs/why.md, the second protocol and its amendment); where
+One procedure for all problems of a contrast (docs/why.md, the second protocol and its amendments); where
 trainings take long there are fewer points. Errors are on validation images; a training that was lost is worse
 than any other.
 """
@@ -54,7 +54,11 @@ class Chosen(NamedTuple):
     error: float
     """Geometric mean over the seeds."""
     seeds: int
-    at_edge: bool
+    untried: tuple[float, ...]
+    """Twice its rate where no higher one was tried with all else alike, half where no lower one was.
+
+    Where there is one it is at an edge: a better one may lie beyond.
+    """
 
 
 def wanted(
@@ -83,7 +87,7 @@ def choice(tried: Tried, among: Among) -> Chosen | None:
     best = min(ended, key=lambda setting: (ended[setting], setting), default=None)
     if best is None or math.isinf(ended[best]):
         return None
-    return Chosen(best, ended[best], most, _at_edge(best, some))
+    return Chosen(best, ended[best], most, _untried(best, tried))
 
 
 def _images(problem: Problem) -> int:
@@ -121,16 +125,18 @@ def _later_looks(
         yield [(setting, seed) for setting in _beyond(problem, usual, tried, decay) for seed in seeds]
     if _images(problem) >= LONG_RUN:
         yield [(setting, seed) for setting in offered or () if setting.decay or not longest for seed in seeds]
-        if longest and offered is not None:
+        if offered is None:
+            return
+        if longest:
             yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
-        return
-    best = (one for row in rows for one in _best(_of(row, tried, plain=True), 1))
-    points = (point for one in best for point in _around(one))
-    yield [(setting, seed) for setting in dict.fromkeys(points) for seed in FIRST]
-    finalists = (one for row in (*rows, AMONG[0]) for one in _best(_of(row, tried), FINALISTS))
-    yield [(setting, seed) for setting in dict.fromkeys(finalists) for seed in SEEDS]
-    for among in AMONG:
-        yield _beyond_choice(problem, usual, tried, among)
+    else:
+        best = (one for row in rows for one in _best(_of(row, tried, plain=True), 1))
+        points = (point for one in best for point in _around(one))
+        yield [(setting, seed) for setting in dict.fromkeys(points) for seed in FIRST]
+        finalists = (one for row in (*rows, AMONG[0]) for one in _best(_of(row, tried), FINALISTS))
+        yield [(setting, seed) for setting in dict.fromkeys(finalists) for seed in SEEDS]
+    beyond = (one for row in (*rows, AMONG[0]) for one in _beyond_choice(problem, usual, tried, row))
+    yield [*dict.fromkeys(beyond)]
 
 
 def _of(row: Among, tried: Tried, *, plain: bool = False) -> Tried:
@@ -175,28 +181,21 @@ def _beyond(problem: Problem, usual: float, tried: Tried, decay: float) -> Itera
             yield Setting(best.learning_rate * (2.0 if best.learning_rate == max(rates) else 0.5), decay)
 
 
-def _beyond_choice(problem: Problem, usual: float, tried: Tried, among: Among) -> list[tuple[Setting, int]]:
-    """What was chosen at a rate beyond, on its seeds, where no such rate was tried; see EXTENSIONS."""
-    found = choice(tried, among)
-    if found is None or not found.at_edge:
-        return []
-    rate = found.setting.learning_rate
-    alike = {setting.learning_rate for setting in tried if setting.decay in _decays(found.setting)}
-    further = rate * (2.0 if rate == max(alike) else 0.5)
+def _beyond_choice(
+    problem: Problem, usual: float, tried: Tried, among: Among
+) -> Iterator[tuple[Setting, int]]:
+    """What was chosen, at the rates twice and half as high, on its seeds, where they are untried."""
     grid = [setting.learning_rate for setting, _ in _grid(problem, usual)]
     times = 2.0**EXTENSIONS * 1.001  # rates are rounded
-    if not min(grid) / times <= further <= max(grid) * times:
-        return []
-    beyond = found.setting._replace(learning_rate=further)
-    return [(beyond, seed) for seed in sorted(tried[found.setting])]
+    if found := choice(tried, among):
+        for rate in found.untried:
+            if min(grid) / times <= rate <= max(grid) * times:
+                beyond = found.setting._replace(learning_rate=rate)
+                yield from ((beyond, seed) for seed in sorted(tried[found.setting]))
 
 
-def _at_edge(setting: Setting, tried: Iterable[Setting]) -> bool:
-    """Whether no higher rate, or no lower one, was tried at its decay, or for 0.5 at 1."""
-    rates = {other.learning_rate for other in tried if other.decay in _decays(setting)}
-    return setting.learning_rate in {min(rates), max(rates)}
-
-
-def _decays(setting: Setting) -> set[float]:
-    """Whose rates are compared with its own: its decay's, for 0.5 those of 1 too."""
-    return {setting.decay, float(setting.decay > 0)}
+def _untried(setting: Setting, tried: Iterable[Setting]) -> tuple[float, ...]:
+    """See `Chosen.untried`."""
+    rate = setting.learning_rate
+    alike = {one.learning_rate for one in tried if one._replace(learning_rate=rate) == setting}
+    return tuple(rate * times for edge, times in ((max(alike), 2.0), (min(alike), 0.5)) if rate == edge)

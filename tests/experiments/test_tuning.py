@@ -26,10 +26,14 @@ Error = Callable[[Setting, int], float]
 
 
 def valley(best: float, *, seeds: float = 0.0, of_decay: float = 0.1) -> Error:
-    """An error that is lowest at one rate, falling better than constant, and differs between seeds."""
+    """An error that is lowest at one rate, falling better than constant, and differs between seeds.
+
+    Warm-up and another beta2 make it a little worse.
+    """
 
     def error(setting: Setting, seed: int) -> float:
         away = math.log2(setting.learning_rate / best) ** 2
+        away += 0.1 * ((setting.warmup > 0) + (setting.beta2 < 0.999))
         return math.exp(0.2 * away + of_decay * (1 - setting.decay) + seeds * math.sin(seed))
 
     return error
@@ -86,15 +90,21 @@ def test_falling_and_constant_rates_are_sought_alike_whichever_is_better(of_deca
         assert found.seeds == len(tuning.SEEDS), row
 
 
-def test_a_long_run_takes_what_serves_the_next_smaller_batch_size_where_it_serves_it_better() -> None:
+def test_a_long_run_takes_what_serves_the_next_smaller_batch_size_and_seeks_its_rate() -> None:
+    """Twice as high as there."""
+
     def error(setting: Setting, seed: int) -> float:
         return valley(middle(LONG))(setting, seed) * (0.7 if setting.warmup else 1)
 
-    for row, own in zip(tuning.ROWS, OFFERED, strict=True):
-        for problem, among in ((LONG, row), (LONGEST, "falling")):
-            found = tuning.choice(played(problem, error, offered=OFFERED), among)
-            assert found is not None
-            assert found.setting == (own if problem == LONG else OFFERED[0])
+    wanted: list[tuple[Problem, Among, Setting]] = [
+        *((LONG, row, setting) for row, setting in zip(tuning.ROWS, OFFERED, strict=True)),
+        (LONGEST, "falling", OFFERED[0]),
+    ]
+    for problem, row, taken in wanted:
+        found = tuning.choice(played(problem, error, offered=OFFERED), row)
+        assert found is not None
+        assert found.setting == taken._replace(learning_rate=2 * taken.learning_rate)
+        assert not found.untried
 
 
 def test_a_long_run_waits_for_the_tuning_of_the_next_smaller_batch_size() -> None:
@@ -125,7 +135,7 @@ def test_the_best_rate_is_found_and_no_edge_named(problem: Problem) -> None:
     found = tuning.choice(played(problem, valley(middle(problem))), "falling")
     assert found is not None
     assert found.setting.learning_rate == pytest.approx(middle(problem))
-    assert not found.at_edge
+    assert not found.untried
 
 
 def test_an_edge_is_extended_until_the_best_lies_inside() -> None:
@@ -133,27 +143,28 @@ def test_an_edge_is_extended_until_the_best_lies_inside() -> None:
     found = tuning.choice(tried, "falling")
     assert found is not None
     assert found.setting.learning_rate == pytest.approx(middle(SHORT) * 2**4)
-    assert not found.at_edge
+    assert not found.untried
 
 
 def test_a_rate_that_lies_beyond_three_extensions_is_named() -> None:
     found = tuning.choice(played(SHORT, valley(middle(SHORT) * 2**9)), "constant")
     assert found is not None
-    assert found.at_edge
+    assert found.untried
 
 
-def test_what_was_chosen_at_an_edge_that_the_grid_had_not_is_extended_too() -> None:
-    """With a warm-up a higher rate is best than any of the grid."""
+@pytest.mark.parametrize(("plain", "warm"), [(1, 4), (1, 1 / 2), (2, 8)])
+def test_what_was_chosen_is_extended_among_the_rates_with_all_else_alike(plain: float, warm: float) -> None:
+    """With a warm-up another rate is best, be it one that the grid tried without."""
 
     def error(setting: Setting, seed: int) -> float:
-        best = middle(SHORT) * (8 if setting.warmup else 2)
+        best = middle(SHORT) * (warm if setting.warmup else plain)
         return valley(best)(setting, seed) * (0.7 if setting.warmup else 1)
 
     found = tuning.choice(played(SHORT, error), "falling")
     assert found is not None
     assert found.setting.warmup
-    assert found.setting.learning_rate == pytest.approx(middle(SHORT) * 8)
-    assert not found.at_edge
+    assert found.setting.learning_rate == pytest.approx(middle(SHORT) * warm)
+    assert not found.untried
     assert found.seeds == len(tuning.SEEDS)
 
 
