@@ -72,9 +72,9 @@ def _tuned_problems(grid: Grid) -> list[Problem]:
 
 def waiting(grid: Grid) -> list[tuple[int, int]]:
     """Training images and budgets that nothing was tuned for."""
-    tuned_for = {(row.train_images, row.updates) for row in _table(grid)}
-    asked = ((problem.train_images, problem.steps) for problem in problems(grid, grid.batch_sizes))
-    return sorted({*asked} - tuned_for)
+    asked = {problem._replace(task="", batch_size=0) for problem in problems(grid, grid.batch_sizes)}
+    tuned_for = {row.problem._replace(task="", batch_size=0) for row in _table(grid)}
+    return sorted((problem.train_images, problem.steps) for problem in asked - tuned_for)
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:

@@ -173,7 +173,7 @@ def add(parser: pytest.Parser) -> None:
         "rates",
         "FILE,FILE",
         "tuned rates for the preset why, the tuned-rates.csv of a tuning session's report, or its "
-        "recordings; the report's tuned-settings.csv for why-square and why-data",
+        "recordings; of why-square and why-data its tuned-settings.csv, or its recordings",
     )
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")

@@ -259,6 +259,15 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
     assert square.waiting(grid) == [(50_000, 2_344), (50_000, 9_375), (50_000, 37_500)]
 
 
+def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
+    grid = PRESETS["why-square"].grid
+    grid = replace(grid, settings=settings_for(grid))
+    for other in (replace(grid, dataset="FashionMNIST"), replace(grid, models=("wide",))):
+        assert len(square.waiting(other)) == 4
+        with pytest.raises(RatesError, match="expected a tuned setting for mean at batch size 16"):
+            list(EXPERIMENTS["square"].planned(other))
+
+
 @pytest.mark.parametrize("preset", ["why-square", "why-data"])
 def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) -> None:
     reported = [run for runs in planned(preset).values() for run in runs]

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from bsr.experiments.settings import Problem, setting_for, shipped_settings
 from recomputed import RESULTS, Errors, Setting, by_seed, lowest, prose, recorded, said, setting, tried
 
 SIZES = {1_000: (16, 64, 256, 1_000), 10_000: (16, 64, 256, 1024)}
@@ -68,6 +69,13 @@ def over_sixteen(size: int, measure: Any, steps: int = 9_375, images: int = 1_00
 
 def p_of(logs: NDArray[np.float64]) -> float:
     return float(stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+@pytest.mark.parametrize(("images", "steps"), ROWS)
+def test_the_settings_that_ship_are_those_that_were_tuned(images: int, steps: int) -> None:
+    for size in SIZES[images]:
+        problem = Problem("angle", size, steps, images, dataset="Rotated")
+        assert setting_for(shipped_settings(), problem, "all") == pytest.approx(chosen(images, size, steps))
 
 
 @pytest.mark.parametrize(("images", "steps"), ROWS)

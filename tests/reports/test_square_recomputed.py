@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from bsr.experiments.settings import Among, Problem, setting_for, shipped_settings
 from recomputed import RESULTS, ROOT, Errors, Setting, by_seed, lowest, prose, recorded, said, setting, tried
 
 TASKS = ("mean", "std", "var")
@@ -24,6 +25,8 @@ LOOKS = {
 }
 """Rule, as its recording is named -> updates -> looks of the tuning by it; those that stand are all."""
 DECAYS = {"falling to zero": {1.0}, "constant": {0.0}, "as tuned": {0.0, 0.5, 1.0}}
+AMONG: dict[str, Among] = {"falling to zero": "falling", "constant": "constant", "as tuned": "all"}
+"""How a table of settings calls them."""
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
 
 
@@ -89,6 +92,16 @@ def test_what_was_reported_is_what_the_tuning_chose(steps: int) -> None:
                 found = reported(task, size, steps, chosen(task, size, steps, schedule))
                 assert sorted(found) == list(range(200, 200 + SEEDS[steps])), (task, size, schedule)
             assert max(max(seeds) for seeds in of_tuning(task, size, steps).values()) < 200
+
+
+@pytest.mark.parametrize("steps", SEEDS)
+def test_the_settings_that_ship_are_those_that_were_tuned(steps: int) -> None:
+    for task in TASKS:
+        for size in (*SIZES, 32):
+            problem = Problem(task, size, steps, train_images=50_000)
+            for schedule, among in AMONG.items():
+                shipped = setting_for(shipped_settings(), problem, among)
+                assert shipped == pytest.approx(chosen(task, size, steps, schedule)), (problem, among)
 
 
 @pytest.mark.parametrize("steps", SEEDS)
