@@ -39,11 +39,13 @@ def why_tune(grid: Grid) -> Iterator[Run]:
     for problem in problems(grid, sizes):
         usual, found = _usual_rate(grid, problem.task), tried.get(problem, {})
         any_size = problem._replace(batch_size=0)
-        lacking = tuning.wanted(problem, usual, found, rows, offered.get(any_size, ()))
+        of_smaller = offered.get(any_size, ())
+        lacking = tuning.wanted(problem, usual, found, rows, of_smaller)
         for setting, seed in lacking:
             yield grid.validated(_run(grid, problem, setting, seed))
+        ended = not lacking and (of_smaller is not None or not tuning.takes_offers(problem))
         chosen = (tuning.choice(found, row) for row in tuning.ROWS)
-        offered[any_size] = None if lacking else [one.setting for one in chosen if one is not None]
+        offered[any_size] = [one.setting for one in chosen if one is not None] if ended else None
 
 
 def square(grid: Grid) -> Iterator[Run]:

@@ -90,6 +90,11 @@ def choice(tried: Tried, among: Among) -> Chosen | None:
     return Chosen(best, ended[best], most, _untried(best, tried))
 
 
+def takes_offers(problem: Problem) -> bool:
+    """Whether its runs are long, so that it also tries what was chosen for the next smaller batch size."""
+    return _images(problem) >= LONG_RUN
+
+
 def _images(problem: Problem) -> int:
     return problem.batch_size * problem.steps
 
@@ -123,7 +128,7 @@ def _later_looks(
     seeds = FIRST[:1] if longest else FIRST
     for decay in (1.0, 0.0):
         yield [(setting, seed) for setting in _beyond(problem, usual, tried, decay) for seed in seeds]
-    if _images(problem) >= LONG_RUN:
+    if takes_offers(problem):
         yield [(setting, seed) for setting in offered or () if setting.decay or not longest for seed in seeds]
         if offered is None:
             return

@@ -124,6 +124,9 @@ def test_what_is_offered_is_what_was_chosen_for_the_next_smaller_batch_size() ->
 
     longest = played(LONGEST, error, offered=None)
     assert of_long((LONGEST, longest), steps=9_375) == set()  # no second seed before what is offered is tried
+    waits = Problem("mean", 256, 9_375, 50_000)  # for 64, which was not begun
+    waiting = played(waits, error, offered=None)
+    assert of_long((LONGEST, longest), (waits, waiting), steps=9_375) == set()
     own, smaller = played(LONG, error), played(short, error)
     chosen = {found.setting for row in tuning.ROWS if (found := tuning.choice(smaller, row))}
     assert of_long((LONG, own)) == set()  # it waits
