@@ -21,6 +21,7 @@ from bsr.experiments import EXPERIMENTS, PRESETS, Grid, plan, square
 from bsr.experiments.controlled import SCALED_FROM, tune
 from bsr.experiments.rates import TUNED_LEARNING_RATE, Schedule, TunedRate
 from bsr.experiments.settings import AMONG, Problem, Setting, TunedSetting
+from bsr.experiments.tuning import tried_settings
 from bsr.records.schema import Case, HarnessTiming, LabelDistribution, SessionRecord
 from bsr.result import FINISHED, Result, Status
 from bsr.run import Run
@@ -372,7 +373,12 @@ def square_session(
             "validation_mse": () if run.evaluate_on == "validation" else tuple(map(float, 1.01 * errors)),
         }
 
-    names = ("why-tune", *chosen.experiments) if tuning else chosen.experiments
+    names = chosen.experiments
+    if tuning:
+        names = ("why-tune", *names)
+        looked = session(names[:1], grid, circumstances=planted)
+        tried = tried_settings(case.result for case in looked.cases if case.result)
+        settings = tuple(replace(row, at_the_edge="") for row in square.tuned(tried))
     return session(
         names, replace(grid, settings=settings), circumstances=planted, settings=settings, preset=preset
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -40,9 +41,24 @@ class Problem(NamedTuple):
         """The problem that a Run tries a setting of."""
         return cls(run.task, run.batch_size, run.steps, run.train_images, run.dataset, run.model)
 
+    def run(self, learning_rate: float, seed: int = 0) -> Run:
+        """A Run of it at a constant rate, evaluated on the test images."""
+        return Run(
+            task=self.task,
+            batch_size=self.batch_size,
+            seed=seed,
+            learning_rate=learning_rate,
+            epochs=0,
+            steps=self.steps,
+            train_images=self.train_images,
+            dataset=self.dataset,
+            model=self.model,
+        )
+
     def __str__(self) -> str:
-        """`mean at batch size 16, 586 updates`."""
-        return f"{self.task} at batch size {self.batch_size}, {self.steps:,} updates"
+        """`mean at batch size 16, 586 updates on 50,000 images of MNIST, network study`."""
+        named = f"{self.task} at batch size {self.batch_size}, {self.steps:,} updates"
+        return f"{named} on {self.train_images:,} images of {self.dataset}, network {self.model}"
 
 
 class Setting(NamedTuple):
@@ -140,10 +156,17 @@ def read(path: Path) -> tuple[TunedSetting, ...]:
             text = file.read(LARGEST_TABLE + 1)
         rows = list(csv.DictReader(line for line in text.splitlines() if line and not line.startswith("#")))
         found = msgspec.convert(rows, list[TunedSetting], strict=False)
+        for row in found:
+            row.setting.applied_to(row.problem.run(row.learning_rate))  # whether a Run takes it
     except (OSError, ValueError, csv.Error, msgspec.ValidationError) as error:
         raise RatesError(f"{name}: {expected}, got {error}; name one") from error
     if len(text) > LARGEST_TABLE:
         raise RatesError(f"{name}: {expected}, got more than {LARGEST_TABLE:,} characters; name one")
+    for (problem, among), count in Counter((row.problem, row.among) for row in found).items():
+        if count > 1:
+            raise RatesError(
+                f"{name}: expected one setting for {problem}, {among}, got {count}; leave all but one out"
+            )
     return tuple(found)
 
 
@@ -154,7 +177,7 @@ def setting_for(table: Iterable[TunedSetting], problem: Problem, among: Among) -
             return row.setting
     raise RatesError(
         f"expected a tuned setting for {problem}, got none; tune it with --bsr-preset why-tune, and give the "
-        "tuned-settings.csv of its report by --bsr-rates"
+        "tuned-settings.csv of its report, of smaller budgets too, by --bsr-rates"
     )
 
 

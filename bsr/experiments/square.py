@@ -7,6 +7,7 @@ each batch size. Tuning is `tuning.wanted`, session after session; reporting tak
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bsr.experiments import settings, tuning
@@ -74,9 +75,9 @@ def _tuned_problems(grid: Grid) -> list[Problem]:
 
 def waiting(grid: Grid) -> list[tuple[int, int]]:
     """Training images and budgets that nothing was tuned for."""
-    asked = {problem._replace(task="", batch_size=0) for problem in problems(grid, grid.batch_sizes)}
+    asked = {problem._replace(task="", batch_size=0) for problem in _of_each_network(grid, grid.batch_sizes)}
     tuned_for = {row.problem._replace(task="", batch_size=0) for row in _table(grid)}
-    return sorted((problem.train_images, problem.steps) for problem in asked - tuned_for)
+    return sorted({(problem.train_images, problem.steps) for problem in asked - tuned_for})
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:
@@ -86,7 +87,7 @@ def usual_rate(grid: Grid) -> Iterator[Run]:
     """
     for task in grid.tasks:
         for size in (min(grid.batch_sizes), max(grid.batch_sizes)):
-            rising = [problem for problem in problems(grid, (size,)) if problem.task == task]
+            rising = [one for one in _tuned_problems(grid) if (one.task, one.batch_size) == (task, size)]
             longest = {seed: problem for problem in rising for seed in _seeds(grid, problem)}
             if size == min(grid.batch_sizes):
                 longest = dict.fromkeys(longest, rising[-1])
@@ -98,12 +99,19 @@ def problems(grid: Grid, batch_sizes: tuple[int, ...]) -> Iterator[Problem]:
     """Every one whose trainings are not too long, budgets rising."""
     budgets = sorted({min(ten_epochs(grid, size), grid.most_steps) for size in grid.batch_sizes})
     for task in grid.tasks:
-        for images, most in grid.parts or ((grid.beside_validation, budgets[-1]),):
+        parts = {min(images, grid.beside_validation): most for images, most in grid.parts}
+        for images, most in (parts or {grid.beside_validation: budgets[-1]}).items():
             for size in dict.fromkeys(min(size, images) for size in sorted(batch_sizes)):
                 for steps in budgets:
                     compared = size in grid.batch_sizes or size == images or _at_largest(grid, steps)
                     if steps <= most and size * steps <= LONGEST and compared:
                         yield Problem(task, size, steps, images, grid.dataset, grid.models[0])
+
+
+def _of_each_network(grid: Grid, batch_sizes: tuple[int, ...]) -> Iterator[Problem]:
+    """The problems of every network; those of an experiment are of one."""
+    for model in grid.models:
+        yield from problems(replace(grid, models=(model,)), batch_sizes)
 
 
 def tuned(tried: Mapping[Problem, tuning.Tried]) -> Iterator[TunedSetting]:
@@ -165,7 +173,7 @@ def settings_of(experiments: Iterable[str], grid: Grid) -> tuple[TunedSetting, .
     """The tuned settings that these experiments take, for the record: those of the grid's problems."""
     if not TUNED_ALIKE & set(experiments):
         return ()
-    asked = set(problems(grid, (*grid.batch_sizes, SCALED_FROM)))
+    asked = set(_of_each_network(grid, (*grid.batch_sizes, SCALED_FROM)))
     return tuple(row for row in _table(grid) if row.problem in asked)
 
 
@@ -175,17 +183,5 @@ def _table(grid: Grid) -> tuple[TunedSetting, ...]:
 
 def _run(grid: Grid, problem: Problem, setting: Setting, seed: int) -> Run:
     """A Run of a problem, evaluated on the test images."""
-    return setting.applied_to(
-        Run(
-            task=problem.task,
-            batch_size=problem.batch_size,
-            seed=seed,
-            learning_rate=setting.learning_rate,
-            epochs=0,
-            steps=problem.steps,
-            train_images=problem.train_images,
-            test_images=grid.test_images,
-            dataset=grid.dataset,
-            precision=grid.precision,
-        )
-    )
+    run = problem.run(setting.learning_rate, seed)
+    return setting.applied_to(replace(run, test_images=grid.test_images, precision=grid.precision))

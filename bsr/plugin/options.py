@@ -32,7 +32,7 @@ from bsr.own.named import IMPORT_PATH, NamedError, is_import_path
 from bsr.plugin import own_code
 from bsr.plugin.checks import only_looks
 from bsr.plugin.refinement import RefinementError, best_rates, beyond_edges, settings_tried, tuned_in
-from bsr.records import durable
+from bsr.records import durable, reading
 from bsr.records.journal import journal_path
 from bsr.run import (
     DEVICE,
@@ -362,9 +362,9 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
 def _tuned(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any]:
     """Of a table, else of the recordings of a tuning."""
     paths = [Path(name) for name in _listed(config, "rates") or ()]
-    recorded = durable.is_json(paths[0]) or durable.is_journal(paths[0])
+    recorded = durable.is_json(paths[0]) or durable.is_journal(paths[0]) or reading.is_pattern(paths[0])
     try:
-        if "square" in experiments:
+        if square.TUNED_ALIKE & {*experiments}:
             if len(paths) > 1:
                 raise refuse("rates", _value(config, "rates"), "one table, or one pattern: 'tune-*.json'")
             if recorded:

@@ -225,12 +225,15 @@ class Square:
         return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
 
     def luck(self, place: Place, among: Among) -> Logs | None:
-        """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded."""
+        """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded.
+
+        None too where the setting was taken from a smaller budget: what else it could be was not tried.
+        """
         found = [
-            stats.regrets(self._contenders(problem, among))
+            stats.regrets(contenders)
             for problem, which in self.reported
             if which == among and Place(problem.train_images, problem.batch_size, problem.steps) == place
-            if self._contenders(problem, among)
+            if self._chosen[problem, which] in (contenders := self._contenders(problem, among))
         ]
         if len(found) < len(self.tasks):
             return None
@@ -296,5 +299,6 @@ def over_training_error(found: Square, images: int) -> dict[str, dict[float, sta
 
 def seeds_of(found: Square) -> str:
     """`8 seeds per batch size and number of updates`, or `5 to 12 seeds` of them."""
-    seeds = span([len(found.errors(place, "all")) for place in found.places] or [0], "seed")
+    counts = [len(found.errors(place, "all")) for place in found.places]
+    seeds = span([count for count in counts if count] or [0], "seed")
     return f"{seeds} per batch size and number of updates"

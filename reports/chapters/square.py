@@ -63,7 +63,8 @@ def findings(data: Cells) -> list[Finding]:
         f"{edges}{outdone}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
-    lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
+    of_all = f"over the {len(ratios)} budgets recorded" if len(ratios) > 1 else "of one budget"
+    lines.append(f"Significant after Holm's correction {of_all}: {listed(sorted(significant)) or 'none'}.")
     verdict: Verdict = "shown" if significant and not (edges or outdone) else "cannot tell"
     most = max(ratios)
     short = Short(
@@ -213,12 +214,14 @@ def _paths_table(data: Cells) -> Table:
 def _paths(found: Square, images: int, size: int, among: Among) -> Iterable[dict[str, object]]:
     small = found.sizes(images)[0]
     shared = sorted({*found.budgets_of(images, small)} & {*found.budgets_of(images, size)})
+    if len(shared) < 2:
+        return
     few, many = shared[0], shared[-1]
     corners = [
         found.errors(Place(images, one, steps), among) for one in (small, size) for steps in (few, many)
     ]
     seeds = sorted(set.intersection(*map(set, corners)))
-    if len(seeds) < 2 or few == many:
+    if len(seeds) < 2:
         return
     small_few, small_many, large_few, large_many = (
         np.array([one[seed] for seed in seeds]) for one in corners

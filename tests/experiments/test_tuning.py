@@ -260,6 +260,7 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
     for name in ("square", "travelling-rate"):
         assert {run.steps for run in EXPERIMENTS[name].planned(grid)} == {586}
     assert square.waiting(grid) == [(50_000, 2_344), (50_000, 9_375), (50_000, 37_500)]
+    assert {run.steps for run in EXPERIMENTS["usual-rate"].planned(grid)} == {586}
 
 
 def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
@@ -269,6 +270,23 @@ def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
         assert len(square.waiting(other)) == 4
         with pytest.raises(RatesError, match="expected a tuned setting for mean at batch size 16"):
             list(EXPERIMENTS["square"].planned(other))
+
+
+def test_the_settings_of_every_network_are_recorded() -> None:
+    grid = replace(PRESETS["why-square"].grid, models=("study", "wide"))
+    study = settings_for(grid)
+    both = (*study, *(replace(row, model="wide") for row in study))
+    assert set(square.settings_of(["square"], replace(grid, settings=both))) == set(both)
+    assert len(square.waiting(replace(grid, settings=study))) == 4
+
+
+def test_a_tuning_on_fewer_images_than_the_protocol_s_parts_ends() -> None:
+    grid = replace(PRESETS["why-data-tune"].grid, part_images=3_000)
+    assert {problem.train_images for problem in square.problems(grid, (16,))} == {1_000, 2_500}
+    planned = list(EXPERIMENTS["why-tune"].planned(grid))
+    assert {Problem.of(run)._replace(model="study") for run in planned} <= set(
+        square.problems(grid, grid.batch_sizes)
+    )
 
 
 @pytest.mark.parametrize("preset", ["why-square", "why-data"])
@@ -289,6 +307,10 @@ def test_a_seed_at_the_usual_rate_is_trained_to_the_largest_budget_that_has_it()
 # Tables
 
 
+def table(*rows: str) -> str:
+    return "\n".join([",".join(settings.COLUMNS), *rows])
+
+
 def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     rows = settings_for(PRESETS["why-square"].grid)
     path = tmp_path / "tuned-settings.csv"
@@ -303,7 +325,12 @@ def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     [
         ("", None),
         ("dataset,model\nMNIST,study", "missing required field"),
-        ("\n".join([",".join(settings.COLUMNS), "MNIST,study,1,mean,-1,2,all,1,1,0,0.9,1,1,"]), ">= 0"),
+        (table("MNIST,study,1,mean,-1,2,all,1,1,0,0.9,1,1,"), ">= 0"),
+        (table("MNIST,study,1,mean,1,2,all,0,1,0,0.9,1,1,"), "learning_rate"),
+        (
+            table(*2 * ("MNIST,study,9,mean,1,2,all,1,1,0,0.9,1,1,",)),
+            "expected one setting for mean at batch size 1, 2 updates on 9 images of MNIST, network study",
+        ),
     ],
 )
 def test_a_table_that_is_none_is_refused_by_name(tmp_path: Path, content: str, said: str | None) -> None:

@@ -90,6 +90,17 @@ def test_a_batch_that_is_better_anyway_and_could_be_better_still_keeps_its_verdi
     assert "no verdict" not in finding.sentence
 
 
+def test_a_setting_taken_from_a_smaller_budget_has_no_luck_of_its_own(planted: Cells) -> None:
+    """Of the longest trainings falling rates alone were tried."""
+    longest = {
+        row["schedule"]: row["with luck from"]
+        for row in rows_of(square.CHAPTER.tables(planted)[0])
+        if (row["batch size"], row["updates"]) == (256, 37_500)
+    }
+    assert longest["rates falling to zero"] is not None
+    assert longest["constant rates"] is None
+
+
 def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) -> None:
     rows = [row for row in rows_of(square.CHAPTER.tables(planted)[0]) if row["with luck from"] is not None]
     assert {row["updates"] for row in rows} == {586, 2_344, 37_500}

@@ -27,6 +27,7 @@ __all__ = [
     "Recording",
     "RefusedError",
     "is_benchmark_json",
+    "is_pattern",
     "merged",
     "one_of",
     "raw_document",
@@ -54,7 +55,7 @@ def read(
     if not isinstance(path, str | os.PathLike):
         raise RefusedError(f"path: expected that of a recording, got {type(path).__name__}; give its path")
     path = Path(path)
-    if not _is_pattern(str(path)) or os.path.lexists(path):
+    if not is_pattern(path):
         return _with_notes(journal_file.read(path) if is_journal(path) else json_file.read(path))
     left_out = {one.resolve() for one in without}
     matching = (Path(name) for name in sorted(glob(str(path), recursive=True)))  # noqa: PTH207 - whole paths
@@ -73,8 +74,9 @@ def _with_notes(recording: Recording) -> Recording:
     return replace(recording, notes=(*recording.notes, said))
 
 
-def _is_pattern(text: str) -> bool:
-    return escape(text) != text
+def is_pattern(path: Path) -> bool:
+    """Whether it stands for all files that it matches; a file that is so called is itself."""
+    return escape(str(path)) != str(path) and not os.path.lexists(path)
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Recording], list[RefusedError]]:
