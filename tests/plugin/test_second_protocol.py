@@ -8,7 +8,7 @@ import pytest
 
 import bsr
 from bsr.experiments import tuning
-from bsr.experiments.settings import Problem
+from bsr.experiments.settings import SHIPPED, Problem
 from plugin_support import SMOKE, Suite, suite
 from recomputed import RESULTS
 from reports.__main__ import main
@@ -85,6 +85,22 @@ def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
     assert session.code == 0, session.output
     said = "left out, since nothing was tuned for it: 2,344, 9,375 and 37,500 updates on 50,000 images"
     assert said in session.output
+
+
+def test_the_settings_that_ship_serve_any_of_its_experiments(suite: Suite) -> None:
+    planned = ("--bsr-preset=why-square", "--collect-only", "-q")
+    for rates in ((), (f"--bsr-rates={SHIPPED}",)):
+        session = suite.run(*planned, "--bsr-experiments=travelling-rate", *rates)
+        assert session.code == 0, session.output
+    other = suite.run(*planned, "--bsr-models=wide")
+    assert "of MNIST, network wide, got none; tune it with --bsr-preset why-tune" in other.errors[0]
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+def test_a_pattern_needs_no_ending(suite: Suite) -> None:
+    looks = f"--bsr-rates={RESULTS}/cpu-square-586-tune-*"
+    session = suite.run("--bsr-preset=why-square", "-k=586steps", "--collect-only", "-q", looks)
+    assert session.code == 0, session.output
 
 
 @pytest.mark.slow
