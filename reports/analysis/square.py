@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from statistics import fmean
@@ -281,9 +281,25 @@ def over_updates(
     return rows
 
 
-def over_training_error(found: Square, images: int) -> dict[str, dict[float, stats.Estimate]]:
-    """Batch size in words -> training error -> test error there over the smallest's, of the longest Runs."""
-    rows: dict[str, dict[float, stats.Estimate]] = {}
+class AtTrainingError(NamedTuple):
+    """What two batch sizes have where their training errors are the same, of their longest Runs."""
+
+    images: int
+    batch_size: int
+    level: float
+    """Share of the best constant's MSE."""
+    smallest: int
+    """Seeds of the smallest batch size that fall below the level for good."""
+    this: int
+    """Of this one."""
+    pairs: int
+    """That both do."""
+    ratio: stats.Estimate | None
+    """Test error over the smallest's; None of fewer than FEWEST_PAIRS."""
+
+
+def at_training_errors(found: Square, images: int) -> Iterator[AtTrainingError]:
+    """Each larger batch size at each level, whether or not enough seeds fall below it."""
     smallest, *larger = found.sizes(images)
     for size in larger:
         for level in TRAINING_ERRORS:
@@ -292,8 +308,17 @@ def over_training_error(found: Square, images: int) -> dict[str, dict[float, sta
                 found.errors(Place(images, one, max(found.budgets_of(images, one))), "all", measure)
                 for one in (smallest, size)
             )
-            if len(logs := by_seed(small, large)) >= FEWEST_PAIRS:
-                rows.setdefault(f"batch size {size:,}", {})[level] = stats.student(logs)
+            logs = by_seed(small, large)
+            ratio = stats.student(logs) if len(logs) >= FEWEST_PAIRS else None
+            yield AtTrainingError(images, size, level, len(small), len(large), len(logs), ratio)
+
+
+def over_training_error(found: Square, images: int) -> dict[str, dict[float, stats.Estimate]]:
+    """Batch size in words -> training error -> test error there over the smallest's, where enough come."""
+    rows: dict[str, dict[float, stats.Estimate]] = {}
+    for one in at_training_errors(found, images):
+        if one.ratio:
+            rows.setdefault(f"batch size {one.batch_size:,}", {})[one.level] = one.ratio
     return rows
 
 

@@ -15,6 +15,7 @@ from reports.analysis.square import (
     UNIT,
     WORDS,
     Measure,
+    at_training_errors,
     last,
     over_training_error,
     over_updates,
@@ -30,6 +31,7 @@ from reports.drawing.curves import draw_over_updates
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text import listed
+from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, Short, Verdict, p_text
 
 CLAIM: Final = "With little data a large batch ends worse on test images than a small one."
@@ -102,13 +104,13 @@ def test_over_training_error(data: Cells) -> FigureContent | None:
 def at_equal_training_error(data: Cells) -> FigureContent | None:
     """Test error over that of the smallest batch at the same training error, a line per batch size."""
     found = square_of(data)
-    rows = {images: over_training_error(found, images) for images in found.parts if found.of_little_data}
-    if not any(rows.values()):
+    each = {images: over_training_error(found, images) for images in found.parts if found.of_little_data}
+    if not any(each.values()):
         return None
     return FigureContent(
         [
             Panel(f"{images:,} training images", partial(_draw_levels, rows=some), OVER)
-            for images, some in rows.items()
+            for images, some in each.items()
             if some
         ],
         "Test MSE over that of the smallest batch size, each where its training MSE last falls below so much "
@@ -131,6 +133,31 @@ def _draw_levels(axes: Axes, rows: dict[str, dict[float, stats.Estimate]]) -> No
     legend(axes)
 
 
+def _table(data: Cells) -> Table:
+    """Who falls below each training error, counted; a ratio where enough do."""
+    found = square_of(data)
+    rows = [
+        {
+            "training images": one.images,
+            "batch size": one.batch_size,
+            "over": found.sizes(one.images)[0],
+            "training MSE / best constant": one.level,
+            "seeds below": one.this,
+            "of the smallest": one.smallest,
+            "pairs": one.pairs,
+            "times": one.ratio.factor if one.ratio else None,
+            **interval_cells(one.ratio.interval if one.ratio else None),
+        }
+        for images in (found.parts if found.of_little_data else ())
+        for one in at_training_errors(found, images)
+    ]
+    note = (
+        "Seeds whose training MSE falls below so much of the best constant's for good, and the ratio of test "
+        f"MSEs there; of fewer than {FEWEST_PAIRS} pairs it counts as not reached. {UNIT}"
+    )
+    return Table.of("training-error", "At the same training error", rows, note, folded=True)
+
+
 CHAPTER: Final = Chapter(
     section="Why",
     figures=(
@@ -138,4 +165,5 @@ CHAPTER: Final = Chapter(
         Figure("At the same training error", at_equal_training_error),
     ),
     findings=findings,
+    tables=lambda data: [_table(data)],
 )

@@ -22,6 +22,7 @@ from reports.chapters import figures, findings, literature, little_data, square
 from reports.page import first
 from synthetic import square_session, write
 
+COUNTS = ("seeds below", "of the smallest", "pairs")
 SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
 
 
@@ -198,6 +199,16 @@ def test_four_figures_at_most_stand_with_the_answer(recording: str, request: pyt
     data = request.getfixturevalue(recording)
     drawn = [one.name for one in figures() if one.section == "Why" and one.draw(data) is not None]
     assert 1 < len(drawn) <= 4
+
+
+def test_seeds_that_fall_below_no_training_error_are_counted(little: Cells) -> None:
+    (table,) = little_data.CHAPTER.tables(little)
+    rows = {(row["training images"], row["training MSE / best constant"]): row for row in rows_of(table)}
+    assert {row["batch size"] for row in rows.values()} == {1_000, 1024}
+    counted = {level: [rows[1_000, level][name] for name in COUNTS] for level in (0.1, 0.03, 0.001)}
+    assert counted == {0.1: [8, 8, 8], 0.03: [0, 4, 0], 0.001: [0, 0, 0]}
+    assert rows[1_000, 0.1]["times"] is not None
+    assert rows[1_000, 0.03]["times"] is None
 
 
 def test_a_test_error_is_taken_where_the_training_error_falls_below_for_good(little: Cells) -> None:
