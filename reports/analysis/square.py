@@ -324,6 +324,6 @@ def over_training_error(found: Square, images: int) -> dict[str, dict[float, sta
 
 def seeds_of(found: Square) -> str:
     """`8 seeds per batch size and number of updates`, or `5 to 12 seeds` of them."""
-    counts = [len(found.errors(place, "all")) for place in found.places]
+    counts = [len(found.errors(place, among)) for place in found.places for among in found.schedules]
     seeds = span([count for count in counts if count] or [0], "seed")
     return f"{seeds} per batch size and number of updates"

@@ -29,7 +29,7 @@ from reports.cells import Cells
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing.curves import draw_over_updates
 from reports.drawing.panel import Panel
-from reports.text import listed, number
+from reports.text import counted, listed, number
 from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, Short, Verdict, p_text
 
@@ -47,7 +47,8 @@ def findings(data: Cells) -> list[Finding]:
     ratios = over_updates(found, images, "falling").get(f"batch size {size:,}", {})
     if not ratios:
         return []
-    significant = stats.holm({f"{steps:,}": ratio.p for steps, ratio in ratios.items()})
+    each = {f"{steps:,}": ratio.p for steps, ratio in ratios.items()}
+    significant = stats.holm(each)
     times = listed(f"{factor(ratio)} at {steps:,}" for steps, ratio in ratios.items())
     compared = (Place(images, one, steps) for steps in ratios for one in (smallest, size))
     edges = found.edges(compared, "falling")
@@ -63,8 +64,8 @@ def findings(data: Cells) -> list[Finding]:
         f"{edges}{outdone}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
-    of_all = f"over the {len(ratios)} budgets recorded" if len(ratios) > 1 else "of one budget"
-    lines.append(f"Significant after Holm's correction {of_all}: {listed(sorted(significant)) or 'none'}.")
+    named = listed(name for name in each if name in significant) or "none"
+    lines.append(f"Significant after Holm's correction over {counted(len(ratios), 'budget')}: {named}.")
     verdict: Verdict = "shown" if significant and not (edges or outdone) else "cannot tell"
     most = max(ratios)
     short = Short(

@@ -16,14 +16,14 @@ import pytest
 from bsr import stats
 from bsr.experiments import settings
 from bsr.records.reading import read
-from reports.analysis.square import Place, at_training_error, square_of
+from reports.analysis.square import Place, at_training_error, seeds_of, square_of
 from reports.cells import Cells
 from reports.chapters import figures, findings, literature, little_data, square
 from reports.page import first
 from synthetic import square_session, write
 
 COUNTS = ("seeds below", "of the smallest", "pairs")
-SMALL = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
+SMALL: dict[str, Any] = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
 
 
 def cells(path: Path, **planted: Any) -> Cells:
@@ -199,6 +199,19 @@ def test_four_figures_at_most_stand_with_the_answer(recording: str, request: pyt
     data = request.getfixturevalue(recording)
     drawn = [one.name for one in figures() if one.section == "Why" and one.draw(data) is not None]
     assert 1 < len(drawn) <= 4
+
+
+def test_the_fewest_seeds_of_any_schedule_are_named(tmp_path: Path) -> None:
+    """1024 was reported at falling rates alone, with five seeds."""
+    session = square_session(**SMALL)
+    kept = tuple(
+        case
+        for case in session.cases
+        if case.result
+        if (run := case.result.run).batch_size < 1024 or (run.schedule == "linear" and run.seed < 205)
+    )
+    data = Cells(read(write(tmp_path / "run.json", replace(session, cases=kept))))
+    assert seeds_of(square_of(data)).startswith("5 to 12 seeds")
 
 
 def test_seeds_that_fall_below_no_training_error_are_counted(little: Cells) -> None:
