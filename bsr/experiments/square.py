@@ -6,6 +6,7 @@ each batch size. Tuning is `tuning.wanted`, session after session; reporting tak
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -68,16 +69,21 @@ def travelling_rate(grid: Grid) -> Iterator[Run]:
 
 
 def _tuned_problems(grid: Grid) -> list[Problem]:
-    """Budgets and parts are tuned one by one (`-k 586steps`), so where some were, the others wait."""
+    """Each batch size of a budget or part can be tuned alone (`-k`), so where some were, the others wait."""
     asked, waits = [*problems(grid, grid.batch_sizes)], waiting(grid)
-    return [problem for problem in asked if (problem.train_images, problem.steps) not in waits] or asked
+    return [
+        one for one in asked if one.batch_size not in waits.get((one.train_images, one.steps), ())
+    ] or asked
 
 
-def waiting(grid: Grid) -> list[tuple[int, int]]:
-    """Training images and budgets that nothing was tuned for."""
-    asked = {problem._replace(task="", batch_size=0) for problem in _of_each_network(grid, grid.batch_sizes)}
-    tuned_for = {row.problem._replace(task="", batch_size=0) for row in _table(grid)}
-    return sorted({(problem.train_images, problem.steps) for problem in asked - tuned_for})
+def waiting(grid: Grid) -> dict[tuple[int, int], list[int]]:
+    """Training images and updates -> the batch sizes that nothing was tuned for there."""
+    asked = {problem._replace(task="") for problem in _of_each_network(grid, grid.batch_sizes)}
+    tuned_for = {row.problem._replace(task="") for row in _table(grid)}
+    found: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for problem in asked - tuned_for:
+        found[problem.train_images, problem.steps].add(problem.batch_size)
+    return {where: sorted(found[where]) for where in sorted(found)}
 
 
 def usual_rate(grid: Grid) -> Iterator[Run]:
@@ -89,7 +95,7 @@ def usual_rate(grid: Grid) -> Iterator[Run]:
         for size in (min(grid.batch_sizes), max(grid.batch_sizes)):
             rising = [one for one in _tuned_problems(grid) if (one.task, one.batch_size) == (task, size)]
             longest = {seed: problem for problem in rising for seed in _seeds(grid, problem)}
-            if size == min(grid.batch_sizes):
+            if longest and size == min(grid.batch_sizes):
                 longest = dict.fromkeys(longest, rising[-1])
             for seed, problem in sorted(longest.items()):
                 yield _run(grid, problem, Setting(_usual_rate(grid, task), decay=0.0), seed)

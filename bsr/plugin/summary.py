@@ -78,14 +78,17 @@ def _untuned(session: Session) -> list[str]:
 
 
 def _waiting(session: Session) -> list[str]:
-    """A line where a part or a budget of the second protocol is left out, since nothing was tuned for it."""
+    """A line where batch sizes of the second protocol are left out, since nothing was tuned for them."""
     if not square.TUNED_ALIKE & {*session.options.experiments}:
         return []
-    left_out: dict[int, list[str]] = defaultdict(list)
-    for images, steps in square.waiting(session.options.grid):
-        left_out[images].append(f"{steps:,}")
-    said = "; ".join(f"{listed(steps)} updates on {images:,} images" for images, steps in left_out.items())
-    return [f"bsr: left out, since nothing was tuned for it: {said}"] if left_out else []
+    left_out: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for (images, steps), sizes in square.waiting(session.options.grid).items():
+        left_out[images, listed(f"{size:,}" for size in sizes)].append(f"{steps:,}")
+    said = "; ".join(
+        f"{sizes} at {listed(steps)} updates on {images:,} images"
+        for (images, sizes), steps in left_out.items()
+    )
+    return [f"bsr: left out, since nothing was tuned for it: batch size {said}"] if left_out else []
 
 
 def _asked_for(grid: Grid, tasks: tuple[str, ...]) -> str:

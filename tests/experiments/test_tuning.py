@@ -249,8 +249,8 @@ def test_a_part_that_is_tuned_is_reported_while_the_others_wait() -> None:
     reported = [*EXPERIMENTS["square"].planned(replace(grid, settings=some))]
     assert {run.train_images for run in reported} == {1_000}
     assert {run.batch_size for run in reported} == {16, 64, 256, 1_000}
+    some = tuple(row for row in some if (row.batch_size, row.updates) != (64, 586) or row.among != "all")
     with pytest.raises(RatesError, match="angle at batch size 64, 586 updates"):
-        some = tuple(row for row in some if row.batch_size != 64)
         list(EXPERIMENTS["square"].planned(replace(grid, settings=some)))
 
 
@@ -259,8 +259,22 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
     grid = replace(grid, settings=tuple(row for row in settings_for(grid) if row.updates == 586))
     for name in ("square", "travelling-rate"):
         assert {run.steps for run in EXPERIMENTS[name].planned(grid)} == {586}
-    assert square.waiting(grid) == [(50_000, 2_344), (50_000, 9_375), (50_000, 37_500)]
+    assert [*square.waiting(grid)] == [(50_000, 2_344), (50_000, 9_375), (50_000, 37_500)]
     assert {run.steps for run in EXPERIMENTS["usual-rate"].planned(grid)} == {586}
+
+
+def test_a_batch_size_that_is_tuned_is_reported_while_the_others_wait() -> None:
+    grid = PRESETS["why-square"].grid
+    rows = settings_for(grid)
+    some = tuple(row for row in rows if (row.batch_size, row.updates) in {(16, 37_500), (1024, 586)})
+    found = {
+        name: {(run.batch_size, run.steps) for run in EXPERIMENTS[name].planned(replace(grid, settings=some))}
+        for name in ("square", "usual-rate")
+    }
+    assert found == dict.fromkeys(found, {(16, 37_500), (1024, 586)})
+    assert square.waiting(replace(grid, settings=some))[50_000, 37_500] == [64, 256]
+    alone = replace(grid, settings=tuple(row for row in rows if row.batch_size == 64))
+    assert not [*EXPERIMENTS["usual-rate"].planned(alone)]
 
 
 def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:

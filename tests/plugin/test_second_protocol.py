@@ -83,7 +83,10 @@ def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
         "-k=mean-bs16-seed200",
     )
     assert session.code == 0, session.output
-    said = "left out, since nothing was tuned for it: 2,344, 9,375 and 37,500 updates on 50,000 images"
+    said = (
+        "left out, since nothing was tuned for it: batch size 16, 64, 256 and 1,024 at 2,344 and 9,375 "
+        "updates on 50,000 images; 16, 64 and 256 at 37,500 updates on 50,000 images"
+    )
     assert said in session.output
 
 
