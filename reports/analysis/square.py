@@ -178,6 +178,16 @@ class Square:
         own = {problem: results for (problem, which), results in self.reported.items() if which == among}
         return self._over_tasks(own, place, measure)
 
+    def at_usual_rate(self, place: Place) -> dict[int, float]:
+        """Seed -> the log error at a constant rate that was not tuned; of a longer training its beginning."""
+        cut: dict[Problem, dict[int, Result]] = defaultdict(dict)
+        for result in self.data.results("usual-rate"):
+            problem = Problem.of(result.run)
+            if (problem.train_images, problem.batch_size) == place[:2] and problem.steps >= place.steps:
+                cut[problem._replace(steps=place.steps)][result.run.seed] = result
+        cut = {problem: results for problem, results in cut.items() if problem.task in self.tasks}
+        return self._over_tasks(cut, place, partial(log_error, steps=place.steps))
+
     def _over_tasks(
         self, found: Mapping[Problem, Mapping[int, Result]], place: Place, measure: Measure = last
     ) -> dict[int, float]:

@@ -14,6 +14,7 @@ from reports.chapters import (
     choosing,
     collapse,
     convergence,
+    equal_epochs,
     error,
     every_run,
     fluctuation,
@@ -43,6 +44,7 @@ from reports.text.verdicts import Finding, Findings, values_only
 _OWN: Final[tuple[Chapter, ...]] = (
     answer.CHAPTER,
     choosing.CHAPTER,
+    equal_epochs.CHAPTER,
     square.CHAPTER,
     little_data.CHAPTER,
     why.CHAPTER,

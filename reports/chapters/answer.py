@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from bsr import stats
 from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import decomposition as gap
+from reports.analysis import equal_epochs
 from reports.analysis.arms import arms_of
+from reports.analysis.square import UNIT, square_of
 from reports.analysis.study import (
     Effects,
     doublings_text,
@@ -53,7 +55,48 @@ _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 def _question(data: Cells) -> Finding:
     """What makes the error differ where that was measured; else whether the batch size affects it at all."""
+    if falling := equal_epochs.gaps_of(data).get("falling"):
+        return _tuned_alike(data, falling[max(falling)])
     return _why(data) if gap.primary(data) else _effect(data)
+
+
+def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
+    """By the second protocol, at rates that fall to zero; the other schedules beside it."""
+    large, small, parts = planned.large, planned.small, planned.parts
+    found = square_of(data)
+    edges = found.edges((small, planned.few, large), "falling")
+    higher = stats.holm({name: parts[name].ratio.p for name in ("whole", "updates")})
+    shown = len(higher) == 2 and all(parts[name].ratio.factor > 1 for name in ("whole", "updates"))
+    told: Verdict = "cannot tell" if edges else "shown" if shown else "not shown"
+    each = {
+        equal_epochs.RATES[rates]: gaps[large.batch_size]
+        for rates, gaps in equal_epochs.gaps_of(data).items()
+        if large.batch_size in gaps and rates != "all"
+    }
+    products = "; ".join(f"{equal_epochs.product(one)}, at {rates}" for rates, one in each.items())
+    sentence = (
+        f"After the same {small.batch_size * small.steps:,} images batch size {large.batch_size:,} ends with "
+        f"the error of {small.batch_size} times {products}. {small.batch_size} makes {small.steps:,} "
+        f"updates, {large.batch_size:,} makes {large.steps:,}; {listed(found.tasks)} together.{edges}"
+    )
+    lines_of = [
+        f"{rates}, {equal_epochs.NAMES[name]}: {gap.factor(part.ratio)}, {p_text(part.ratio.p)}"
+        for rates, one in each.items()
+        for name, part in one.parts.items()
+    ]
+    because = ", because it makes fewer updates" if told == "shown" else ""
+    whole = gap.times(parts["whole"].ratio.factor)
+    short = Short(
+        gap.factor(parts["whole"].ratio),
+        "After equal epochs",
+        f"At rates tuned alike, falling to zero, batch size {large.batch_size:,} ends with this many times "
+        f"the error of {small.batch_size}{because}.",
+        "after equal epochs larger batches are worse because they make fewer updates"
+        if because
+        else f"after equal epochs, at rates that fall to zero, the largest batch has {whole} times the error "
+        f"of the smallest; {_NO_CAUSE}",
+    )
+    return Finding("question", BECAUSE, told, sentence, (*lines_of, UNIT), "equal-epochs", short=short)
 
 
 def _why(data: Cells) -> Finding:
@@ -65,7 +108,7 @@ def _why(data: Cells) -> Finding:
     because = ""
     if verdict == "shown":
         because = ", because it makes fewer updates"
-        clause = "after equal epochs larger ones are worse because they make fewer updates"
+        clause = "after equal epochs larger batches are worse because they make fewer updates"
     else:
         clause = (
             f"after equal epochs, at rates that fall to zero, the largest batch has "

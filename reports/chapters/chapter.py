@@ -57,6 +57,7 @@ SECTIONS: Final = (
 
 OUTSIDE: Final = (
     "time-to-error",
+    "equal-epochs",
     "why",
     "equal-updates",
     "square",

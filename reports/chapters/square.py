@@ -91,18 +91,12 @@ def _outdone(size: int, better: Mapping[int, str]) -> str:
 
 def _clause(factors: Sequence[float], *, shown: bool, outdone: bool) -> str:
     if outdone:
-        return (
-            "after equal updates these data cannot say: the largest batch does better at a setting that was "
-            "tuned for a smaller one"
-        )
+        return "after equal updates these data cannot say: the largest does better at a smaller one's setting"
     if not shown:
-        return "after equal updates, at tuned rates that fall to zero, no effect of the batch size is shown"
+        return "after equal updates, at tuned, falling rates, no effect of the batch size is shown"
     low, high = number(min(factors), 2), number(max(factors), 2)
     times = low if low == high else f"{low} to {high}"
-    return (
-        f"after equal updates the largest batch ends with {times} times the error of the smallest, at rates "
-        "that are tuned and fall to zero"
-    )
+    return f"after equal updates, at tuned, falling rates, the largest has {times} times the smallest's error"
 
 
 def square(data: Cells) -> FigureContent | None:

@@ -266,12 +266,11 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
 def test_a_batch_size_that_is_tuned_is_reported_while_the_others_wait() -> None:
     grid = PRESETS["why-square"].grid
     rows = settings_for(grid)
-    some = tuple(row for row in rows if (row.batch_size, row.updates) in {(16, 37_500), (1024, 586)})
-    found = {
-        name: {(run.batch_size, run.steps) for run in EXPERIMENTS[name].planned(replace(grid, settings=some))}
-        for name in ("square", "usual-rate")
-    }
-    assert found == dict.fromkeys(found, {(16, 37_500), (1024, 586)})
+    tuned = {(16, 37_500), (1024, 586)}
+    some = tuple(row for row in rows if (row.batch_size, row.updates) in tuned)
+    for name in ("square", "usual-rate"):
+        runs = EXPERIMENTS[name].planned(replace(grid, settings=some))
+        assert {(run.batch_size, run.steps) for run in runs} == tuned
     assert square.waiting(replace(grid, settings=some))[50_000, 37_500] == [64, 256]
     alone = replace(grid, settings=tuple(row for row in rows if row.batch_size == 64))
     assert not [*EXPERIMENTS["usual-rate"].planned(alone)]

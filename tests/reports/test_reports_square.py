@@ -16,8 +16,11 @@ import pytest
 from bsr import stats
 from bsr.experiments import settings
 from bsr.records.reading import read
+from reports.analysis import equal_epochs
+from reports.analysis.decomposition import factor
 from reports.analysis.square import Place, at_training_error, seeds_of, square_of
 from reports.cells import Cells
+from reports.chapters import equal_epochs as same_images
 from reports.chapters import figures, findings, literature, little_data, square
 from reports.page import first
 from synthetic import square_session, write
@@ -68,6 +71,44 @@ def test_the_batch_size_s_factor_is_found_at_every_budget(planted: Cells) -> Non
         assert ratio is not None
         assert ratio.factor == pytest.approx(0.8, rel=0.12)
         assert f"{steps:,}" in finding.sentence
+
+
+@pytest.mark.parametrize("rates", ["falling", "constant", "usual"])
+def test_the_gap_after_the_same_images_is_fewer_updates_times_the_batch_size(
+    planted: Cells, rates: equal_epochs.Rates
+) -> None:
+    gap = equal_epochs.gaps_of(planted)[rates][1024]
+    whole, updates, itself = (part.ratio for part in gap.parts.values())
+    assert whole.factor == pytest.approx(updates.factor * itself.factor)
+    assert updates.factor == pytest.approx(64**0.4, rel=0.15)  # as the error is planted to fall with updates
+    assert itself.factor == pytest.approx(0.8, rel=0.15)
+    assert (gap.large.steps, gap.few.steps, gap.small.steps) == (586, 586, 37_500)
+    answer = findings(planted).answer
+    assert answer.verdict == "shown"
+    assert (factor(whole) in answer.short.number) == (rates == "falling")
+    assert factor(whole) in answer.sentence
+    assert "because they make fewer updates" in first.conclusion(findings(planted))
+
+
+def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted: Cells) -> None:
+    content = same_images.equal_epochs(planted)
+    assert content
+    assert len(content.panels) == 3
+    assert "600,000 images" in content.caption
+    table = rows_of(same_images.CHAPTER.tables(planted)[0])
+    assert {(row["batch sizes"], row["schedule"]) for row in table if row["part"] == "fewer updates"} == {
+        (f"{size} over 16", words)
+        for size in (256, 1024)
+        for words in equal_epochs.RATES.values()
+        if (size, words) != (256, "the usual rate, constant")  # trained at the ends alone
+    }
+
+
+def test_where_the_same_images_were_not_trained_on_nothing_is_said_of_them(tmp_path: Path) -> None:
+    data = cells(tmp_path, most_steps=2_344, **SMALL)
+    assert equal_epochs.gaps_of(data) == {}
+    assert same_images.equal_epochs(data) is None
+    assert "After equal epochs" not in {line.what for line in first.parts(findings(data))}
 
 
 def test_no_effect_is_not_called_one(tmp_path: Path) -> None:
@@ -154,7 +195,8 @@ def test_what_was_shown_is_what_the_page_concludes(little: Cells, planted: Cells
     found = {data: first.conclusion(findings(data)) for data in (little, planted)}
     assert found[little] == "With little data a large batch ends worse at as many updates."
     assert re.fullmatch(
-        r"After equal updates the largest batch ends with 0\.\d+ to 0\.\d+ times .* fall to zero\.",
+        r"After equal epochs .* fewer updates; after equal updates, at tuned, falling rates, the largest has "
+        r"0\.\d+ to 0\.\d+ times the smallest's error\.",
         found[planted],
     )
 
