@@ -24,8 +24,8 @@ LONGEST: Final = 10_000_000
 """Images of one training: a problem of more is left out."""
 SEEDS, SEEDS_AT_FEWEST, SEEDS_OF_LONGEST = 8, 12, 5
 """Reporting seeds; at the smallest budget; of the largest batch size where a training sees most."""
-TUNED_ALIKE: Final = frozenset(("square", "travelling-rate"))
-"""The experiments that take what was tuned."""
+TUNED_ALIKE: Final = frozenset(("square", "travelling-rate", "usual-rate"))
+"""The experiments that take what was tuned, or how far it was."""
 LITTLE_DATA: Final = ((1_000, 9_375), (10_000, 2_344), (50_000, 37_500))
 """Training images, the first of the data set's, and the updates up to which they are trained on."""
 LITTLE_DATA_RATE: Final = 0.001

@@ -93,8 +93,9 @@ def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
 def test_the_settings_that_ship_serve_any_of_its_experiments(suite: Suite) -> None:
     planned = ("--bsr-preset=why-square", "--collect-only", "-q")
     for rates in ((), (f"--bsr-rates={SHIPPED}",)):
-        session = suite.run(*planned, "--bsr-experiments=travelling-rate", *rates)
-        assert session.code == 0, session.output
+        for experiment in ("travelling-rate", "usual-rate"):
+            session = suite.run(*planned, f"--bsr-experiments={experiment}", *rates)
+            assert session.code == 0, session.output
     other = suite.run(*planned, "--bsr-models=wide")
     assert "of MNIST, network wide, got none; tune it with --bsr-preset why-tune" in other.errors[0]
 
