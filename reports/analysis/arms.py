@@ -33,11 +33,14 @@ class Training(NamedTuple):
     arm: Arm
     learning_rate: float | None
     beta2: float = USUAL_MEMORY
+    warmup: float | None = None
+    decay: float | None = None
+    """None: as the arm's schedule says."""
 
     @classmethod
     def of(cls, run: Run) -> Training:
         """The line that a Run belongs to."""
-        return cls(Arm.of(run), run.learning_rate, run.beta2)
+        return cls(Arm.of(run), run.learning_rate, run.beta2, run.warmup, run.decay)
 
 
 class Compared(NamedTuple):
@@ -91,8 +94,16 @@ class Arms:
     @cached_property
     def trainings(self) -> dict[Training, dict[int, Result]]:
         """What was trained -> seed -> result: of the network shown, and evaluated on test images."""
+        return self._by_training(_REPORTING)
+
+    @cached_property
+    def with_square(self) -> dict[Training, dict[int, Result]]:
+        """The same, and what the second protocol tuned and reported."""
+        return self._by_training(_REPORTING | {SQUARE})
+
+    def _by_training(self, experiments: AbstractSet[str]) -> dict[Training, dict[int, Result]]:
         found: dict[Training, dict[int, Result]] = {}
-        for result in self._reported(_REPORTING):
+        for result in self._reported(experiments):
             found.setdefault(Training.of(result.run), {})[result.run.seed] = result
         return found
 
@@ -191,6 +202,8 @@ class Arms:
 
 
 _REPORTING = frozenset(PRESETS["why"].experiments)
+SQUARE: Final = "square"
+"""The second protocol's experiment; see analysis.square."""
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from bsr.records.schema import steady_seconds
 from bsr.result import Result
 from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
 from reports.analysis.arms import Training, arms_of
+from reports.analysis.equal_epochs import gaps_of
 from reports.analysis.targets import earliest, steady_from
 from reports.cells import Cells
 from reports.text import counted
@@ -81,7 +82,7 @@ def _tuned(data: Cells) -> Mapping[Training, list[Result]]:
 def tried(data: Cells, task: str, target: float) -> dict[int, list[tuple[Training, TriedArm]]]:
     """Batch size -> the arms that were tuned and reported."""
     found: dict[int, list[tuple[Training, TriedArm]]] = defaultdict(list)
-    reporting = arms_of(data).trainings
+    reporting = arms_of(data).with_square
     for training, tuning in _tuned(data).items():
         if training.arm.task == task and training in reporting:
             sides = (tuning, reporting[training].values())
@@ -102,29 +103,32 @@ def choices(data: Cells, task: str, target: float) -> dict[int, Choice]:
     found = {}
     for size, arms in tried(data, task, target).items():
         training, arm = arms[chosen([one for _, one in arms])]
-        first = max(earliest(result.run) for result in arms_of(data).trainings[training].values())
+        first = max(earliest(result.run) for result in arms_of(data).with_square[training].values())
         found[size] = Choice(training, len(arm.tuning), tuple(arm.reporting), first)
     return found
 
 
 def tasks(data: Cells) -> tuple[str, ...]:
     """With something to learn, tuned and reported."""
-    return tuple(task for task in arms_of(data).tasks if tried(data, task, TARGETS[0]))
+    some = (task for task in data.tasks if task not in data.degenerate)
+    return tuple(task for task in some if tried(data, task, TARGETS[0]))
 
 
 @lru_cache(maxsize=8)
 def batch_sizes_compared(data: Cells) -> tuple[int, ...]:
     """Batch sizes that were trained for equal epochs in every task: all of them far enough to be compared."""
+    alike = gaps_of(data).get("falling", {})
+    of_square = {place.batch_size for gap in alike.values() for place in (gap.small, gap.large)}
     sizes = [
-        {
-            case.result.run.batch_size
-            for case in data.session.cases
-            if EQUAL_EPOCHS in case.cases and case.result.run.task == task
-        }
-        & set(tried(data, task, TARGETS[0]))
+        (of_square or _of_equal_epochs(data, task)) & set(tried(data, task, TARGETS[0]))
         for task in tasks(data)
     ]
     return tuple(sorted(set.intersection(*sizes))) if sizes else ()
+
+
+def _of_equal_epochs(data: Cells, task: str) -> set[int]:
+    runs = (case.result.run for case in data.session.cases if EQUAL_EPOCHS in case.cases)
+    return {run.batch_size for run in runs if run.task == task}
 
 
 def strictest(data: Cells) -> float | None:
@@ -181,7 +185,9 @@ def seconds_per_update(data: Cells) -> dict[str, dict[int, float]]:
         threads = "" if loop.loop.startswith("native") else f", {counted(loop.threads, 'thread')}"
         sizes = found[f"{loop.loop}{threads}, alone{machine}"][loop.batch_size]
         sizes += [s * loop.batch_size / loop.train_images for s in steady_seconds(loop, session.harness)]
-    ours = [] if elsewhere else [r for results in arms_of(data).trainings.values() for r in results.values()]
+    ours = (
+        [] if elsewhere else [r for results in arms_of(data).with_square.values() for r in results.values()]
+    )
     for timing, results in data.timings(ours).items():
         for result in results:
             each = result.total_training_seconds / result.run.total_steps
@@ -245,6 +251,8 @@ def soonest(data: Cells, target: float, timed: str, costs: Mapping[int, float]) 
 
 def passes(data: Cells) -> float:
     """Over the training images, of the Runs of equal epochs."""
+    for gap in gaps_of(data).get("falling", {}).values():
+        return gap.small.batch_size * gap.small.steps / gap.small.images
     runs = (case.result.run for case in data.session.cases if EQUAL_EPOCHS in case.cases)
     return max(run.total_steps * run.batch_size / run.train_images for run in runs)
 

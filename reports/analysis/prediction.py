@@ -80,7 +80,7 @@ def _by_seeds(rows: Sequence[Sides]) -> Interval | None:
 
 def _costs(data: Cells, there: Cells) -> dict[int, float]:
     """Batch size -> seconds per update of the loop that trained there, timed alone; empty without it."""
-    runs = [result for results in arms_of(there).trainings.values() for result in results.values()]
+    runs = [result for results in arms_of(there).with_square.values() for result in results.values()]
     if not runs:
         return {}
     engine, threads = runs[0].engine or "", runs[0].threads
@@ -95,7 +95,7 @@ def _of_task(data: Cells, there: Cells, task: str, target: float, size: int, cos
     choice = choices(data, task, target).get(size)
     if choice is None:
         return [], []
-    results = arms_of(there).trainings.get(choice.training, {})
+    results = arms_of(there).with_square.get(choice.training, {})
     predicted = [updates * cost for updates in choice.updates]
     return predicted, [_seconds_to(result, target) for result in results.values()]
 
@@ -106,7 +106,7 @@ def _seconds_of_an_update(data: Cells, there: Cells, target: float, size: int) -
     return geometric_mean(
         median(
             result.total_training_seconds / result.run.total_steps
-            for result in arms_of(there).trainings[training].values()
+            for result in arms_of(there).with_square[training].values()
         )
         for training in trainings
     )

@@ -91,7 +91,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
         "After equal epochs",
         f"At rates tuned alike, falling to zero, batch size {large.batch_size:,} ends with this many times "
         f"the error of {small.batch_size}{because}.",
-        "after equal epochs larger batches are worse because they make fewer updates"
+        "after equal epochs larger batches are worse: they make fewer updates"
         if because
         else f"after equal epochs, at rates that fall to zero, the largest batch has {whole} times the error "
         f"of the smallest; {_NO_CAUSE}",
@@ -108,7 +108,7 @@ def _why(data: Cells) -> Finding:
     because = ""
     if verdict == "shown":
         because = ", because it makes fewer updates"
-        clause = "after equal epochs larger batches are worse because they make fewer updates"
+        clause = "after equal epochs larger batches are worse: they make fewer updates"
     else:
         clause = (
             f"after equal epochs, at rates that fall to zero, the largest batch has "

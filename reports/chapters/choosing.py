@@ -77,8 +77,8 @@ def _short(data: Cells, found: Soonest) -> Short:
             f"at the learning rate and schedule tuned for it{tied}."
         ),
         clause=(
-            f"{unsure}of the batch sizes tried, {_soonest(found)} a given error soonest, at tuned "
-            "learning rates and schedules"
+            f"{unsure}of the batch sizes tried, {_soonest(found)} a given error soonest, at tuned rates "
+            "and schedules"
         ),
     )
 
@@ -124,8 +124,9 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
         size for size in found.costs if any(choices(data, t, found.target)[size].weakly_tuned for t in tasks)
     ]
     if weak:
-        was = "Every batch size was" if weak == [*found.costs] else f"Batch size {listed(weak)} was"
-        yield f"{was} tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
+        many = "was" if len(weak) == 1 else "were"
+        which = "Every batch size was" if weak == [*found.costs] else f"Batch size {listed(weak)} {many}"
+        yield f"{which} tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
     if (seeds := choosing.fewest_seeds(data, found)) <= choosing.A_DIRECTION:
         yield f"With {counted(seeds, 'seed')} that is a direction."
 
@@ -268,6 +269,8 @@ def _updates_table(data: Cells) -> Table:
             "budget": one.training.arm.steps,
             "schedule": one.training.arm.schedule,
             "learning rate": one.training.learning_rate,
+            "warm-up": one.training.warmup,
+            "beta2": one.training.beta2,
         }
         for task in choosing.tasks(data)
         for target in choosing.TARGETS

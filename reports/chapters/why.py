@@ -342,8 +342,8 @@ def _arms_table(data: Cells) -> Table:
 
 
 def _arm(arms: Arms, training: Training, results: Mapping[int, Result]) -> dict[str, object]:
-    arm, rate, beta2 = training
-    error, tuned = geometric(arms.errors(*training)), arms.tuned(arm)
+    arm, rate, beta2 = training.arm, training.learning_rate, training.beta2
+    error, tuned = geometric(arms.errors(arm, rate, beta2)), arms.tuned(arm)
     chosen = tuned if tuned and (tuned.learning_rate, USUAL_MEMORY) == (rate, beta2) else None
     finals = [result.final_mse for result in results.values() if result.final_mse is not None]
     return {

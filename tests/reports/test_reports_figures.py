@@ -81,7 +81,7 @@ def whole() -> Cells:
 
 
 OF_OTHER_RECORDINGS = {
-    "square", "error-over-updates", "test-over-training-error", "at-equal-training-error",
+    "equal-epochs", "square", "error-over-updates", "test-over-training-error", "at-equal-training-error",
     "why", "equal-updates", "steps-to-target", "tuning-linear", "tuning-constant", "networks", "others-error",
     "others-time", "time-to-error",
 }  # fmt: skip

@@ -15,8 +15,9 @@ import pytest
 
 from bsr import stats
 from bsr.experiments import settings
+from bsr.experiments.settings import Problem, Setting
 from bsr.records.reading import read
-from reports.analysis import equal_epochs
+from reports.analysis import choosing, equal_epochs
 from reports.analysis.decomposition import factor
 from reports.analysis.square import Place, at_training_error, seeds_of, square_of
 from reports.cells import Cells
@@ -87,7 +88,6 @@ def test_the_gap_after_the_same_images_is_fewer_updates_times_the_batch_size(
     assert answer.verdict == "shown"
     assert (factor(whole) in answer.short.number) == (rates == "falling")
     assert factor(whole) in answer.sentence
-    assert "because they make fewer updates" in first.conclusion(findings(planted))
 
 
 def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted: Cells) -> None:
@@ -104,10 +104,24 @@ def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted
     }
 
 
+def test_which_batch_size_is_soonest_is_told_by_what_was_tuned_alike(planted: Cells) -> None:
+    (found,) = choosing.answers(planted)
+    assert (found.target, [*found.seconds]) == (0.005, [16, 256, 1024])
+    tuned = {(row.problem, row.setting) for row in planted.session.settings}
+    for task in SMALL["tasks"]:
+        for size, choice in choosing.choices(planted, task, found.target).items():
+            arm, rate, beta2, warmup, decay = choice.training
+            falls = float(arm.schedule == "linear") if decay is None else decay
+            setting = Setting(rate or 0.0, falls, warmup or 0.0, beta2)
+            assert (Problem(task, size, arm.steps, 50_000), setting) in tuned
+    assert choosing.passes(planted) == 12
+
+
 def test_where_the_same_images_were_not_trained_on_nothing_is_said_of_them(tmp_path: Path) -> None:
     data = cells(tmp_path, most_steps=2_344, **SMALL)
     assert equal_epochs.gaps_of(data) == {}
     assert same_images.equal_epochs(data) is None
+    assert choosing.batch_sizes_compared(data) == ()
     assert "After equal epochs" not in {line.what for line in first.parts(findings(data))}
 
 
@@ -115,7 +129,7 @@ def test_no_effect_is_not_called_one(tmp_path: Path) -> None:
     data = cells(tmp_path, **SMALL)
     (finding,) = square.findings(data)
     assert finding.verdict == "cannot tell"
-    assert first.conclusion(findings(data)).endswith("no effect of the batch size is shown.")
+    assert finding.short.clause.endswith("no effect of the batch size is shown")
 
 
 def test_a_batch_size_that_another_s_setting_serves_better_gives_no_verdict(tmp_path: Path) -> None:
@@ -123,7 +137,7 @@ def test_a_batch_size_that_another_s_setting_serves_better_gives_no_verdict(tmp_
     (finding,) = square.findings(data)
     assert finding.verdict == "cannot tell"
     assert "its own is not its best, so this gives no verdict" in finding.sentence
-    assert "these data cannot say" in first.conclusion(findings(data))
+    assert "these data cannot say" in finding.short.clause
 
 
 def test_a_batch_that_is_better_anyway_and_could_be_better_still_keeps_its_verdict(tmp_path: Path) -> None:
@@ -194,11 +208,12 @@ def test_the_literature_on_generalisation_is_answered_by_little_data(little: Cel
 def test_what_was_shown_is_what_the_page_concludes(little: Cells, planted: Cells) -> None:
     found = {data: first.conclusion(findings(data)) for data in (little, planted)}
     assert found[little] == "With little data a large batch ends worse at as many updates."
-    assert re.fullmatch(
-        r"After equal epochs .* fewer updates; after equal updates, at tuned, falling rates, the largest has "
-        r"0\.\d+ to 0\.\d+ times the smallest's error\.",
-        found[planted],
-    )
+    soonest, same_epochs = found[planted].split("; ")
+    assert "soonest" in soonest
+    assert same_epochs == "after equal epochs larger batches are worse: they make fewer updates."
+    (at_equal_updates,) = square.findings(planted)
+    said = r"after equal updates, at tuned, falling rates, the largest has 0\.\d+ to 0\.\d+ times .*"
+    assert re.fullmatch(said, at_equal_updates.short.clause)
 
 
 def test_one_batch_size_alone_gives_no_verdict(little: Cells, planted: Cells) -> None:
