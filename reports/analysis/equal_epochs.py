@@ -93,7 +93,7 @@ def _luck(found: Square, place: Place, rates: Rates) -> Logs | None:
 
 
 def product(gap: Gap) -> str:
-    """`x15 (13 to 17), fewer updates x20 (18 to 22) times the batch size itself x0.73 (0.70 to 0.75)`."""
+    """`x15 (13 to 17), that is fewer updates x20 (18 to 22) times the batch size itself x0.73 (...)`."""
     said = {name: factor(part.ratio) for name, part in gap.parts.items()}
     causes = " times ".join(f"{NAMES[name]} {said[name]}" for name in ("updates", "batch size"))
-    return f"{said['whole']}, {causes}"
+    return f"{said['whole']}, that is {causes}"

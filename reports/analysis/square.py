@@ -230,7 +230,7 @@ class Square:
             for row in self.data.session.settings
             if row.among == among and row.at_the_edge
         }
-        found = [f"{place.batch_size:,} at {place.steps:,} updates" for place in places if place in named]
+        found = [f"{place.batch_size} at {place.steps:,} updates" for place in places if place in named]
         what = f"The rate tuned for {listed(found)} lies at an edge of those tried"
         return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
 
@@ -287,7 +287,7 @@ def over_updates(
             logs = np.array([*found.errors(place, among, measure).values()])
             own = stats.student(logs) if len(logs) > 1 and not over else None
             if one := found.over_smallest(place, among, measure) if over else own:
-                rows.setdefault(f"batch size {size:,}", {})[steps] = one
+                rows.setdefault(f"batch size {size}", {})[steps] = one
     return rows
 
 
@@ -328,7 +328,7 @@ def over_training_error(found: Square, images: int) -> dict[str, dict[float, sta
     rows: dict[str, dict[float, stats.Estimate]] = {}
     for one in at_training_errors(found, images):
         if one.ratio:
-            rows.setdefault(f"batch size {one.batch_size:,}", {})[one.level] = one.ratio
+            rows.setdefault(f"batch size {one.batch_size}", {})[one.level] = one.ratio
     return rows
 
 

@@ -75,9 +75,9 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
     }
     products = "; ".join(f"{equal_epochs.product(one)}, at {rates}" for rates, one in each.items())
     sentence = (
-        f"After the same {small.batch_size * small.steps:,} images batch size {large.batch_size:,} ends with "
+        f"After the same {small.batch_size * small.steps:,} images batch size {large.batch_size} ends with "
         f"the error of {small.batch_size} times {products}. {small.batch_size} makes {small.steps:,} "
-        f"updates, {large.batch_size:,} makes {large.steps:,}; {listed(found.tasks)} together.{edges}"
+        f"updates, {large.batch_size} makes {large.steps:,}; {listed(found.tasks)} together.{edges}"
     )
     lines_of = [
         f"{rates}, {equal_epochs.NAMES[name]}: {gap.factor(part.ratio)}, {p_text(part.ratio.p)}"
@@ -89,7 +89,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
     short = Short(
         gap.factor(parts["whole"].ratio),
         "After equal epochs",
-        f"At rates tuned alike, falling to zero, batch size {large.batch_size:,} ends with this many times "
+        f"At rates tuned alike, falling to zero, batch size {large.batch_size} ends with this many times "
         f"the error of {small.batch_size}{because}.",
         "after equal epochs larger batches are worse: they make fewer updates"
         if because

@@ -166,7 +166,7 @@ def _by_batch_size(found: list[Predicted], factor: Callable[[Predicted], float])
     """Its geometric mean over targets."""
     sizes = sorted({one.batch_size for one in found})
     each = {size: geometric_mean(factor(one) for one in found if one.batch_size == size) for size in sizes}
-    return listed(f"{number(mean, 3)} ({size:,})" for size, mean in each.items())
+    return listed(f"{number(mean, 3)} ({size})" for size, mean in each.items())
 
 
 def _prediction_table(data: Cells) -> Table:

@@ -38,7 +38,7 @@ def equal_epochs(data: Cells) -> FigureContent | None:
     images, smallest = some.small.batch_size * some.small.steps, some.small.batch_size
     factors = [part.ratio for row in shown.values() for gap in row.values() for part in gap.parts.values()]
     said = (
-        f"{RATES[rates]}: batch size {size:,} {product(gap)}"
+        f"{RATES[rates]}: batch size {size} {product(gap)}"
         for rates, row in shown.items()
         for size, gap in row.items()
     )
@@ -68,12 +68,12 @@ def equal_epochs(data: Cells) -> FigureContent | None:
 
 def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Estimate]) -> None:
     rows = {
-        f"batch size {size:,}": {NAMES[name]: part.ratio for name, part in gap.parts.items()}
-        for size, gap in gaps.items()
+        f"{size}": {NAMES[name]: part.ratio for name, part in gap.parts.items()} for size, gap in gaps.items()
     }
     looks = {NAMES[name]: look for name, look in LOOKS.items()}
     drawn.rows(axes, rows, looks, gap=0.24, foot=0.4, beside=beside)
     axes.set_yticks(range(len(rows)), [*rows], size=style.SMALL)
+    axes.set_ylabel("batch size")
     axes.set_xlabel(over)
     legend(axes)
 

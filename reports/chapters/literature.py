@@ -11,11 +11,20 @@ from bsr.experiments.controlled import (
     SCHEDULES,
 )
 from bsr.experiments.rates import Arm
+from bsr.experiments.settings import Among
 from bsr.experiments.tried_rates import by_rate, centre, contenders
 from reports.analysis import decomposition as gap
 from reports.analysis.arms import Arms, arms_of, geometric
+from reports.analysis.equal_epochs import gaps_of
 from reports.analysis.noise import cooled_range, noise
-from reports.analysis.square import Place, Square, over_training_error, square_of
+from reports.analysis.square import (
+    WORDS,
+    Place,
+    Square,
+    over_training_error,
+    over_updates,
+    square_of,
+)
 from reports.analysis.targets import MIDDLE, critical
 from reports.cells import Cells
 from reports.chapters.chapter import Chapter
@@ -51,17 +60,17 @@ SOURCES: Final = {
 
 
 def _table(data: Cells) -> Table:
-    """One row per statement; empty with neither the controlled experiments nor little data."""
+    """One row per statement; empty with neither of the protocols."""
     arms, square = arms_of(data), square_of(data)
     few = square.little_data
-    updates = _little_data(square, *few) if few else _equal_updates(data)
+    updates = _little_data(square, *few) if few else _tuned_alike(square) or _equal_updates(data)
     says = {
         SOURCES["Shallue et al. 2019 (JMLR 20)"][0]: updates,
         SOURCES["Shallue et al. 2019 (JMLR 20)"][1]: _critical(data),
         SOURCES["Shallue et al. 2019 (JMLR 20)"][2]: _best_rates(data),
         SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][0]: _noise(data),
         SOURCES["McCandlish et al. 2018 (arXiv:1812.06162)"][1]: _predicted(data),
-        SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][0]: _best_sizes(arms),
+        SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][0]: _same_images(data) or _best_sizes(arms),
         SOURCES["Masters and Luschi 2018 (arXiv:1804.07612)"][1]: _usable(data),
         SOURCES["Keskar et al. 2017 (ICLR)"][0]: _at_training_error(square, *few) if few else "",
         SOURCES["Hoffer et al. 2017 (NeurIPS)"][0]: updates,
@@ -79,22 +88,46 @@ def _table(data: Cells) -> Table:
         f"{NOT_TESTED.capitalize()}: what these experiments cannot answer; the training error of the last "
         "weights, which Keskar's statement is about, is recorded with little data."
     )
-    return Table.of("literature", "Against the literature", rows if arms.trainings or few else [], note)
+    return Table.of("literature", "Against the literature", rows if arms.trainings or updates else [], note)
 
 
 def _little_data(found: Square, place: Place, smallest: int) -> str:
     """Of the last weights."""
     said = found.over_smallest(place, "all")
-    ends = f"{place.batch_size:,} over {smallest}"
+    ends = f"{place.batch_size} over {smallest}"
     after = f"{place.steps:,} updates on {place.images:,} images"
     return f"test error as tuned, {ends}: {gap.factor(said)} after {after}" if said else ""
 
 
+def _tuned_alike(found: Square) -> str:
+    """Of the square, at both schedules: the largest batch over the smallest at each budget."""
+    if len(found.parts) != 1 or found.of_little_data or len(sizes := found.sizes(found.parts[0])) < 2:
+        return ""
+    schedules: tuple[Among, ...] = ("falling", "constant")
+    said = [
+        f"{gap.factor(ratio)} after {steps:,} updates, {WORDS[among]}"
+        for among in schedules
+        for steps, ratio in over_updates(found, found.parts[0], among)
+        .get(f"batch size {sizes[-1]}", {})
+        .items()
+    ]
+    ends = f"{sizes[-1]} over {sizes[0]}"
+    return f"test error, everything tuned, {ends}: {listed(said)}" if said else ""
+
+
+def _same_images(data: Cells) -> str:
+    """Of the square, at rates that fall to zero."""
+    gaps = gaps_of(data).get("falling", {})
+    said = listed(f"{gap.factor(one.parts['whole'].ratio)} at {size}" for size, one in gaps.items())
+    smallest = {one.small.batch_size for one in gaps.values()}
+    return f"tuned, falling, over the error at {listed(smallest)}: {said}" if gaps else ""
+
+
 def _at_training_error(found: Square, place: Place, smallest: int) -> str:
     """From a high training error to a low one."""
-    ratios = over_training_error(found, place.images).get(f"batch size {place.batch_size:,}", {})
+    ratios = over_training_error(found, place.images).get(f"batch size {place.batch_size}", {})
     said = listed(f"{gap.factor(one)} at {100 * level:.3g}%" for level, one in ratios.items())
-    what = f"test error at equal training error, {place.batch_size:,} over {smallest}"
+    what = f"test error at equal training error, {place.batch_size} over {smallest}"
     return f"{what}: {said} of the best constant's" if said else ""
 
 

@@ -128,7 +128,7 @@ def _verdict(one: OverSmallest) -> Verdict:
 
 
 def _line(one: OverSmallest) -> str:
-    return f"{one.network}, {one.batch_size:,}: {difference_text(one.error)}"
+    return f"{one.network}, {one.batch_size}: {difference_text(one.error)}"
 
 
 def networks(data: Cells) -> FigureContent | None:

@@ -44,7 +44,7 @@ def findings(data: Cells) -> list[Finding]:
         return []
     images = found.parts[0]
     smallest, *_, size = found.sizes(images)
-    ratios = over_updates(found, images, "falling").get(f"batch size {size:,}", {})
+    ratios = over_updates(found, images, "falling").get(f"batch size {size}", {})
     if not ratios:
         return []
     each = {f"{steps:,}": ratio.p for steps, ratio in ratios.items()}
@@ -59,7 +59,7 @@ def findings(data: Cells) -> list[Finding]:
     }
     outdone = _outdone(size, {steps: factor(one) for steps, one in better.items()})
     sentence = (
-        f"After as many updates batch size {size:,} ends with the error of {smallest} times: {times}; "
+        f"After as many updates batch size {size} ends with the error of {smallest} times: {times}; "
         f"{listed(found.tasks)} together, rates tuned and falling linearly to zero."
         f"{edges}{outdone}"
     )
@@ -71,7 +71,7 @@ def findings(data: Cells) -> list[Finding]:
     short = Short(
         factor(ratios[most]),
         "After equal updates",
-        f"At tuned rates that fall to zero, batch size {size:,} ends with this many times the error of "
+        f"At tuned rates that fall to zero, batch size {size} ends with this many times the error of "
         f"{smallest} after {most:,} updates each.",
         ""
         if edges
@@ -85,7 +85,7 @@ def findings(data: Cells) -> list[Finding]:
 def _outdone(size: int, better: Mapping[int, str]) -> str:
     """A sentence, where the setting of a smaller batch size serves better than the own one: no verdict."""
     times = listed(f"{said} of its error at {steps:,} updates" for steps, said in better.items())
-    what = f"With the falling setting that was tuned for {SCALED_FROM} batch size {size:,} ends with {times}"
+    what = f"With the falling setting that was tuned for {SCALED_FROM} batch size {size} ends with {times}"
     return f" {what}: its own is not its best, so this gives no verdict." if better else ""
 
 

@@ -13,9 +13,8 @@ from reports.text.verdicts import PARTS, Finding, Findings
 MOST_WORDS: Final = 30
 MOST_NUMBERS: Final = 2
 DRAW_THE_ANSWER: Final = (
-    "python -m reports benchmarks/results/cpu-tune*.journal.jsonl.gz "
-    "benchmarks/results/cpu-why.journal.jsonl.gz benchmarks/results/cpu-native.json.gz --merged "
-    "--output answer"
+    "python -m reports benchmarks/results/cpu-square-*.journal.jsonl.gz "
+    "benchmarks/results/cpu-native.json.gz --merged --several-machines --output answer"
 )
 """As README says it."""
 

@@ -20,7 +20,6 @@ from reports.chapters.choosing import as_long
 from reports.chapters.rate_rules import finding as rate_rules
 from reports.chapters.tuning import CHAPTER as TUNING
 from reports.page import first
-from reports.text import listed
 
 ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl.gz"))
@@ -51,22 +50,50 @@ def test_the_preset_why_takes_them() -> None:
 
 @pytest.fixture(scope="module")
 def data() -> Cells:
-    """The recordings of the answer, as one."""
+    """The recordings of the first protocol, as one."""
     runs = ROOT / "benchmarks" / "results"
     return recorded(*TUNING_JOURNALS, runs / "cpu-why.journal.jsonl.gz", runs / "cpu-native.json.gz")
 
 
-def test_docs_say_which_batch_size_is_soonest(data: Cells) -> None:
-    found = {one.timed: one for one in choosing.answers(data)}
+@pytest.fixture(scope="module")
+def answer() -> Cells:
+    """The second protocol's A and the study, as the answer's page is drawn from them."""
+    runs = ROOT / "benchmarks" / "results"
+    paths = [*sorted(runs.glob("cpu-square-*.journal.jsonl.gz")), runs / "cpu-native.json.gz"]
+    return Cells(one_of([read(path) for path in paths], Path("answer.json"), several_machines=True))
+
+
+@pytest.mark.parametrize("target", [0.01, 0.005])
+def test_docs_say_which_batch_size_is_soonest(answer: Cells, target: float) -> None:
+    found = {one.timed: one for one in choosing.answers(replace(answer, target=target))}
     for loop in ("native, one core", "eager, 2 threads"):
         ratios = found[f"{loop}, alone"].ratios
-        said = listed(f"{size} {as_long(ratio)}" for size, ratio in ratios.items() if size > 16)
-        assert said in prose("docs/choosing.md"), said
+        said = " | ".join(as_long(ratio) for size, ratio in ratios.items() if size > 16)
+        assert f"| {loop} | {100 * target:g}% | {said} |".replace(" times as long", "") in prose(
+            "docs/choosing.md"
+        )
+    if target == 0.01:
+        times = as_long(found["native, one core, alone"].ratios[1024]).partition(" (")[0]
+        assert f"1024 takes [{times.replace(' as long', '')}](docs/choosing.md)" in prose("README.md")
+        fewer = choosing.updates_over(answer, target, 16)[1024].factor
+        assert f"to 1% it needs {fewer:.2f} times the updates" in prose("docs/choosing.md")
 
 
-def test_the_page_says_what_readme_and_docs_do(data: Cells) -> None:
-    readme, why = prose("README.md"), prose("docs/why.md")
-    assert [factor for factor in FACTORS.findall(gap.answer(data)) if factor not in readme] == []
+def test_the_page_says_what_readme_does(answer: Cells) -> None:
+    found = findings(answer)
+    said = first.conclusion(found)
+    assert len(said.split()) <= first.MOST_WORDS
+    assert "they make fewer updates" in said
+    parts = [line.what for line in first.parts(found)]
+    assert parts == ["To a given error", "After equal epochs", "After equal updates"]
+    told = FACTORS.findall(found.answer.sentence)
+    assert len(told) == 9
+    assert [factor for factor in told if factor not in prose("README.md")] == []
+
+
+def test_the_first_protocol_s_page_says_what_docs_do(data: Cells) -> None:
+    why = prose("docs/why.md")
+    assert [factor for factor in FACTORS.findall(gap.answer(data)) if factor not in why] == []
     (rules,), (memory,), (meets,) = rate_rules(data), adam_memory(data), anchor(data)
     told = [*FACTORS.findall(rules.sentence), *FACTORS.findall(memory.sentence)[:1]]
     assert len(told) == 7

@@ -396,7 +396,9 @@ def test_with_one_seed_the_page_says_once_that_it_gives_no_verdicts(browser: Bro
     assert text.count("this page shows values and gives no verdicts") == 1
     assert "--bsr-runs 10" in page.inner_text("header")
     assert re.findall(r".*(?:\bshown\b|\bp = |\bp below|p-value).*", text) == []
-    assert "--merged --output answer" in page.inner_text("header")  # how to draw the one with verdicts
+    assert "--several-machines --output answer" in page.inner_text(
+        "header"
+    )  # how to draw the one with verdicts
     assert "rank correlation" in text  # the first statistic of a finding is there
     findings = (tmp_path / "run-report/tables/findings.csv").read_text(encoding="utf-8")
     assert re.findall(r".*(?:\bshown\b|\bp = |\bp below|p-value).*", findings) == []

@@ -197,10 +197,10 @@ def test_the_literature_on_generalisation_is_answered_by_little_data(little: Cel
     (table,) = literature.CHAPTER.tables(little)
     rows = {row["statement"]: row["these data"] for row in rows_of(table)}
     answered = rows["Large batches generalise worse at the same training error."]
-    assert answered.startswith("test error at equal training error, 1,000 over 16: ")
+    assert answered.startswith("test error at equal training error, 1000 over 16: ")
     assert answered.endswith("% of the best constant's")
     updates = rows["Trained for as many updates, large batches generalise as well."]
-    assert updates.startswith("test error as tuned, 1,000 over 16: \N{MULTIPLICATION SIGN}1.")
+    assert updates.startswith("test error as tuned, 1000 over 16: \N{MULTIPLICATION SIGN}1.")
     assert updates.endswith("after 586 updates on 1,000 images")
     assert rows["The noise scale grows as the loss falls."] == "not tested here"
 
@@ -214,6 +214,17 @@ def test_what_was_shown_is_what_the_page_concludes(little: Cells, planted: Cells
     (at_equal_updates,) = square.findings(planted)
     said = r"after equal updates, at tuned, falling rates, the largest has 0\.\d+ to 0\.\d+ times .*"
     assert re.fullmatch(said, at_equal_updates.short.clause)
+
+
+def test_the_literature_is_answered_by_what_was_tuned_alike(planted: Cells) -> None:
+    says = {row["statement"]: row["these data"] for row in rows_of(literature.CHAPTER.tables(planted)[0])}
+    as_many = says["Trained for as many updates, large batches generalise as well."]
+    for steps in (586, 2_344):
+        ratio = square_of(planted).over_smallest(Place(50_000, 1024, steps), "falling")
+        assert ratio
+        assert f"{factor(ratio)} after {steps:,} updates, rates falling to zero" in as_many
+    gap = equal_epochs.gaps_of(planted)["falling"][1024].parts["whole"].ratio
+    assert f"{factor(gap)} at 1024" in says["At equal epochs the best batch sizes are 2 to 32."]
 
 
 def test_one_batch_size_alone_gives_no_verdict(little: Cells, planted: Cells) -> None:

@@ -12,15 +12,31 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bsr.experiments.settings import Among, Problem, setting_for, shipped_settings
-from recomputed import RESULTS, ROOT, Errors, Setting, by_seed, lowest, prose, recorded, said, setting, tried
+from recomputed import (
+    RESULTS,
+    ROOT,
+    Errors,
+    Setting,
+    by_seed,
+    lowest,
+    moments,
+    prose,
+    recorded,
+    said,
+    setting,
+    short,
+    tried,
+)
 
 TASKS = ("mean", "std", "var")
 SIZES = (16, 64, 256, 1024)
 SEEDS = {586: "12", 2_344: "8", 9_375: "8, of 1024 5"}
 """Updates -> reporting seeds, as the table says them."""
+SAME_IMAGES = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
+"""Batch size -> updates of 600,000 images. So far 16 alone was trained for 37,500."""
 LONGEST = 9_000_000
 """Images of a training from which only falling rates are tried."""
-REPORTED = ("", "-1024")
+REPORTED = ("", "-1024", "-constant", "-as-tuned")
 """How the recordings of a budget go on, where it has several."""
 LOOKS = {
     "square": {},
@@ -29,8 +45,10 @@ LOOKS = {
 }
 """Rule, as its recording is named -> updates -> looks of the tuning by it; those that stand are all."""
 DECAYS = {"falling to zero": {1.0}, "constant": {0.0}, "as tuned": {0.0, 0.5, 1.0}}
-ROWS = [(s, one) for s in SEEDS for one in DECAYS if s < 9_375 or one == "falling to zero"]
+ROWS = [(s, one) for s in SEEDS for one in DECAYS if (s, one) != (9_375, "as tuned")]
 """Updates and schedules that were reported."""
+LUCKY = [(s, one) for s, one in ROWS if s < 9_375 or one == "falling to zero"]
+"""Those at which 1024 takes no setting from fewer updates."""
 AMONG: dict[str, Among] = {"falling to zero": "falling", "constant": "constant", "as tuned": "all"}
 """How a table of settings calls them."""
 pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
@@ -63,7 +81,8 @@ def chosen(task: str, size: int, steps: int, schedule: str, rule: str = "square"
 
 
 def seeds_of(size: int, steps: int) -> list[int]:
-    return [*range(200, 200 + (5 if size * steps >= LONGEST else int(SEEDS[steps].split(",")[0])))]
+    most = int(SEEDS.get(steps, "8").split(",")[0])
+    return [*range(200, 200 + (5 if size * steps >= LONGEST else most))]
 
 
 def reported(
@@ -115,6 +134,92 @@ def test_what_was_reported_is_what_the_tuning_chose(steps: int, schedule: str) -
             assert max(max(seeds) for seeds in of_tuning(task, size, steps).values()) < 200
 
 
+def whole_seeds(size: int, steps: int, schedule: str, tasks: tuple[str, ...] = TASKS) -> Errors:
+    """Seed -> log of the error, mean over the tasks; at the study's rate the same for every batch size."""
+    each = [
+        at_the_study_s_rate(task, size, steps)
+        if schedule == "the study's"
+        else errors(task, size, steps, chosen(task, size, steps, schedule))
+        for task in tasks
+    ]
+    return {seed: float(np.mean([one[seed] for one in each])) for seed in each[0]}
+
+
+def at_the_study_s_rate(task: str, size: int, steps: int) -> Errors:
+    """Of a longer training its beginning."""
+    found = {}
+    rate = {"mean": 0.0015, "std": 0.001, "var": 0.0015}[task]
+    for result in recorded("cpu-square-*.journal.jsonl.gz"):
+        run = result["run"]
+        alike = (run["task"], run["batch_size"], setting(run)) == (task, size, (rate, 0.0, 0.0, 0.999))
+        if alike and run["steps"] >= steps and run.get("evaluate_on", "test") == "test":
+            assert result["status"] == "ok"
+            value = result["test_mse"][moments(run["steps"], size).index(steps)]
+            found[run["seed"]] = math.log(value / result["baseline_mse"])
+    return found
+
+
+def same_images(
+    size: int, schedule: str, tasks: tuple[str, ...] = TASKS
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """[seeds] logs of the whole gap to 16, of its fewer updates and of the batch size itself."""
+    few = SAME_IMAGES[size]
+    corners = [whole_seeds(*at, schedule, tasks) for at in ((size, few), (16, few), (16, 37_500))]
+    seeds = sorted(set.intersection(*map(set, corners)))
+    assert len(seeds) == (12 if schedule == "the study's" else 8)
+    large, small, trained = (np.array([one[seed] for seed in seeds]) for one in corners)
+    return large - trained, small - trained, large - small
+
+
+def test_the_gap_after_the_same_images() -> None:
+    columns = [same_images(1024, one) for one in ("falling to zero", "constant", "the study's")]
+    rows = (
+        "the whole gap",
+        "fewer updates: 586 instead of 37,500",
+        "the batch size itself, after 586 updates each",
+    )
+    for name, logs in zip(rows, zip(*columns, strict=True), strict=True):
+        assert f"| {name} | {' | '.join(map(said, logs))} |" in prose("docs/why.md")
+    whole = short(math.exp(columns[0][0].mean()))
+    assert f"it has {whole} times the error (above)" in prose("docs/why.md")
+    readme = prose("README.md")
+    assert f"1024 has {whole} times the error of 16" in readme
+    words = ("tuned, falling to zero", "tuned, constant", "the study's, constant")
+    for logs, name in zip(columns, words, strict=True):
+        assert f"| {name} | {' | '.join(map(said, logs))} |" in readme
+    once = short(math.exp(columns[2][0].mean()))
+    assert f"at the study's constant ones \N{MULTIPLICATION SIGN}{once})" in readme
+
+
+def test_the_batch_sizes_in_between_and_each_task() -> None:
+    why = prose("docs/why.md")
+    some, more = (said(same_images(size, "falling to zero")[0]) for size in (64, 256))
+    assert f"64 ends with {some} the error of 16 after as many images, 256 with {more}" in why
+    each = (short(math.exp(same_images(1024, "falling to zero", (task,))[0].mean())) for task in TASKS)
+    tasks = ", ".join(f"\N{MULTIPLICATION SIGN}{factor}" for factor in each)
+    assert f"(mean, std, var) 1024 ends with {tasks} at falling rates" in why
+
+
+def test_what_a_constant_rate_leaves() -> None:
+    floors = []
+    for size in (16, 1024):
+        falling, constant = (
+            whole_seeds(size, SAME_IMAGES[size], one) for one in ("falling to zero", "constant")
+        )
+        floors.append(said(by_seed([(falling, constant)])))
+    text = f"stops 16 at {floors[0]} the error that a falling one reaches; 1024, in its 586 updates, at "
+    assert text + floors[1] in prose("docs/why.md")
+
+
+def test_the_settings_after_the_most_updates_ship_and_were_reported() -> None:
+    for task in TASKS:
+        for schedule, among in AMONG.items():
+            taken = chosen(task, 16, 37_500, schedule)
+            problem = Problem(task, 16, 37_500, train_images=50_000)
+            assert setting_for(shipped_settings(), problem, among) == pytest.approx(taken)
+            assert sorted(reported(task, 16, 37_500, taken)) == seeds_of(16, 37_500)
+
+
 @pytest.mark.parametrize("steps", SEEDS)
 def test_the_settings_that_ship_are_those_that_were_tuned(steps: int) -> None:
     for task in TASKS:
@@ -133,12 +238,9 @@ def test_every_ratio(steps: int, schedule: str) -> None:
 
 def test_what_readme_and_the_head_of_the_page_say_of_it() -> None:
     each = {steps: over_sixteen(1024, steps, "falling to zero") for steps in SEEDS}
-    few, some, many = (f"\N{MULTIPLICATION SIGN}{math.exp(logs.mean()):.2f}" for logs in each.values())
-    readme = prose("README.md")
-    assert f"After 9,375 updates each, all tuned, 1024 has {many};" in readme
-    assert f"the falling \N{MULTIPLICATION SIGN}0.93 is {few}, and {many} after 9,375 updates" in readme
-    assert f"tuned alike](#tuned-alike): {said(each[9_375])} after 9,375 updates" in prose("docs/why.md")
-    assert f"beta2, makes the first {some}." in prose("docs/why.md")
+    _, some, many = (f"\N{MULTIPLICATION SIGN}{math.exp(logs.mean()):.2f}" for logs in each.values())
+    assert f"After 9,375 updates each it has {many};" in prose("README.md")
+    assert f"Tuned alike it is {some} at falling rates" in prose("docs/why.md")
 
 
 def test_the_planned_contrasts() -> None:
@@ -149,14 +251,10 @@ def test_the_planned_contrasts() -> None:
     assert f"Holm's correction over the three: the largest is then {largest:.1g}" in prose("docs/why.md")
 
 
-def whole_seeds(size: int, steps: int) -> Errors:
-    """Seed -> log of the error at the falling setting, mean over the tasks."""
-    each = [errors(task, size, steps, chosen(task, size, steps, "falling to zero")) for task in TASKS]
-    return {seed: float(np.mean([one[seed] for one in each])) for seed in each[0]}
-
-
 def test_both_paths_from_few_updates_to_many_and_their_interaction() -> None:
-    corners = {size: [whole_seeds(size, steps) for steps in (586, 9_375)] for size in SIZES}
+    corners = {
+        size: [whole_seeds(size, steps, "falling to zero") for steps in (586, 9_375)] for size in SIZES
+    }
     rows: dict[str, list[str]] = {}
     for size in SIZES[1:]:
         seeds = sorted(set.intersection(*(set(one) for at in (16, size) for one in corners[at])))
@@ -187,7 +285,7 @@ def of_luck(task: str, size: int, steps: int, schedule: str) -> NDArray[np.float
     return np.asarray(each[logs[:, drawn].mean(axis=2).argmin(axis=0)] - each.min())
 
 
-@pytest.mark.parametrize(("steps", "schedule"), ROWS)
+@pytest.mark.parametrize(("steps", "schedule"), LUCKY)
 def test_the_intervals_with_the_tuning_s_luck(steps: int, schedule: str) -> None:
     row = rf"\| {steps:,} \| {schedule} \|[^\n]*?\| (\d\.\d\d) to (\d\.\d\d) \|\n"
     told = re.search(row, (ROOT / "docs" / "why.md").read_text(encoding="utf-8"))
@@ -199,6 +297,23 @@ def test_the_intervals_with_the_tuning_s_luck(steps: int, schedule: str) -> None
     mean = logs.mean() + stats.sem(logs) * np.random.default_rng(2).standard_t(len(logs) - 1, 100_000)
     found = np.exp(np.quantile(mean + large - small, [0.025, 0.975]))
     assert found == pytest.approx([*map(float, told.groups())], abs=0.02)
+
+
+@pytest.mark.parametrize("schedule", ["falling to zero", "constant"])
+def test_the_gap_with_the_tuning_s_luck(schedule: str) -> None:
+    reach = r"(\d\.\d\d) to (\d\.\d\d)"
+    said_as = f"the interval of the whole gap is {reach} at falling rates, {reach} at constant"
+    told = re.search(said_as, prose("docs/why.md"))
+    assert told
+    logs = same_images(1024, schedule)[0]
+    large, small = (
+        np.mean([of_luck(task, size, SAME_IMAGES[size], schedule) for task in TASKS], axis=0)
+        for size in (1024, 16)
+    )
+    mean = logs.mean() + stats.sem(logs) * np.random.default_rng(2).standard_t(len(logs) - 1, 100_000)
+    found = np.exp(np.quantile(mean + large - small, [0.025, 0.975]))
+    there = told.groups()[:2] if schedule == "falling to zero" else told.groups()[2:]
+    assert found == pytest.approx([*map(float, there)], rel=0.02)
 
 
 @pytest.mark.parametrize("steps", [586, 2_344])
@@ -256,6 +371,20 @@ def test_each_task_alone(steps: int) -> None:
         each = (math.exp(over_sixteen(1024, steps, schedule, (task,)).mean()) for task in TASKS)
         factors = ", ".join(f"\N{MULTIPLICATION SIGN}{factor:.2f}" for factor in each)
         assert f"{factors} {words}" in prose("docs/why.md")
+
+
+def test_as_many_images_were_trained_after_the_most_updates_and_at_the_study_s_rate() -> None:
+    millions = {}
+    for name in ("37500-tune-*", "37500", "usual-rate"):
+        found = recorded(f"cpu-square-{name}.journal.jsonl.gz")
+        images = sum(one["run"]["batch_size"] * one["run"]["steps"] for one in found) / 1e6
+        millions[name] = f"{len(found)}", f"{images:.0f}"
+    (tuned, t), (reports, r), (usual, u) = millions.values()
+    planned = f"{66 * len(TASKS) * 0.6:.0f}"
+    said_of = (
+        f"of 37,500 updates of 16 in {tuned} tuning runs {t} ({planned}), in {reports} reporting ones {r}"
+    )
+    assert f"{said_of}; at the study's rate in {usual} more runs {u};" in prose("docs/why.md")
 
 
 @pytest.mark.parametrize("steps", SEEDS)
