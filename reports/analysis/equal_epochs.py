@@ -10,7 +10,7 @@ import numpy as np
 
 from bsr import stats
 from bsr.experiments.settings import Among
-from reports.analysis.decomposition import factor
+from reports.analysis.decomposition import NAMES, factor
 from reports.analysis.square import WORDS, Logs, Place, Square, square_of
 from reports.cells import Cells
 
@@ -18,11 +18,6 @@ Rates = Among | Literal["usual"]
 RATES: Final[dict[Rates, str]] = dict(WORDS) | {"usual": "the usual rate, constant"}
 """How the learning rates of both batch sizes were found; the usual one was tuned for neither."""
 Part = Literal["whole", "updates", "batch size"]
-NAMES: Final[dict[Part, str]] = {
-    "whole": "the whole gap",
-    "updates": "fewer updates",
-    "batch size": "the batch size itself",
-}
 
 
 class Factor(NamedTuple):
@@ -95,5 +90,5 @@ def _luck(found: Square, place: Place, rates: Rates) -> Logs | None:
 def product(gap: Gap) -> str:
     """`x15 (13 to 17), that is fewer updates x20 (18 to 22) times the batch size itself x0.73 (...)`."""
     said = {name: factor(part.ratio) for name, part in gap.parts.items()}
-    causes = " times ".join(f"{NAMES[name]} {said[name]}" for name in ("updates", "batch size"))
-    return f"{said['whole']}, that is {causes}"
+    causes = (f"{NAMES[name]} {one}" for name, one in said.items() if name != "whole")
+    return f"{said['whole']}, that is {' times '.join(causes)}"

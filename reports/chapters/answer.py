@@ -80,7 +80,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
         f"updates, {large.batch_size} makes {large.steps:,}; {listed(found.tasks)} together.{edges}"
     )
     lines_of = [
-        f"{rates}, {equal_epochs.NAMES[name]}: {gap.factor(part.ratio)}, {p_text(part.ratio.p)}"
+        f"{rates}, {gap.NAMES[name]}: {gap.factor(part.ratio)}, {p_text(part.ratio.p)}"
         for rates, one in each.items()
         for name, part in one.parts.items()
     ]

@@ -9,7 +9,8 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from bsr import stats
-from reports.analysis.equal_epochs import NAMES, RATES, Gap, Part, Rates, gaps_of, product
+from reports.analysis.decomposition import NAMES
+from reports.analysis.equal_epochs import RATES, Gap, Part, Rates, gaps_of, product
 from reports.analysis.square import UNIT
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
