@@ -134,7 +134,12 @@ LUCK: Final = "Intervals are over whole seeds; none holds the luck of tuning on 
 def factor(part: stats.Estimate) -> str:
     """A factor with the sign of multiplication and its interval: `x1.30 (1.12 to 1.48)`."""
     said = f" ({times(part.interval.low)} to {times(part.interval.high)})" if part.interval else ""
-    return f"\N{MULTIPLICATION SIGN}{times(part.factor)}{said}"
+    return f"{bare_factor(part)}{said}"
+
+
+def bare_factor(part: stats.Estimate) -> str:
+    """`x1.30`: for a sentence beside which the interval stands."""
+    return f"\N{MULTIPLICATION SIGN}{times(part.factor)}"
 
 
 def times(value: float) -> str:

@@ -15,8 +15,8 @@ from reports.analysis.square import WORDS, Logs, Place, Square, square_of
 from reports.cells import Cells
 
 Rates = Among | Literal["usual"]
-RATES: Final[dict[Rates, str]] = dict(WORDS) | {"usual": "the usual rate, constant"}
-"""How the learning rates of both batch sizes were found; the usual one was tuned for neither."""
+RATES: Final[dict[Rates, str]] = dict(WORDS) | {"usual": "one untuned rate, constant"}
+"""How the learning rates of both batch sizes were found; the untuned one is the usual one of the task."""
 Part = Literal["whole", "updates", "batch size"]
 
 

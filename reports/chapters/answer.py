@@ -50,6 +50,7 @@ CLAIM = "The batch size affects the performance of regression CNNs."
 BECAUSE: Final = "After the same images a larger batch has a higher error, and fewer updates are why."
 """What is put to the test where the gap was taken apart."""
 _NO_CAUSE: Final = "these runs cannot tell why"
+_WORSE: Final = "after equal epochs larger batches are worse, making fewer updates"
 _KINDS = ("batch size", "learning rate", "noise of one seed")
 
 
@@ -89,9 +90,9 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
     short = Short(
         gap.factor(parts["whole"].ratio),
         "After equal epochs",
-        f"At rates tuned alike, falling to zero, batch size {large.batch_size} ends with this many times "
-        f"the error of {small.batch_size}{because}.",
-        "after equal epochs larger batches are worse: they make fewer updates"
+        f"At rates tuned alike, falling to zero, batch size {large.batch_size} ends with "
+        f"{gap.bare_factor(parts['whole'].ratio)} the error of batch size {small.batch_size}{because}.",
+        _WORSE
         if because
         else f"after equal epochs, at rates that fall to zero, the largest batch has {whole} times the error "
         f"of the smallest; {_NO_CAUSE}",
@@ -108,7 +109,7 @@ def _why(data: Cells) -> Finding:
     because = ""
     if verdict == "shown":
         because = ", because it makes fewer updates"
-        clause = "after equal epochs larger batches are worse: they make fewer updates"
+        clause = _WORSE
     else:
         clause = (
             f"after equal epochs, at rates that fall to zero, the largest batch has "
@@ -118,8 +119,8 @@ def _why(data: Cells) -> Finding:
     short = Short(
         gap.factor(found.parts["whole"]),
         "After equal epochs",
-        f"At one learning rate per task, falling to zero, batch size {compared.largest} ends with this many "
-        f"times the error of {compared.smallest}{because}.",
+        f"At one learning rate per task, falling to zero, batch size {compared.largest} ends with "
+        f"{gap.bare_factor(found.parts['whole'])} the error of batch size {compared.smallest}{because}.",
         clause,
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
@@ -176,7 +177,7 @@ def _short(found: Sequence[Effects], verdict: Verdict, *, one: bool = False) -> 
     clause = f"after equal epochs, at a constant rate, {size} ends with {most} the error of the best"
     unknown = "" if verdict == "shown" or one else ", which is not told from the noise of seeds"
     said = (
-        f"At one constant learning rate per task, {size} ends with this many times the error of the best "
+        f"At one constant learning rate per task, {size} ends with {most} the error of the best "
         f"batch size{unknown}."
     )
     return Short(_range(factors), "After equal epochs", said, clause + ("" if one else unknown))

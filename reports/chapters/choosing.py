@@ -69,26 +69,23 @@ def _short(data: Cells, found: Soonest) -> Short:
     )
     tied = f"; {listed(found.tied)} cannot be told from it" if found.tied else ""
     return Short(
-        number="" if dearest == found.size else as_long(found.ratios[dearest]),
+        number="" if dearest == found.size else _times(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Of batch sizes {listed(sorted(found.seconds))}, {found.size} reaches {_share(found.target)} of "
-            f"the best constant's error soonest; {dearest} takes this many times as long, in seconds, each "
-            f"at the learning rate and schedule tuned for it{tied}."
+            f"Of batch sizes {listed(sorted(found.seconds))}, batch size {found.size} reaches a test error "
+            f"of {_share(found.target)} soonest (always answering the mean has 100%); batch size {dearest} "
+            f"{_needs(found.ratios[dearest])}, each at the learning rate and schedule tuned for it{tied}."
         ),
-        clause=(
-            f"{unsure}of the batch sizes tried, {_soonest(found)} a given error soonest, at tuned rates "
-            "and schedules"
-        ),
+        clause=(f"{unsure}at tuned rates and schedules, {_soonest(found)} a given error soonest"),
     )
 
 
 def _soonest(found: Soonest) -> str:
     """Who reaches it: those that cannot be told apart together, in two numbers at most."""
     if not found.tied:
-        return f"{found.size} reaches"
+        return f"batch size {found.size} reaches"
     first, *more = sorted([found.size, *found.tied])
-    return f"{first} and {more[0] if len(more) == 1 else counted(len(more), 'other')} alike reach"
+    return f"batch sizes {first} and {more[0] if len(more) == 1 else counted(len(more), 'other')} alike reach"
 
 
 def _verdict(data: Cells, found: Soonest) -> Verdict:
@@ -143,6 +140,19 @@ def as_long(ratio: Ratio) -> str:
     return f"{number(ratio.factor, 2)} times as long" + (
         f" ({number(reach.low, 2)} to {number(reach.high, 2)})" if reach else ""
     )
+
+
+def _times(ratio: Ratio) -> str:
+    """`\N{MULTIPLICATION SIGN}29 (18 to 35)`."""
+    if math.isinf(ratio.factor):
+        return as_long(ratio)
+    return f"\N{MULTIPLICATION SIGN}{as_long(ratio).replace(' times as long', '')}"
+
+
+def _needs(ratio: Ratio) -> str:
+    if math.isinf(ratio.factor):
+        return "does not get there in its training"
+    return f"needs {_times(ratio).partition(' (')[0]} the seconds"
 
 
 def _ratios(found: Soonest) -> str:

@@ -44,7 +44,7 @@ def equal_epochs(data: Cells) -> FigureContent | None:
         for size, gap in row.items()
     )
     usual = (
-        " The usual rate was tuned at one batch size, under a constant schedule, for neither of the two."
+        " The untuned rate is the usual one of the task: found at one batch size, under a constant schedule."
         if "usual" in shown
         else ""
     )

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from bsr.experiments.settings import Among
-from reports.analysis.decomposition import factor
+from reports.analysis.decomposition import bare_factor, factor
 from reports.analysis.square import (
     FEWEST_PAIRS,
     UNIT,
@@ -65,11 +65,12 @@ def findings(data: Cells) -> list[Finding]:
     )
     lines = [f"{name}: {factor(ratio)}, {p_text(ratio.p)}" for name, ratio in ratios.items()]
     lines.append(f"Significant after Holm's correction: {listed(sorted(significant)) or 'none'}.")
+    name, first = next(iter(ratios.items()))
     short = Short(
-        factor(ratios["the last weights"]) if "the last weights" in ratios else "",
+        factor(first),
         "With little data",
         f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
-        f"with this many times the test error of batch size {smallest}.",
+        f"with {bare_factor(first)} the test error of batch size {smallest}, both of {name}.",
         "with little data a large batch ends worse at as many updates" if verdict == "shown" else "",
     )
     return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]

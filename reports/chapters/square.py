@@ -13,7 +13,7 @@ from bsr.experiments import square as protocol
 from bsr.experiments import tuning
 from bsr.experiments.controlled import SCALED_FROM
 from bsr.experiments.settings import COLUMNS, Among
-from reports.analysis.decomposition import factor
+from reports.analysis.decomposition import bare_factor, factor
 from reports.analysis.square import (
     UNIT,
     WORDS,
@@ -71,8 +71,8 @@ def findings(data: Cells) -> list[Finding]:
     short = Short(
         factor(ratios[most]),
         "After equal updates",
-        f"At tuned rates that fall to zero, batch size {size} ends with this many times the error of "
-        f"{smallest} after {most:,} updates each.",
+        f"At tuned rates that fall to zero, batch size {size} ends with {bare_factor(ratios[most])} "
+        f"the error of batch size {smallest} after {most:,} updates each.",
         ""
         if edges
         else _clause(
@@ -94,6 +94,8 @@ def _clause(factors: Sequence[float], *, shown: bool, outdone: bool) -> str:
         return "after equal updates these data cannot say: the largest does better at a smaller one's setting"
     if not shown:
         return "after equal updates, at tuned, falling rates, no effect of the batch size is shown"
+    if max(factors) < 1:
+        return "after equal updates larger batches are better"
     low, high = number(min(factors), 2), number(max(factors), 2)
     times = low if low == high else f"{low} to {high}"
     return f"after equal updates, at tuned, falling rates, the largest has {times} times the smallest's error"

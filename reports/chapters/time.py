@@ -45,7 +45,9 @@ def _less_time(data: Cells) -> Finding:
         "cannot tell": "Too few timed runs to say.",
     }[verdict]
     said = (*lines(parts), *filter(None, [data.disturbed_text()]))
-    short = Short(spans if len(timed) == 1 else share_shown(parts, "way of timing").number)
+    short = Short(
+        f"per epoch, {spans}" if spans and len(timed) == 1 else share_shown(parts, "way of timing").number
+    )
     return Finding("less-time", published.CLAIMS["less-time"], verdict, sentence, said, "speed", short=short)
 
 

@@ -81,10 +81,10 @@ def _finding(data: Cells, name: str, found: stats.Decomposition) -> Finding:
 
 def _at_equal_updates(data: Cells, part: stats.Estimate) -> str:
     compared = arms_of(data).compared
-    end = "within a quarter of the error of" if part.no_effect else "with this many times the error of"
+    times = "within a quarter of" if part.no_effect else f"with {gap.bare_factor(part)}"
     return (
         f"After the same number of updates, at tuned learning rates that fall to zero, batch size "
-        f"{compared.largest} ends {end} {compared.smallest}."
+        f"{compared.largest} ends {times} the error of batch size {compared.smallest}."
     )
 
 

@@ -145,7 +145,7 @@ def summary(data: Cells) -> str:
     session = data.session
     runs = [result.run for result in data.all_results]
     parts = [
-        f"{session.finished:,} of {counted(session.planned, 'planned run')} finished",
+        f"{session.finished:,} of {counted(session.planned, 'planned run')} done",
         f"preset{'s' if ' and ' in session.preset else ''} {session.preset}" if session.preset else "",
     ]
     if runs:

@@ -99,8 +99,10 @@ def tasks_with(parts: Iterable[TaskVerdict], verdict: Verdict) -> list[str]:
 
 
 def share_shown(parts: Sequence[TaskVerdict], noun: str = "task") -> Short:
-    """`2 of 3 tasks`: for how many of the parts it is shown."""
-    return Short(f"{len(tasks_with(parts, 'shown'))} of {counted(len(parts), noun)}" if parts else "")
+    """`shown on 1 of 3 tasks, unclear on 2`."""
+    unclear = len(tasks_with(parts, "cannot tell"))
+    said = f"shown on {len(tasks_with(parts, 'shown'))} of {counted(len(parts), noun)}"
+    return Short(f"{said}{f', unclear on {unclear}' if unclear else ''}" if parts else "")
 
 
 def lines(parts: Iterable[TaskVerdict]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def test_batch_sizes_that_cannot_be_told_apart_stand_together_in_the_first_sente
     for alike, said in (((16, 64), "16 and 64 alike reach"), ((16, 64, 256), "16 and 2 others alike reach")):
         costs = {size: (1.0 if size in alike else 99.0) / point.updates for size, point in updates.items()}
         (one,) = choosing_finding(Cells(recording(replace(session, harness=timed(costs)))))
-        assert f"of the batch sizes tried, {said} a given error soonest" in one.short.clause
+        assert f"at tuned rates and schedules, batch sizes {said} a given error soonest" in one.short.clause
 
 
 def test_what_was_not_trained_far_enough_is_never_called_slower(session: SessionRecord) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted
         (f"{size} over 16", words)
         for size in (256, 1024)
         for words in equal_epochs.RATES.values()
-        if (size, words) != (256, "the usual rate, constant")  # trained at the ends alone
+        if (size, words) != (256, "one untuned rate, constant")  # trained at the ends alone
     }
 
 
@@ -210,10 +209,9 @@ def test_what_was_shown_is_what_the_page_concludes(little: Cells, planted: Cells
     assert found[little] == "With little data a large batch ends worse at as many updates."
     soonest, same_epochs = found[planted].split("; ")
     assert "soonest" in soonest
-    assert same_epochs == "after equal epochs larger batches are worse: they make fewer updates."
+    assert same_epochs == "after equal epochs larger batches are worse, making fewer updates."
     (at_equal_updates,) = square.findings(planted)
-    said = r"after equal updates, at tuned, falling rates, the largest has 0\.\d+ to 0\.\d+ times .*"
-    assert re.fullmatch(said, at_equal_updates.short.clause)
+    assert at_equal_updates.short.clause == "after equal updates larger batches are better"
 
 
 def test_the_literature_is_answered_by_what_was_tuned_alike(planted: Cells) -> None:
