@@ -294,7 +294,7 @@ def why_session(
     rate: float = 1.0,
     batch_size: float = 1.0,
     spread: float = 0.1,
-    preset: str = "why",
+    preset: str = "why-first",
     tasks: tuple[str, ...] = ("mean", "std", "var"),
     experiments: tuple[str, ...] = (),
     rates: tuple[TunedRate, ...] = RATES,
@@ -330,7 +330,7 @@ def why_session(
 
 def square_session(
     *,
-    preset: str = "why-square",
+    preset: str = "why",
     batch_size: float = 1.0,
     overfits: float = 1.0,
     spread: float = 0.1,

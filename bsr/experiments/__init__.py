@@ -125,28 +125,13 @@ PRESETS: Final[dict[str, Preset]] = {
         "batch sizes 2 to 2048, as the authors later added", Grid(batch_sizes=EXTENDED_BATCH_SIZES)
     ),
     "study": Preset("every experiment of the study", Grid(), _STUDY),
-    "tune": Preset(
-        "rates per batch size for equal updates, on validation images: half an hour on two AVX-512 cores",
-        replace(_CONTROLLED_GRID, runs=3),
-        ("tune",),
-    ),
-    "why": Preset(
-        "updates, rate or batch size: equal epochs and equal updates at tuned rates, 40 minutes on them",
-        _CONTROLLED_GRID,
-        _WHY,
-    ),
-    "why-quick": Preset(
-        "the same for two batch sizes, 586 updates and three seeds, five minutes",
-        replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=1),
-        _WHY[:3],
-    ),
     "why-tune": Preset(
-        "rate and schedule per batch size and budget, look after look (--bsr-refine): hours on them",
+        "rate and schedule per batch size and budget, look after look (--bsr-refine): hours",
         _SQUARE_GRID,
         ("why-tune",),
     ),
-    "why-square": Preset(
-        "every batch size after every number of updates, at the settings tuned for it: hours on them",
+    "why": Preset(
+        "every batch size after every number of updates, at the settings tuned for it: hours",
         _SQUARE_GRID,
         ("square", "travelling-rate", "usual-rate"),
     ),
@@ -159,6 +144,21 @@ PRESETS: Final[dict[str, Preset]] = {
         "does the batch size matter where there are few images: 1,000, 10,000, 50,000 digits, rotated",
         _LITTLE_DATA_GRID,
         ("square",),
+    ),
+    "tune": Preset(
+        "the first protocol's rates per batch size: half an hour on two AVX-512 cores",
+        replace(_CONTROLLED_GRID, runs=3),
+        ("tune",),
+    ),
+    "why-first": Preset(
+        "the first protocol: equal epochs and equal updates at tuned rates alone, 40 minutes on them",
+        _CONTROLLED_GRID,
+        _WHY,
+    ),
+    "why-quick": Preset(
+        "the same for two batch sizes, 586 updates and three seeds, five minutes",
+        replace(_CONTROLLED_GRID, batch_sizes=(16, 1024), runs=3, budgets=1),
+        _WHY[:3],
     ),
     "answer": Preset(
         "what python -m bsr.answer asks for: falling rates, one number of updates, the training loops timed",

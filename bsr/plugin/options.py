@@ -172,8 +172,8 @@ def add(parser: pytest.Parser) -> None:
     option(
         "rates",
         "FILE,FILE",
-        "tuned rates for the preset why, the tuned-rates.csv of a tuning session's report, or its "
-        "recordings; of why-square and why-data its tuned-settings.csv, or its recordings",
+        "tuned settings for the presets why and why-data: the tuned-settings.csv of a tuning's report, or "
+        "its recordings; for why-first its tuned-rates.csv, or its recordings",
     )
     option("save-models", "DIR", "keep each run's weights there (safetensors), named by key")
     group.addoption("--bsr-resume", action="store_true", help="go on from an unfinished journal")

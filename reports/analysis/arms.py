@@ -201,7 +201,7 @@ class Arms:
         return tuple(result for results in chosen for result in results.values())
 
 
-_REPORTING = frozenset(PRESETS["why"].experiments)
+_REPORTING = frozenset(PRESETS["why-first"].experiments)
 SQUARE: Final = "square"
 """The second protocol's experiment; see analysis.square."""
 

@@ -197,7 +197,7 @@ def _fits(data: Cells) -> Table:
 
 CHAPTER: Final = Chapter(
     section="Why",
-    options="--bsr-preset why",
+    options="--bsr-preset why-first",
     figures=(Figure("Updates to the same error", steps_to_target),),
     findings=finding,
     tables=lambda data: [_table(data), _fits(data)],

@@ -365,7 +365,7 @@ def _arm(arms: Arms, training: Training, results: Mapping[int, Result]) -> dict[
 
 def _departures(data: Cells) -> Table:
     """The plan was committed before it was run: what of it is not here, or not as it asks."""
-    preset, rates = PRESETS["why"], data.session.rates
+    preset, rates = PRESETS["why-first"], data.session.rates
     try:
         planned = plan(preset.experiments, replace(preset.grid, rates=rates))
     except RatesError:
@@ -396,7 +396,7 @@ def tables(data: Cells) -> Sequence[Table]:
 
 CHAPTER: Final = Chapter(
     section="Why",
-    options="--bsr-preset why",
+    options="--bsr-preset why-first",
     experiments=("study-rate", "equal-epochs", "equal-updates"),
     figures=(
         Figure("Why the error differs", why),

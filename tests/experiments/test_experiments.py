@@ -322,7 +322,7 @@ def test_a_task_that_nobody_tuned_has_adams_default_rate() -> None:
 
 
 TUNE = PRESETS["tune"]
-WHY = replace(PRESETS["why"].grid, rates=RATES)
+WHY = replace(PRESETS["why-first"].grid, rates=RATES)
 TUNED = plan(TUNE.experiments, TUNE.grid)["tune"]
 
 

@@ -231,7 +231,7 @@ def planned(preset: str) -> dict[str, list[Run]]:
 
 
 def test_the_square_is_every_batch_size_at_every_budget_but_the_longest() -> None:
-    found = {(run.batch_size, run.steps) for run in planned("why-square")["square"]}
+    found = {(run.batch_size, run.steps) for run in planned("why")["square"]}
     sizes, budgets = (16, 64, 256, 1024), (586, 2_344, 9_375, 37_500)
     assert found == {(size, steps) for size in sizes for steps in budgets} - {(1024, 37_500)}
 
@@ -255,7 +255,7 @@ def test_a_part_that_is_tuned_is_reported_while_the_others_wait() -> None:
 
 
 def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
-    grid = PRESETS["why-square"].grid
+    grid = PRESETS["why"].grid
     grid = replace(grid, settings=tuple(row for row in settings_for(grid) if row.updates == 586))
     for name in ("square", "travelling-rate"):
         assert {run.steps for run in EXPERIMENTS[name].planned(grid)} == {586}
@@ -264,7 +264,7 @@ def test_a_budget_that_is_tuned_is_reported_while_the_others_wait() -> None:
 
 
 def test_a_batch_size_that_is_tuned_is_reported_while_the_others_wait() -> None:
-    grid = PRESETS["why-square"].grid
+    grid = PRESETS["why"].grid
     rows = settings_for(grid)
     tuned = {(16, 37_500), (1024, 586)}
     some = tuple(row for row in rows if (row.batch_size, row.updates) in tuned)
@@ -277,7 +277,7 @@ def test_a_batch_size_that_is_tuned_is_reported_while_the_others_wait() -> None:
 
 
 def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
-    grid = PRESETS["why-square"].grid
+    grid = PRESETS["why"].grid
     grid = replace(grid, settings=settings_for(grid))
     for other in (replace(grid, dataset="FashionMNIST"), replace(grid, models=("wide",))):
         assert len(square.waiting(other)) == 4
@@ -286,7 +286,7 @@ def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
 
 
 def test_the_settings_of_every_network_are_recorded() -> None:
-    grid = replace(PRESETS["why-square"].grid, models=("study", "wide"))
+    grid = replace(PRESETS["why"].grid, models=("study", "wide"))
     study = settings_for(grid)
     both = (*study, *(replace(row, model="wide") for row in study))
     assert set(square.settings_of(["square"], replace(grid, settings=both))) == set(both)
@@ -302,7 +302,7 @@ def test_a_tuning_on_fewer_images_than_the_protocol_s_parts_ends() -> None:
     )
 
 
-@pytest.mark.parametrize("preset", ["why-square", "why-data"])
+@pytest.mark.parametrize("preset", ["why", "why-data"])
 def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) -> None:
     reported = [run for runs in planned(preset).values() for run in runs]
     assert not {run.seed for run in reported} & set(tuning.SEEDS)
@@ -313,7 +313,7 @@ def test_no_reporting_seed_was_tuned_with_and_test_images_report(preset: str) ->
 
 
 def test_a_seed_at_the_usual_rate_is_trained_to_the_largest_budget_that_has_it() -> None:
-    large = {run.seed: run.steps for run in planned("why-square")["usual-rate"] if run.batch_size == 1024}
+    large = {run.seed: run.steps for run in planned("why")["usual-rate"] if run.batch_size == 1024}
     assert [large[200 + index] for index in (0, 4, 5, 7, 8, 11)] == [9_375, 9_375, 2_344, 2_344, 586, 586]
 
 
@@ -325,7 +325,7 @@ def table(*rows: str) -> str:
 
 
 def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    rows = settings_for(PRESETS["why-square"].grid)
+    rows = settings_for(PRESETS["why"].grid)
     path = tmp_path / "tuned-settings.csv"
     lines = [",".join(str(getattr(row, name)) for name in settings.COLUMNS) for row in rows]
     path.write_text("\n".join(["# from a recording", ",".join(settings.COLUMNS), *lines]))

@@ -29,7 +29,7 @@ def planned(preset: str) -> dict[str, dict[str, Run]]:
     return plan(PRESETS[preset].experiments, replace(PRESETS[preset].grid, rates=synthetic.RATES))
 
 
-WHY = planned("why")
+WHY = planned("why-first")
 
 
 def once(experiments: dict[str, dict[str, Run]]) -> list[Run]:
@@ -50,7 +50,7 @@ def test_reporting_seeds_are_new_common_to_all_arms_and_look_at_test_images() ->
     runs = once(WHY)
     assert {run.seed for run in runs} == set(range(200, 210))
     assert {run.evaluate_on for run in runs} == {"test"}
-    for size in PRESETS["why"].grid.batch_sizes:
+    for size in PRESETS["why-first"].grid.batch_sizes:
         assert {run.seed for run in runs if run.batch_size == size} == set(range(200, 210))
 
 
@@ -85,7 +85,7 @@ def test_tuned_runs_take_the_rate_of_their_arm() -> None:
 
 
 def test_an_arm_that_was_not_tuned_is_named_with_its_remedy() -> None:
-    grid = replace(PRESETS["why"].grid, rates=synthetic.RATES[1:])
+    grid = replace(PRESETS["why-first"].grid, rates=synthetic.RATES[1:])
     missing = synthetic.RATES[0]
     with pytest.raises(rates.RatesError, match=f"{missing.task} at batch size {missing.batch_size}.*tune"):
         plan(("equal-epochs", "equal-updates"), grid)
@@ -93,7 +93,7 @@ def test_an_arm_that_was_not_tuned_is_named_with_its_remedy() -> None:
 
 @pytest.mark.parametrize("other", [{"dataset": "FashionMNIST"}, {"models": ("study", "wide")}])
 def test_rates_that_ship_are_for_no_other_images_or_networks(other: dict[str, Any]) -> None:
-    grid = replace(PRESETS["why"].grid, **other)
+    grid = replace(PRESETS["why-first"].grid, **other)
     with pytest.raises(rates.RatesError, match="got those that ship, of MNIST and study; tune with"):
         plan(("equal-epochs",), grid)
     assert plan(("equal-epochs",), replace(grid, rates=synthetic.RATES))
@@ -148,7 +148,7 @@ def tuned_for(grid: Grid) -> tuple[rates.TunedRate, ...]:
 
 @given(grid=grids)
 def test_what_was_tuned_is_all_that_why_asks_for_whatever_is_trained(grid: Grid) -> None:
-    found = plan(PRESETS["why"].experiments, replace(grid, rates=tuned_for(grid)))
+    found = plan(PRESETS["why-first"].experiments, replace(grid, rates=tuned_for(grid)))
     assert {run.task for run in once(found)} == set(grid.tasks)
     assert {run.batch_size for run in once(found)} <= set(grid.batch_sizes)
     for experiment in ("study-rate", "equal-epochs"):
@@ -193,7 +193,7 @@ def test_a_window_of_rates_lies_round_the_one_that_was_given() -> None:
 
 def test_the_median_of_mnist_alone_is_left_out() -> None:
     for dataset, tasks in (("MNIST", {"std"}), ("FashionMNIST", {"median", "std"})):
-        grid = replace(PRESETS["why"].grid, tasks=("median", "std"), dataset=dataset)
+        grid = replace(PRESETS["why-first"].grid, tasks=("median", "std"), dataset=dataset)
         assert {run.task for run in plan(("study-rate",), grid)["study-rate"].values()} == tasks
 
 

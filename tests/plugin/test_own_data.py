@@ -94,7 +94,7 @@ def test_rates_are_chosen_on_its_validation_part(faces: Suite) -> None:
     assert "Final validation MSE at batch size 32" in page
     assert "Final test MSE" not in page
     assert "test MSE, squared label units" not in page
-    assert "--bsr-preset why --bsr-dataset own_faces:" in page
+    assert "--bsr-preset why-first --bsr-dataset own_faces:" in page
 
 
 @pytest.mark.slow

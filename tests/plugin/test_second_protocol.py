@@ -76,7 +76,7 @@ def test_a_look_that_was_interrupted_goes_on_as_it_was_planned(suite: Suite) -> 
 def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
     of_586 = f"--bsr-rates={RESULTS}/cpu-square-586-tune-*.journal.jsonl.gz"
     session = suite.run(
-        "--bsr-preset=why-square",
+        "--bsr-preset=why",
         "--bsr-experiments=square",
         "--bsr-engine=eager",
         of_586,
@@ -91,7 +91,7 @@ def test_a_budget_that_was_not_tuned_is_left_out_by_name(suite: Suite) -> None:
 
 
 def test_the_settings_that_ship_serve_any_of_its_experiments(suite: Suite) -> None:
-    planned = ("--bsr-preset=why-square", "--collect-only", "-q")
+    planned = ("--bsr-preset=why", "--collect-only", "-q")
     for rates in ((), (f"--bsr-rates={SHIPPED}",)):
         for experiment in ("travelling-rate", "usual-rate"):
             session = suite.run(*planned, f"--bsr-experiments={experiment}", *rates)
@@ -103,7 +103,7 @@ def test_the_settings_that_ship_serve_any_of_its_experiments(suite: Suite) -> No
 @pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
 def test_a_pattern_needs_no_ending(suite: Suite) -> None:
     looks = f"--bsr-rates={RESULTS}/cpu-square-586-tune-*"
-    session = suite.run("--bsr-preset=why-square", "-k=586steps", "--collect-only", "-q", looks)
+    session = suite.run("--bsr-preset=why", "-k=586steps", "--collect-only", "-q", looks)
     assert session.code == 0, session.output
 
 

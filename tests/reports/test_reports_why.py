@@ -144,7 +144,7 @@ def test_a_quick_session_says_the_same_with_three_seeds() -> None:
 def test_no_remainder_is_said_only_where_it_is_shown() -> None:
     ten, three = (
         findings(cells(synthetic.why_session(updates=4.0, preset=preset, spread=0.02)))
-        for preset in ("why", "why-quick")
+        for preset in ("why-first", "why-quick")
     )
     assert "no effect within 0.8 to 1.25" in ten.answer.sentence
     assert "which these runs cannot tell from no effect" in three.answer.sentence
