@@ -392,9 +392,7 @@ def test_as_many_images_were_trained_after_the_most_updates_and_at_the_study_s_r
         millions[name] = f"{len(found)}", f"{images:.0f}"
     (tuned, t), (reports, r), (usual, u) = millions.values()
     planned = len(TASKS) * (66 * 0.6 + 20 * 2.4 + 8 * 9.6)  # 16, 64 and 256
-    said_of = (
-        f"of 37,500 updates in {tuned} tuning runs {t} ({planned:.0f}), in {reports} reporting ones {r}"
-    )
+    said_of = f"of 37,500 updates in {tuned} tuning runs {t} ({planned:.0f}), in {reports} reporting ones {r}"
     assert f"{said_of}; at the study's rate in {usual} more runs {u};" in prose("docs/why.md")
 
 
