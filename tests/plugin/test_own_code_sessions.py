@@ -141,7 +141,7 @@ def test_a_helper_that_was_edited_is_not_resumed_and_the_refusal_names_its_file(
 def test_the_question_of_why_is_asked_of_an_own_task_as_its_refusal_advises(mine: Suite) -> None:
     """What it advised planned nothing that could be trained."""
     own = ("--bsr-dataset=own_mine:blobs", "--bsr-models=own_mine:Net", "--bsr-tasks=own_mine:tilt")
-    (error,) = mine.run("--bsr-preset=why", *own).errors
+    (error,) = mine.run("--bsr-preset=why-first", *own).errors
     assert "tune with --bsr-preset tune" in error or "tune it with --bsr-preset tune" in error
     tuned = mine.run("--bsr-preset=tune", *own, "-k", "bs16 and seed100 and linear")
     assert tuned.code == 0, tuned.output
