@@ -125,8 +125,8 @@ def add(parser: pytest.Parser) -> None:
     option(
         "run-images",
         "N",
-        "with the presets tune, why and answer: on so many images a run of equal epochs trains. Default: on "
-        "ten epochs' worth",
+        "with the presets of equal updates: on so many images a run of equal epochs trains. Default: on ten "
+        "epochs' worth",
     )
     option("test-images", "N", "evaluate on the first so many test images. Default: the preset's number")
     option("dataset", "NAME", f"a data set: MNIST, FashionMNIST, KMNIST, Rotated, or {IMPORT_PATH}")

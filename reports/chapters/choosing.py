@@ -136,23 +136,25 @@ def as_long(ratio: Ratio) -> str:
     """`29 times as long (18 to 35)`."""
     if math.isinf(ratio.factor):
         return "longer than it was trained"
-    reach = ratio.interval
-    return f"{number(ratio.factor, 2)} times as long" + (
-        f" ({number(reach.low, 2)} to {number(reach.high, 2)})" if reach else ""
-    )
+    return f"{number(ratio.factor, 2)} times as long{_interval(ratio)}"
 
 
 def _times(ratio: Ratio) -> str:
-    """`\N{MULTIPLICATION SIGN}29 (18 to 35)`."""
+    """`\N{MULTIPLICATION SIGN}29 (18 to 35)`, beside its sentence."""
     if math.isinf(ratio.factor):
         return as_long(ratio)
-    return f"\N{MULTIPLICATION SIGN}{as_long(ratio).replace(' times as long', '')}"
+    return f"\N{MULTIPLICATION SIGN}{number(ratio.factor, 2)}{_interval(ratio)}"
 
 
 def _needs(ratio: Ratio) -> str:
     if math.isinf(ratio.factor):
         return "does not get there in its training"
-    return f"needs {_times(ratio).partition(' (')[0]} the seconds"
+    return f"needs \N{MULTIPLICATION SIGN}{number(ratio.factor, 2)} the seconds"
+
+
+def _interval(ratio: Ratio) -> str:
+    reach = ratio.interval
+    return f" ({number(reach.low, 2)} to {number(reach.high, 2)})" if reach else ""
 
 
 def _ratios(found: Soonest) -> str:
