@@ -99,6 +99,9 @@ _SQUARE_GRID: Final = replace(_CONTROLLED_GRID, batch_sizes=square.BATCH_SIZES, 
 _LITTLE_DATA_GRID: Final = replace(
     _SQUARE_GRID, dataset="Rotated", tasks=("angle",), parts=square.LITTLE_DATA
 )
+_NETWORKS_GRID: Final = replace(
+    _SQUARE_GRID, batch_sizes=(16, 1024), models=("wide", "deep"), few_points=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,16 @@ PRESETS: Final[dict[str, Preset]] = {
     "why-data": Preset(
         "does the batch size matter where there are few images: 1,000, 10,000, 50,000 digits, rotated",
         _LITTLE_DATA_GRID,
+        ("square",),
+    ),
+    "why-networks-tune": Preset(
+        "rate and schedule of a wider and a deeper network at 16 and 1024: an hour on two AVX-512 cores",
+        _NETWORKS_GRID,
+        ("why-tune",),
+    ),
+    "why-networks": Preset(
+        "does it hold for them: equal epochs, equal updates, each at the settings tuned for it",
+        _NETWORKS_GRID,
         ("square",),
     ),
     "tune": Preset(

@@ -73,6 +73,8 @@ class Grid:
     """What was tuned, and a rate beyond the edge of its tuning; non-empty collects only these."""
     parts: tuple[tuple[int, int], ...] = ()
     """(training images, updates at most) of each part that is trained on alone; empty: all there are."""
+    few_points: bool = False
+    """Whether each problem is tuned by as few points as long trainings are, and reported by `runs` seeds."""
     tried: tuple[tuple[Problem, Tried], ...] = ()
     """What the tuning of each problem has tried; it goes on from there."""
     settings: tuple[TunedSetting, ...] | None = None

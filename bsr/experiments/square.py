@@ -34,7 +34,7 @@ LITTLE_DATA_RATE: Final = 0.001
 
 def why_tune(grid: Grid) -> Iterator[Run]:
     """What the tuning of each problem tries next."""
-    sizes = grid.batch_sizes if grid.parts else (*grid.batch_sizes, SCALED_FROM)
+    sizes = grid.batch_sizes if grid.parts or grid.few_points else (*grid.batch_sizes, SCALED_FROM)
     rows = AMONG[:1] if grid.parts else tuning.ROWS
     tried = dict(grid.tried)
     offered: dict[Problem, list[Setting] | None] = {}  # by all but the batch size
@@ -42,10 +42,11 @@ def why_tune(grid: Grid) -> Iterator[Run]:
         usual, found = _usual_rate(grid, problem.task), tried.get(problem, {})
         any_size = problem._replace(batch_size=0)
         of_smaller = offered.get(any_size, ())
-        lacking = tuning.wanted(problem, usual, found, rows, of_smaller)
+        lacking = tuning.wanted(problem, usual, found, rows, of_smaller, few=grid.few_points)
         for setting, seed in lacking:
             yield grid.validated(_run(grid, problem, setting, seed))
-        ended = not lacking and (of_smaller is not None or not tuning.takes_offers(problem))
+        takes_offers = tuning.points_of(problem, few=grid.few_points) != "all"
+        ended = not lacking and (of_smaller is not None or not takes_offers)
         chosen = (tuning.choice(found, row) for row in tuning.ROWS)
         offered[any_size] = [one.setting for one in chosen if one is not None] if ended else None
 
@@ -167,7 +168,7 @@ def _seeds(grid: Grid, problem: Problem) -> tuple[int, ...]:
     if grid.seeds:
         return grid.seeds
     count = grid.runs
-    if not grid.parts and count == SEEDS:
+    if not (grid.parts or grid.few_points) and count == SEEDS:
         longest = problem.batch_size * problem.steps >= tuning.LONGEST_RUN
         fewest = problem.steps == ten_epochs(grid, max(grid.batch_sizes))
         count = SEEDS_AT_FEWEST if fewest else count

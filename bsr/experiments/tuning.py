@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from bsr.experiments.settings import AMONG, Among, Problem, Setting
 from bsr.experiments.tried_rates import centre
@@ -30,6 +30,8 @@ SHORT_MEMORY: Final = 0.99
 LONG_RUN, LONGEST_RUN = 2_000_000, 9_000_000
 """Images of one training from which a problem has fewer points, and the fewest."""
 
+Points = Literal["all", "few", "fewest"]
+"""How many settings a problem's tuning tries."""
 ROWS: Final[tuple[Among, ...]] = ("falling", "constant")
 """Of the square: each is sought as thoroughly as the other, so that no batch size's is the weaker one."""
 
@@ -67,13 +69,17 @@ def wanted(
     tried: Tried,
     rows: tuple[Among, ...] = ROWS,
     offered: Sequence[Setting] | None = (),
+    *,
+    few: bool = False,
 ) -> list[tuple[Setting, int]]:
     """The next (setting, seed) to train, round the `usual` rate; none where the tuning has ended.
 
-    `offered` are settings that were chosen for the next smaller batch size, None while that is tuned: long
-    runs, which have no points of their own round the best, try those.
+    `offered` are settings that were chosen for the next smaller batch size, None while that is tuned: with
+    `few` points and in long runs none are tried round the best, but those are.
     """
-    for look in (_grid(problem, usual), *_later_looks(problem, usual, tried, rows, offered)):
+    rates = [usual * 2.0 ** (lowest_power(problem) + power) for power in range(RATES)]
+    points = points_of(problem, few=few)
+    for look in (_grid(rates, points), *_later_looks(rates, points, tried, rows, offered)):
         if lacking := [(setting, seed) for setting, seed in look if seed not in tried.get(setting, {})]:
             return lacking
     return []
@@ -90,22 +96,23 @@ def choice(tried: Tried, among: Among) -> Chosen | None:
     return Chosen(best, ended[best], most, _untried(best, tried))
 
 
-def takes_offers(problem: Problem) -> bool:
-    """Whether its runs are long, so that it also tries what was chosen for the next smaller batch size."""
-    return _images(problem) >= LONG_RUN
+def points_of(problem: Problem, *, few: bool = False) -> Points:
+    """The longer its runs the fewer; `few` where that is planned for runs of any length."""
+    if _images(problem) >= LONGEST_RUN:
+        return "fewest"
+    return "few" if few or _images(problem) >= LONG_RUN else "all"
 
 
 def _images(problem: Problem) -> int:
     return problem.batch_size * problem.steps
 
 
-def _grid(problem: Problem, usual: float) -> list[tuple[Setting, int]]:
-    """Five rates, falling and constant; of long runs three constant ones, of the longest one seed each."""
-    rates = [usual * 2.0 ** (lowest_power(problem) + power) for power in range(RATES)]
+def _grid(rates: Sequence[float], points: Points) -> list[tuple[Setting, int]]:
+    """Five rates, falling and constant; of few points three constant ones, of the fewest one seed each."""
     falling = [Setting(rate) for rate in rates]
-    if _images(problem) >= LONGEST_RUN:
+    if points == "fewest":
         return [(setting, FIRST[0]) for setting in falling]
-    constant = [Setting(rate, decay=0.0) for rate in (rates[1:4] if _images(problem) >= LONG_RUN else rates)]
+    constant = [Setting(rate, decay=0.0) for rate in (rates if points == "all" else rates[1:4])]
     return [(setting, seed) for setting in (*falling, *constant) for seed in FIRST]
 
 
@@ -121,26 +128,31 @@ def lowest_power(problem: Problem) -> int:
 
 
 def _later_looks(
-    problem: Problem, usual: float, tried: Tried, rows: tuple[Among, ...], offered: Sequence[Setting] | None
+    rates: Sequence[float],
+    points: Points,
+    tried: Tried,
+    rows: tuple[Among, ...],
+    offered: Sequence[Setting] | None,
 ) -> Iterator[list[tuple[Setting, int]]]:
     """Each once the ones before it have been trained: whoever looks stops at the first that lacks a Run."""
-    longest = _images(problem) >= LONGEST_RUN
-    seeds = FIRST[:1] if longest else FIRST
+    seeds = FIRST[:1] if points == "fewest" else FIRST
     for decay in (1.0, 0.0):
-        yield [(setting, seed) for setting in _beyond(problem, usual, tried, decay) for seed in seeds]
-    if takes_offers(problem):
-        yield [(setting, seed) for setting in offered or () if setting.decay or not longest for seed in seeds]
-        if offered is None:
-            return
-        if longest:
-            yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
-    else:
+        grid = {setting for setting, _ in _grid(rates, points) if setting.decay == decay}
+        yield [(setting, seed) for setting in _beyond(grid, tried, decay) for seed in seeds]
+    if points == "all":
         best = (one for row in rows for one in _best(_of(row, tried, plain=True), 1))
-        points = (point for one in best for point in _around(one))
-        yield [(setting, seed) for setting in dict.fromkeys(points) for seed in FIRST]
+        around = (point for one in best for point in _around(one))
+        yield [(setting, seed) for setting in dict.fromkeys(around) for seed in FIRST]
         finalists = (one for row in (*rows, AMONG[0]) for one in _best(_of(row, tried), FINALISTS))
         yield [(setting, seed) for setting in dict.fromkeys(finalists) for seed in SEEDS]
-    beyond = (one for row in (*rows, AMONG[0]) for one in _beyond_choice(problem, usual, tried, row))
+    else:
+        taken = [setting for setting in offered or () if setting.decay or points == "few"]
+        yield [(setting, seed) for setting in taken for seed in seeds]
+        if offered is None:
+            return
+        if points == "fewest":
+            yield [(setting, seed) for setting in _best(tried, 2, seeds) for seed in FIRST]
+    beyond = (one for row in (*rows, AMONG[0]) for one in _beyond_choice(rates, tried, row))
     yield [*dict.fromkeys(beyond)]
 
 
@@ -175,9 +187,8 @@ def _around(setting: Setting) -> Iterator[Setting]:
     yield setting._replace(decay=0.5)
 
 
-def _beyond(problem: Problem, usual: float, tried: Tried, decay: float) -> Iterator[Setting]:
+def _beyond(grid: set[Setting], tried: Tried, decay: float) -> Iterator[Setting]:
     """A rate beyond the edge at which the best of a decay lies, where it may still be extended."""
-    grid = {setting for setting, _ in _grid(problem, usual) if setting.decay == decay}
     plain = {setting: tried[setting] for setting in tried if _is_plain(setting) and setting.decay == decay}
     rates = [setting.learning_rate for setting in plain]
     for best in _best(plain, 1):
@@ -186,15 +197,12 @@ def _beyond(problem: Problem, usual: float, tried: Tried, decay: float) -> Itera
             yield Setting(best.learning_rate * (2.0 if best.learning_rate == max(rates) else 0.5), decay)
 
 
-def _beyond_choice(
-    problem: Problem, usual: float, tried: Tried, among: Among
-) -> Iterator[tuple[Setting, int]]:
+def _beyond_choice(rates: Sequence[float], tried: Tried, among: Among) -> Iterator[tuple[Setting, int]]:
     """What was chosen, at the rates twice and half as high, on its seeds, where they are untried."""
-    grid = [setting.learning_rate for setting, _ in _grid(problem, usual)]
     times = 2.0**EXTENSIONS * 1.001  # rates are rounded
     if found := choice(tried, among):
         for rate in found.untried:
-            if min(grid) / times <= rate <= max(grid) * times:
+            if min(rates) / times <= rate <= max(rates) * times:
                 beyond = found.setting._replace(learning_rate=rate)
                 yield from ((beyond, seed) for seed in sorted(tried[found.setting]))
 

@@ -44,11 +44,13 @@ def played(
     error: Error,
     rows: tuple[Among, ...] = tuning.ROWS,
     offered: tuple[Setting, ...] | None = (),
+    *,
+    few: bool = False,
 ) -> tuning.Tried:
     """The tuning of a problem to its end."""
     tried: dict[Setting, dict[int, float]] = {}
     for _ in range(20):
-        looked = tuning.wanted(problem, USUAL, tried, rows, offered)
+        looked = tuning.wanted(problem, USUAL, tried, rows, offered, few=few)
         for setting, seed in looked:
             assert seed not in tried.get(setting, {}), "trained twice"
             tried.setdefault(setting, {})[seed] = error(setting, seed)
@@ -76,6 +78,16 @@ def test_a_tuning_has_as_many_runs_as_the_protocol_says(
     problem: Problem, rows: tuple[Among, ...], count: int
 ) -> None:
     assert runs(played(problem, valley(middle(problem)), rows, OFFERED)) == count
+
+
+@pytest.mark.parametrize(
+    ("problem", "offered", "count"), [(SHORT, (), 16), (SHORT, OFFERED, 20), (LONGEST, OFFERED, 8)]
+)
+def test_few_points_are_those_of_a_long_run_or_fewer(
+    problem: Problem, offered: tuple[Setting, ...], count: int
+) -> None:
+    error = valley(middle(problem))
+    assert runs(played(problem, error, offered=offered, few=True)) == count
 
 
 @pytest.mark.parametrize("of_decay", [-1.0, 1.0])
@@ -234,6 +246,18 @@ def test_the_square_is_every_batch_size_at_every_budget_but_the_longest() -> Non
     found = {(run.batch_size, run.steps) for run in planned("why")["square"]}
     sizes, budgets = (16, 64, 256, 1024), (586, 2_344, 9_375, 37_500)
     assert found == {(size, steps) for size in sizes for steps in budgets} - {(1024, 37_500)}
+
+
+def test_other_networks_are_the_two_batch_sizes_at_equal_epochs_and_equal_updates() -> None:
+    grid = PRESETS["why-networks"].grid
+    tuned = {(run.model, run.batch_size, run.steps) for run in EXPERIMENTS["why-tune"].planned(grid)}
+    arms = {(model, *arm) for model in ("wide", "deep") for arm in ((16, 586), (16, 37_500), (1024, 586))}
+    assert tuned == arms
+    of_study = settings_for(grid)
+    both = tuple(replace(row, model=model) for row in of_study for model in grid.models)
+    reported = [*EXPERIMENTS["square"].planned(replace(grid, settings=both))]
+    assert {(run.model, run.batch_size, run.steps) for run in reported} == arms
+    assert {run.seed for run in reported} == {*range(200, 208)}
 
 
 def test_little_data_is_trained_on_whole_where_the_batch_is_larger() -> None:
