@@ -46,7 +46,8 @@ def settings_for(grid: Grid) -> tuple[TunedSetting, ...]:
     of_kind = tuple(zip(AMONG, (Setting(0.001, 0.5), Setting(0.002), Setting(0.001, 0.0)), strict=True))
     return tuple(
         TunedSetting.of(problem, among, setting, error=1.0, seeds=5, at_edge=False)
-        for problem in square.problems(grid, (*grid.batch_sizes, SCALED_FROM))
+        for model in grid.models
+        for problem in square.problems(replace(grid, models=(model,)), (*grid.batch_sizes, SCALED_FROM))
         for among, setting in of_kind
     )
 

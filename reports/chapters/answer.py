@@ -79,6 +79,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
         f"After the same {small.batch_size * small.steps:,} images batch size {large.batch_size} ends with "
         f"the error of {small.batch_size} times {products}. {small.batch_size} makes {small.steps:,} "
         f"updates, {large.batch_size} makes {large.steps:,}; {listed(found.tasks)} together.{edges}"
+        f"{_other_networks(data, large.batch_size)}"
     )
     lines_of = [
         f"{rates}, {gap.NAMES[name]}: {gap.factor(part.ratio)}, {p_text(part.ratio.p)}"
@@ -91,13 +92,24 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
         gap.factor(parts["whole"].ratio),
         "After equal epochs",
         f"At rates tuned alike, falling to zero, batch size {large.batch_size} ends with "
-        f"{gap.bare_factor(parts['whole'].ratio)} the error of batch size {small.batch_size}{because}.",
+        f"{gap.bare_factor(parts['whole'].ratio)} the error of batch size {small.batch_size}{because}"
+        f"{f' (network {data.shown})' if len(data.networks) > 1 else ''}.",
         _WORSE
         if because
         else f"after equal epochs, at rates that fall to zero, the largest batch has {whole} times the error "
         f"of the smallest; {_NO_CAUSE}",
     )
     return Finding("question", BECAUSE, told, sentence, (*lines_of, UNIT), "equal-epochs", short=short)
+
+
+def _other_networks(data: Cells, size: int) -> str:
+    """A sentence on which network is meant, and one on each of the others."""
+    named = [f" That is network {data.shown}."] if len(data.networks) > 1 else []
+    for name in data.networks:
+        gaps = equal_epochs.gaps_of(data.of_network(name)).get("falling", {})
+        if name != data.shown and size in gaps:
+            named.append(f" Network {name}, at rates that fall to zero: {equal_epochs.product(gaps[size])}.")
+    return "".join(named)
 
 
 def _why(data: Cells) -> Finding:

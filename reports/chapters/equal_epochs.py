@@ -30,41 +30,51 @@ DRAWN: Final[tuple[Rates, ...]] = ("falling", "constant", "usual")
 
 
 def equal_epochs(data: Cells) -> FigureContent | None:
-    """Per batch size the gap and the two factors that it is the product of, a panel per schedule."""
-    gaps = gaps_of(data)
-    if not gaps:
+    """Per batch size the gap and its two factors, a panel per network and schedule."""
+    shown = {
+        ", ".join((*network, RATES[rates])): gaps
+        for network, by_rates in _of_each_network(data)
+        for rates, gaps in by_rates.items()
+        if rates in DRAWN
+    }
+    if not shown:
         return None
-    shown = {rates: gaps[rates] for rates in DRAWN if rates in gaps}
     some = next(iter(next(iter(shown.values())).values()))
     images, smallest = some.small.batch_size * some.small.steps, some.small.batch_size
     factors = [part.ratio for row in shown.values() for gap in row.values() for part in gap.parts.values()]
     said = (
-        f"{RATES[rates]}: batch size {size} {product(gap)}"
-        for rates, row in shown.items()
+        f"{words}: batch size {size} {product(gap)}"
+        for words, row in shown.items()
         for size, gap in row.items()
     )
     usual = (
         " The untuned rate is the usual one of the task: found at one batch size, under a constant schedule."
-        if "usual" in shown
+        if any(RATES["usual"] in words for words in shown)
         else ""
     )
     draw = partial(_draw, over=f"error over that of batch size {smallest} (log)", beside=factors)
     return FigureContent(
         [
             Panel(
-                RATES[rates][0].upper() + RATES[rates][1:],
+                words[0].upper() + words[1:],
                 partial(draw, gaps=row),
                 "what the gap is made of: factors whose product it is",
             )
-            for rates, row in shown.items()
+            for words, row in shown.items()
         ],
         f"Test MSE over that of batch size {smallest} after the same {images:,} images, and the two factors "
         f"whose product it is: what {smallest} loses by making as few updates as the larger batch, and what "
         f"the larger batch changes at that many updates.{usual} 1 is no effect. {UNIT}",
         f"Factors: {'; '.join(said)}.",
         n=f"{span((one.n[0] for one in factors), 'seed')} per factor",
-        results=[*data.results("square"), *data.results("usual-rate")],
+        results=[*data.of_every_network("square"), *data.of_every_network("usual-rate")],
     )
+
+
+def _of_each_network(data: Cells) -> Iterator[tuple[tuple[str, ...], dict[Rates, dict[int, Gap]]]]:
+    """Its name, where there are several, and its gaps."""
+    for name in data.networks:
+        yield (name,) if len(data.networks) > 1 else (), gaps_of(data.of_network(name))
 
 
 def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Estimate]) -> None:
@@ -81,8 +91,9 @@ def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Est
 
 def _table(data: Cells) -> Table:
     rows = [
-        row
-        for rates, gaps in gaps_of(data).items()
+        dict(zip(["network"], network, strict=False)) | row
+        for network, by_rates in _of_each_network(data)
+        for rates, gaps in by_rates.items()
         for gap in gaps.values()
         for row in _parts_rows(rates, gap)
     ]

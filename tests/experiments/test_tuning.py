@@ -253,9 +253,7 @@ def test_other_networks_are_the_two_batch_sizes_at_equal_epochs_and_equal_update
     tuned = {(run.model, run.batch_size, run.steps) for run in EXPERIMENTS["why-tune"].planned(grid)}
     arms = {(model, *arm) for model in ("wide", "deep") for arm in ((16, 586), (16, 37_500), (1024, 586))}
     assert tuned == arms
-    of_study = settings_for(grid)
-    both = tuple(replace(row, model=model) for row in of_study for model in grid.models)
-    reported = [*EXPERIMENTS["square"].planned(replace(grid, settings=both))]
+    reported = [*EXPERIMENTS["square"].planned(replace(grid, settings=settings_for(grid)))]
     assert {(run.model, run.batch_size, run.steps) for run in reported} == arms
     assert {run.seed for run in reported} == {*range(200, 208)}
 
@@ -311,8 +309,8 @@ def test_what_was_tuned_for_other_images_or_another_network_waits_too() -> None:
 
 def test_the_settings_of_every_network_are_recorded() -> None:
     grid = replace(PRESETS["why"].grid, models=("study", "wide"))
-    study = settings_for(grid)
-    both = (*study, *(replace(row, model="wide") for row in study))
+    both = settings_for(grid)
+    study = tuple(row for row in both if row.model == "study")
     assert set(square.settings_of(["square"], replace(grid, settings=both))) == set(both)
     assert len(square.waiting(replace(grid, settings=study))) == 4
 

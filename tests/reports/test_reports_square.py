@@ -29,6 +29,9 @@ COUNTS = ("seeds below", "of the smallest", "pairs")
 SMALL: dict[str, Any] = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
 
 
+DRAWN: tuple[equal_epochs.Rates, ...] = ("falling", "constant")
+
+
 def cells(path: Path, **planted: Any) -> Cells:
     return Cells(read(write(path / "run.json", square_session(**planted))))
 
@@ -101,6 +104,22 @@ def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted
         for words in equal_epochs.RATES.values()
         if (size, words) != (256, "one untuned rate, constant")  # trained at the ends alone
     }
+
+
+def test_every_network_has_its_own_gap(tmp_path: Path) -> None:
+    data = cells(tmp_path, preset="why-networks", batch_size=0.8, tasks=("mean", "std"))
+    content = same_images.equal_epochs(data)
+    assert content
+    named = [f"{network}, {equal_epochs.RATES[rates]}" for network in ("Wide", "Deep") for rates in DRAWN]
+    assert [panel.title for panel in content.panels] == named
+    rows = rows_of(same_images.CHAPTER.tables(data)[0])
+    itself = {row["network"]: row["times"] for row in rows if row["part"] == "the batch size itself"}
+    assert [*itself] == ["wide", "deep"]
+    assert [*itself.values()] == pytest.approx([0.8, 0.8], rel=0.15)
+    whole = equal_epochs.gaps_of(data.of_network("deep"))["falling"][1024].parts["whole"].ratio
+    answer = findings(data).answer
+    assert "That is network wide. Network deep, at rates that fall to zero:" in answer.sentence
+    assert factor(whole) in answer.sentence
 
 
 def test_which_batch_size_is_soonest_is_told_by_what_was_tuned_alike(planted: Cells) -> None:
