@@ -1,4 +1,4 @@
-"""Experiment `adam-memory`: ten epochs with a second moment that remembers 100 updates; see docs/why.md."""
+"""Experiment `adam-memory`: ten epochs with a second moment that remembers 100 updates; docs/why-first.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiment `equal-epochs`: ten epochs at the rate tuned for the batch size; see docs/why.md."""
+"""Experiment `equal-epochs`: ten epochs at the rate tuned for the batch size; see docs/why-first.md."""
 
 from __future__ import annotations
 

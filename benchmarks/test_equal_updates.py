@@ -1,4 +1,4 @@
-"""Experiment `equal-updates`: the same number of updates at every batch size; see docs/why.md."""
+"""Experiment `equal-updates`: the same number of updates at every batch size; see docs/why-first.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiment `noise-scale`: the noise of the gradient along trainings at 16 and at 1024; see docs/why.md."""
+"""Experiment `noise-scale`: the noise of the gradient along trainings at 16 and 1024; docs/why-first.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiment `rate-rules`: ten epochs at rates scaled from 32 by the rules of thumb; see docs/why.md."""
+"""Experiment `rate-rules`: ten epochs at rates scaled from 32 by the rules of thumb; docs/why-first.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experiment `study-rate`: ten epochs at the rate tuned at 32, the gap to be explained; see docs/why.md."""
+"""Experiment `study-rate`: ten epochs at the rate tuned at 32, the gap to be explained; docs/why-first.md."""
 
 from __future__ import annotations
 

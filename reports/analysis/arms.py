@@ -77,7 +77,7 @@ class Compared(NamedTuple):
 
     @property
     def own(self) -> bool:
-        """Whether batch sizes or images are a user's own, and not those of the plan in docs/why.md."""
+        """Whether batch sizes or images are a user's own, and not those of the plan in docs/why-first.md."""
         return self is not PLANNED
 
 

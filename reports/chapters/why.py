@@ -382,7 +382,7 @@ def _departures(data: Cells) -> Table:
         ("tuned rates inside their grid", len(rates), sum(not rate.at_edge for rate in rates), "rates"),
     ]
     rows = [dict(zip(("what", "planned", "here", "of"), row, strict=True)) for row in counts]
-    note = "The plan is docs/why.md, committed before the runs. What is not in it is exploratory."
+    note = "The plan is docs/why-first.md, committed before the runs. What is not in it is exploratory."
     return Table.of("plan", "The plan, and what is here of it", rows, note)
 
 

@@ -92,7 +92,7 @@ def test_the_page_says_what_readme_does(answer: Cells) -> None:
 
 
 def test_the_first_protocol_s_page_says_what_docs_do(data: Cells) -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     assert [factor for factor in FACTORS.findall(gap.answer(data)) if factor not in why] == []
     (rules,), (memory,), (meets,) = rate_rules(data), adam_memory(data), anchor(data)
     told = [*FACTORS.findall(rules.sentence), *FACTORS.findall(memory.sentence)[:1]]

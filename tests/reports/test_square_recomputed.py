@@ -257,7 +257,7 @@ def test_what_readme_and_the_head_of_the_page_say_of_it() -> None:
     each = {steps: over_sixteen(1024, steps, "falling to zero") for steps in SEEDS}
     _, some, many = (f"\N{MULTIPLICATION SIGN}{math.exp(logs.mean()):.2f}" for logs in each.values())
     assert f"After 9,375 updates each it has {many};" in prose("README.md")
-    assert f"Tuned alike it is {some} at falling rates" in prose("docs/why.md")
+    assert f"Tuned alike it is {some} at falling rates" in prose("docs/why-first.md")
 
 
 def test_the_planned_contrasts() -> None:

@@ -107,11 +107,11 @@ def test_both_columns_of_the_answer(schedule: str) -> None:
     for name in ("whole", "updates", "rate", "batch size"):
         p = p_of_signs(found[name])
         row = f"{said(found[name])} | {p:.2f} |" if p > 0.01 else f"{said(found[name])} | {p:.1g} |"
-        assert row in prose("docs/why.md"), name
+        assert row in prose("docs/why-first.md"), name
 
 
 def test_more_updates_and_every_task() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     assert f"{said(parts('linear', 2_344)['batch size'])} at falling rates" in why
     assert f"{said(parts('constant', 2_344)['batch size'])} at constant ones" in why
     updates = {task: short(math.exp(parts("linear", 586, (task,))["updates"].mean())) for task in TASKS}
@@ -120,7 +120,7 @@ def test_more_updates_and_every_task() -> None:
 
 
 def test_the_rate() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     found = parts("linear", 586)
     assert f"{said(found['rate at equal images'])} where images are equal" in why
     assert f"{said(found['rate at equal updates'])} where updates are" in why
@@ -150,7 +150,7 @@ def over_sixteen(size: int, schedule: str) -> NDArray[np.float64]:
 
 
 def test_other_batch_sizes_after_the_same_updates() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     assert f"batch size 4 {said(over_sixteen(4, 'linear'))} and 1 {said(over_sixteen(1, 'linear'))}" in why
     for schedule in ("linear", "constant"):
         each = [short(math.exp(over_sixteen(size, schedule).mean())) for size in (64, 256, 1024)]
@@ -161,7 +161,7 @@ def test_other_batch_sizes_after_the_same_updates() -> None:
 
 
 def test_what_the_schedule_changes() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     for size in (16, 1024):
         steps = SAME_IMAGES[size]
         arms = {t: [errors(t, size, steps, s, STUDY[t]) for s in ("linear", "constant")] for t in TASKS}
@@ -169,7 +169,7 @@ def test_what_the_schedule_changes() -> None:
 
 
 def test_rules_of_thumb() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
 
     def at(rate: Callable[[str], float], size: int) -> dict[str, Errors]:
         return {task: errors(task, size, SAME_IMAGES[size], "linear", rate(task)) for task in TASKS}
@@ -239,7 +239,7 @@ def critical(task: str, target: float) -> float:
 
 
 def test_critical_batch_sizes() -> None:
-    why = prose("docs/why.md")
+    why = prose("docs/why-first.md")
     for target, sizes in {0.03: (8.0, 8.5, 2.0), 0.01: (16, 25, 21), 0.005: (16, None, 32)}.items():
         for task, size in zip(TASKS, sizes, strict=True):
             assert size is None or critical(task, target) == pytest.approx(size, rel=0.05), (task, target)
@@ -254,7 +254,7 @@ def test_adams_memory() -> None:
 
     found = by_seed((gap_at(task, 0.999), gap_at(task, 0.99)) for task in TASKS)
     assert f"{said(found)} of what it was, p = {p_of_signs(found):.1g} ({counted(len(found))} seeds" in prose(
-        "docs/why.md"
+        "docs/why-first.md"
     )
 
 
@@ -269,7 +269,7 @@ def test_how_far_the_tasks_of_a_seed_go_together() -> None:
         ].mean()
         for name in ("whole", "updates", "rate", "batch size")
     }
-    assert f"{rows['whole']:.2f} in the whole gap" in prose("docs/why.md")
+    assert f"{rows['whole']:.2f} in the whole gap" in prose("docs/why-first.md")
     assert [round(rows[name], 1) for name in ("updates", "rate", "batch size")] == [0.4, 0.4, 0.0]
 
 
@@ -288,7 +288,7 @@ def test_where_both_protocols_meet() -> None:
     interval = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.90)
     low, high = (f"{math.exp(end):#.3g}" for end in (interval.low, interval.high))
     text = f"ends with {math.exp(b.mean() - a.mean()):.3f} times the error of the study's ten epochs"
-    assert f"{text}, which have 590 (90% interval {low} to {high})" in prose("docs/why.md")
+    assert f"{text}, which have 590 (90% interval {low} to {high})" in prose("docs/why-first.md")
 
 
 def test_other_networks() -> None:
