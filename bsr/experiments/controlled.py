@@ -1,4 +1,4 @@
-"""The controlled experiments: equal updates beside equal epochs, rates tuned per batch size; docs/why-first.md.
+"""The controlled experiments: equal updates beside equal epochs, at tuned rates; see docs/why-first.md.
 
 Any task, data set, network and batch sizes: budgets are ten epochs' worth of two of the batch sizes, windows
 of rates lie round the one that was given or tuned for 32. What is named here are MNIST's, and the defaults.
