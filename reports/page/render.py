@@ -110,8 +110,13 @@ def render(
 
 def _source(data: Cells) -> str:
     """The recording's name; of several that were read as one, the first's and how many more."""
+    return _merged_from(data) if not data.recording.path.exists() else data.recording.path.name
+
+
+def _merged_from(data: Cells) -> str:
+    """The first of the recordings that are one here, and how many more; else the one."""
     files = data.session.options.get("merged_from")
-    if not isinstance(files, list) or data.recording.path.exists():
+    if not isinstance(files, list):
         return data.recording.path.name
     return f"{files[0]} and {counted(len(files) - 1, 'more file')}"
 
@@ -299,7 +304,9 @@ def _session(data: Cells) -> list[tuple[str, str]]:
         ("pytest-benchmark", data.recording.pytest_benchmark),
         ("commit", f"{commit.get('id') or ''}{' (with local changes)' if commit.get('dirty') else ''}"),
     ]
-    rows += [(_option(name), _plain(value)) for name, value in session.options.items()]
+    options = {name: value for name, value in session.options.items() if name != "merged_from"}
+    rows += [(_option(name), _plain(value)) for name, value in options.items()]
+    rows += [("merged from", _merged_from(data))] if "merged_from" in session.options else []
     return [(name, value) for name, value in rows if value]
 
 
