@@ -24,7 +24,10 @@ from reports.page import first
 ROOT = Path(__file__).parents[2]
 TUNING_JOURNALS = sorted((ROOT / "benchmarks" / "results").glob("cpu-tune*.journal.jsonl.gz"))
 FACTORS = re.compile("\N{MULTIPLICATION SIGN}[0-9.,]+ \\([^)]*\\)")
-pytestmark = pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not TUNING_JOURNALS, reason="recordings are in a checkout alone"),
+]
 
 
 def recorded(*paths: Path) -> Cells:

@@ -18,7 +18,10 @@ SIZES = {1_000: (16, 64, 256, 1_000), 10_000: (16, 64, 256, 1024)}
 BUDGETS = {1_000: (586, 2_344, 9_375), 10_000: (586, 2_344)}
 ROWS = [(images, steps) for images, budgets in BUDGETS.items() for steps in budgets]
 SEEDS = range(200, 208)
-pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone"),
+]
 
 
 def of_tuning(images: int, size: int, steps: int) -> dict[Setting, dict[int, float]]:

@@ -56,7 +56,10 @@ ROWS = [(s, one) for s in SEEDS for one in DECAYS]
 AMONG: dict[str, Among] = {"falling to zero": "falling", "constant": "constant", "as tuned": "all"}
 """How a table of settings calls them."""
 WHY = ROOT / "docs" / "why.md"
-pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone"),
+]
 
 
 def of_tuning(task: str, size: int, steps: int, rule: str = "square") -> dict[Setting, dict[int, float]]:

@@ -21,7 +21,10 @@ from recomputed import RESULTS, Errors, by_seed, moments, prose, recorded, said,
 TASKS = ("mean", "std", "var")
 STUDY = {"mean": 0.0015, "std": 0.001, "var": 0.0015}
 SAME_IMAGES = {16: 37_500, 64: 9_375, 256: 2_344, 1024: 586}
-pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not RESULTS.exists(), reason="recordings are in a checkout alone"),
+]
 
 
 def log_error(result: dict[str, Any], steps: int) -> float | None:
