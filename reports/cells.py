@@ -21,6 +21,7 @@ from bsr.run import STUDY_MODEL
 from reports.text import counted, listed, number, shortened
 
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 MOST_DEAD: Final = 4
 """Cells with dead runs that a sentence names; the table has all."""
 
@@ -253,11 +254,11 @@ _series: Final = attrgetter(*agreement.SERIES)
 """Of a result, the values of a Timing: a tuple, which is made and compared faster."""
 
 
-def grouped(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, list[Result]]:
-    """Results by a key, in the order in which the keys appear."""
-    found: dict[Key, list[Result]] = {}
-    for result in results:
-        found.setdefault(key(result), []).append(result)
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Results, or what else, by a key, in the order in which the keys appear."""
+    found: dict[Key, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
     return found
 
 

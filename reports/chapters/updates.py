@@ -54,7 +54,8 @@ def finding(data: Cells) -> list[Finding]:
     short = Short(
         f"\N{MULTIPLICATION SIGN}{factor_text(found.equal_updates)}",
         "After equal updates",
-        "At one constant learning rate per task, each doubling of the batch size multiplies the error so.",
+        "At one constant learning rate per task, each doubling of the batch size multiplies the error by "
+        f"{number(found.equal_updates.factor, 3)}.",
     )
     return [Finding("updates", CLAIM, verdict, f"{doublings_text(found)}.", lines, "updates", short=short)]
 

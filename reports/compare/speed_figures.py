@@ -8,6 +8,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 
 from bsr import stats
+from reports.cells import grouped
 from reports.chapters.chapter import FigureContent
 from reports.compare import Comparison
 from reports.compare.series import FLAT
@@ -42,7 +43,8 @@ def comparison_speed(comparison: Comparison) -> FigureContent | None:
     across = "".join(
         f" {title(pair)} is across {listed(pair.across)}." for pair in comparison.pairs if pair.across
     )
-    said = "; ".join(f"{one.label}: {flattening(one, comparison.experiment)}" for one in comparison.series)
+    named = grouped(comparison.series, lambda one: flattening(one, comparison.experiment))
+    said = "; ".join(f"{listed(one.label for one in alike)}: {how}" for how, alike in named.items())
     panels = [Panel("Images per second", _throughput(speeds, flat), "training images per second (log)")]
     ups = [
         {size: up for size in pair.batch_sizes if (up := pair.speed_up(pair.at(size)))}
