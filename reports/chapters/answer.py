@@ -91,7 +91,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
     short = Short(
         gap.factor(parts["whole"].ratio),
         "After equal epochs",
-        f"At rates tuned alike, falling to zero, batch size {large.batch_size} ends with "
+        f"At rates tuned for each, falling to zero, batch size {large.batch_size} ends with "
         f"{gap.bare_factor(parts['whole'].ratio)} the error of batch size {small.batch_size}{because}"
         f"{f' (network {data.shown})' if len(data.networks) > 1 else ''}.",
         _WORSE

@@ -74,7 +74,8 @@ def _short(data: Cells, found: Soonest) -> Short:
         sentence=(
             f"Of batch sizes {listed(sorted(found.seconds))}, batch size {found.size} reaches a test error "
             f"of {_share(found.target)} soonest (always answering the mean has 100%); batch size {dearest} "
-            f"{_needs(found.ratios[dearest])}, each at the learning rate and schedule tuned for it{tied}."
+            f"{_needs(found.ratios[dearest])}, each at the learning rate and schedule tuned for it{tied}. "
+            f"Timed: {found.timed}; another machine may differ."
         ),
         clause=(f"{unsure}at tuned rates and schedules, {_soonest(found)} a given error soonest"),
     )

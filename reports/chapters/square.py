@@ -71,8 +71,10 @@ def findings(data: Cells) -> list[Finding]:
     short = Short(
         factor(ratios[most]),
         "After equal updates",
-        f"At tuned rates that fall to zero, batch size {size} ends with {bare_factor(ratios[most])} "
-        f"the error of batch size {smallest} after {most:,} updates each.",
+        f"At rates tuned for each, falling to zero, batch size {size} ends with "
+        f"{'less error, ' if ratios[most].factor < 1 else ''}{bare_factor(ratios[most])} "
+        f"{'that' if ratios[most].factor < 1 else 'the error'} of batch size {smallest}, after {most:,} "
+        "updates each.",
         ""
         if edges
         else _clause(

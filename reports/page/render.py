@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import published
+from bsr.experiments.grid import STUDY_TASKS
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
@@ -149,14 +151,15 @@ def summary(data: Cells) -> str:
     """What was measured, in a line."""
     session = data.session
     runs = [result.run for result in data.all_results]
+    presets = [name for name in re.split(", | and ", session.preset) if name]
     parts = [
         f"{session.finished:,} of {counted(session.planned, 'planned run')} done",
-        f"preset{'s' if ' and ' in session.preset else ''} {session.preset}" if session.preset else "",
+        f"preset{'s' if len(presets) > 1 else ''} {listed(presets)}" if presets else "",
     ]
     if runs:
         train, test = ({getattr(run, f"{split}_images") for run in runs} for split in ("train", "test"))
         images = f"{_images(train)} training and {_images(test)} test images"
-        parts += [f"{runs[0].dataset}, {images}", runs[0].precision]
+        parts += [f"{runs[0].dataset}, {images}", _learned(data), runs[0].precision]
         if data.networks != (STUDY_MODEL,):
             others = [name for name in data.networks if name != data.shown]
             beside = f"; in the tables too: {listed(others)}" if others else ""
@@ -170,6 +173,12 @@ def summary(data: Cells) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _learned(data: Cells) -> str:
+    """What the networks learn: `to learn: mean and std of the pixels`."""
+    of_pixels = " of each image's pixels" if set(data.tasks) <= set(STUDY_TASKS) else ""
+    return f"to learn: {listed(data.tasks)}{of_pixels}"
+
+
 def unfinished(data: Cells) -> str:
     """How many cases have no final MSE, and why; empty if none."""
     lost = Counter(ending(result) for result in data.all_results if result.final_mse is None)
@@ -181,7 +190,10 @@ def unfinished(data: Cells) -> str:
     runs = counted(lost.total(), "run")
     rule = "in no statistic."
     if any(result.run.steps for result in data.all_results):
-        rule = "left out at equal epochs; at equal updates diverged ones count as the best constant."
+        rule = (
+            "figures at equal epochs leave them out, those at equal updates count diverged ones as no better "
+            "than the best constant."
+        )
     return f"{runs} without a final MSE ({why}): {rule}{again}"
 
 
