@@ -72,8 +72,8 @@ def _short(data: Cells, found: Soonest) -> Short:
         number="" if dearest == found.size else _times(found.ratios[dearest]),
         part="To a given error",
         sentence=(
-            f"Of batch sizes {listed(sorted(found.seconds))}, batch size {found.size} reaches a test error "
-            f"of {_share(found.target)} soonest (always answering the mean has 100%); batch size {dearest} "
+            f"Of batch sizes {listed(sorted(found.seconds))}, batch size {found.size} reaches "
+            f"{_share(found.target)} of the error of always answering the mean soonest; batch size {dearest} "
             f"{_needs(found.ratios[dearest])}, each at the learning rate and schedule tuned for it{tied}. "
             f"Timed: {found.timed}; another machine may differ."
         ),

@@ -104,17 +104,18 @@ def _best_batch_size(data: Cells) -> Finding:
     found = "; ".join(part.line.partition(";")[0].partition(" (")[0] for part in parts)
     sentence = f"Final MSE by task: {found}{where(parts)}."
     claim = published.CLAIMS["best-batch-size"]
-    return Finding(
-        "best-batch-size", claim, together(parts), sentence, lines(parts), "seeds", short=Short(_lowest(data))
-    )
+    verdict = together(parts)
+    short = Short(_lowest(data, verdict))
+    return Finding("best-batch-size", claim, verdict, sentence, lines(parts), "seeds", short=short)
 
 
-def _lowest(data: Cells) -> str:
-    """`lowest at 32 to 64`, over the tasks."""
+def _lowest(data: Cells, verdict: Verdict) -> str:
+    """`lowest error at 32 to 64`, over the tasks."""
     best = [stats.best(finals_by_size(data, task)) for task in data.learnable()]
     levels = sorted({one.level for one in best if one})
     ends = dict.fromkeys([*levels[:1], *levels[-1:]])
-    return f"lowest error at {' to '.join(f'{size:g}' for size in ends)}" if ends else ""
+    unsure = ", not told from all others" if verdict == "cannot tell" else ""
+    return f"lowest error at {' to '.join(f'{size:g}' for size in ends)}{unsure}" if ends else ""
 
 
 def _best(task: str, cells: dict[int, list[float]]) -> TaskVerdict:
