@@ -113,6 +113,11 @@ class Cells:
             sorted(named, key=lambda task: (task in self.degenerate, known.get(task, len(known)), task))
         )
 
+    @property
+    def of_pixels(self) -> bool:
+        """Whether its tasks are the study's statistics of an image's pixels."""
+        return set(self.tasks) <= set(STUDY_TASKS)
+
     @cached_property
     def all_results(self) -> tuple[Result, ...]:
         """Every planned case's result."""

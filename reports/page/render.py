@@ -15,7 +15,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import published
-from bsr.experiments.grid import STUDY_TASKS
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
@@ -175,7 +174,7 @@ def summary(data: Cells) -> str:
 
 def _learned(data: Cells) -> str:
     """What the networks learn: `to learn: mean and std of the pixels`."""
-    of_pixels = " of each image's pixels" if set(data.tasks) <= set(STUDY_TASKS) else ""
+    of_pixels = " of each image's pixels" if data.of_pixels else ""
     return f"to learn: {listed(data.tasks)}{of_pixels}"
 
 
