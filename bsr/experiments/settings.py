@@ -176,8 +176,8 @@ def setting_for(table: Iterable[TunedSetting], problem: Problem, among: Among) -
         if row.problem == problem and row.among == among:
             return row.setting
     raise RatesError(
-        f"expected a tuned setting for {problem}, got none; tune it with --bsr-preset why-tune, smaller "
-        "budgets too, and give the tuned-settings.csv of its report by --bsr-rates"
+        f"expected a tuned setting for {problem}, got none; tune it with --bsr-preset why-tune "
+        "(why-data-tune, why-networks-tune), smaller budgets too, and give its recordings by --bsr-rates"
     )
 
 
