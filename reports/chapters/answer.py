@@ -32,7 +32,7 @@ from reports.drawing import style
 from reports.drawing.legend import legend
 from reports.drawing.marks import NORMALISED, REFERENCE_LINE, medians_beside_dead
 from reports.drawing.panel import Panel
-from reports.text import listed, number
+from reports.text import counted, listed, number
 from reports.text.verdicts import (
     Finding,
     Short,
@@ -98,6 +98,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
         if because
         else f"after equal epochs, at rates that fall to zero, the largest batch has {whole} times the error "
         f"of the smallest; {_NO_CAUSE}",
+        counted(parts["whole"].ratio.n[0], "seed"),
     )
     return Finding("question", BECAUSE, told, sentence, (*lines_of, UNIT), "equal-epochs", short=short)
 
@@ -134,6 +135,7 @@ def _why(data: Cells) -> Finding:
         f"At one learning rate per task, falling to zero, batch size {compared.largest} ends with "
         f"{gap.bare_factor(found.parts['whole'])} the error of batch size {compared.smallest}{because}.",
         clause,
+        counted(found.parts["whole"].n[0], "seed"),
     )
     return Finding("question", BECAUSE, verdict, sentence, gap.sentences(data), "why", short=short)
 

@@ -77,6 +77,7 @@ def _short(data: Cells, found: Soonest) -> Short:
             f"{_needs(found.ratios[dearest])}, each at the learning rate and schedule tuned for it{tied}. "
             f"Timed: {found.timed}; another machine may differ."
         ),
+        seeds="" if dearest == found.size else counted(choosing.fewest_seeds(data, found), "seed"),
         clause=(f"{unsure}at tuned rates and schedules, {_soonest(found)} a given error soonest"),
     )
 

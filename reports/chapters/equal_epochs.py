@@ -32,7 +32,7 @@ DRAWN: Final[tuple[Rates, ...]] = ("falling", "constant", "usual")
 def equal_epochs(data: Cells) -> FigureContent | None:
     """Per batch size the gap and its two factors, a panel per network and schedule."""
     shown = {
-        ", ".join((*network, RATES[rates])): gaps
+        f"{network}, {RATES[rates]}" if network else RATES[rates]: gaps
         for network, by_rates in _of_each_network(data)
         for rates, gaps in by_rates.items()
         if rates in DRAWN
@@ -71,10 +71,10 @@ def equal_epochs(data: Cells) -> FigureContent | None:
     )
 
 
-def _of_each_network(data: Cells) -> Iterator[tuple[tuple[str, ...], dict[Rates, dict[int, Gap]]]]:
-    """Its name, where there are several, and its gaps."""
+def _of_each_network(data: Cells) -> Iterator[tuple[str, dict[Rates, dict[int, Gap]]]]:
+    """Its name, empty where there is one, and its gaps."""
     for name in data.networks:
-        yield (name,) if len(data.networks) > 1 else (), gaps_of(data.of_network(name))
+        yield name if len(data.networks) > 1 else "", gaps_of(data.of_network(name))
 
 
 def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Estimate]) -> None:
@@ -91,7 +91,7 @@ def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Est
 
 def _table(data: Cells) -> Table:
     rows = [
-        dict(zip(["network"], network, strict=False)) | row
+        ({"network": network} if network else {}) | row
         for network, by_rates in _of_each_network(data)
         for rates, gaps in by_rates.items()
         for gap in gaps.values()

@@ -30,7 +30,7 @@ from reports.drawing import factors as drawn
 from reports.drawing.curves import draw_over_updates
 from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
-from reports.text import listed
+from reports.text import counted, listed
 from reports.text.table import Table, interval_cells
 from reports.text.verdicts import Finding, Short, Verdict, p_text
 
@@ -72,6 +72,7 @@ def findings(data: Cells) -> list[Finding]:
         f"On {images:,} training images, at rates and schedules tuned for each, a batch of {size:,} ends "
         f"with {bare_factor(first)} the test error of batch size {smallest}, both of {name}.",
         "with little data a large batch ends worse at as many updates" if verdict == "shown" else "",
+        counted(first.n[0], "seed"),
     )
     return [Finding("little-data", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 

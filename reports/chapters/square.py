@@ -80,6 +80,7 @@ def findings(data: Cells) -> list[Finding]:
         else _clause(
             [ratio.factor for ratio in ratios.values()], shown=verdict == "shown", outdone=bool(outdone)
         ),
+        counted(ratios[most].n[0], "seed"),
     )
     return [Finding("square", CLAIM, verdict, sentence, (*lines, UNIT), "square", short=short)]
 

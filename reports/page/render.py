@@ -95,7 +95,6 @@ def render(
         sections=_sections(drawn, outside=True),
         appendix=_sections(drawn, outside=False),
         numbers=numbers,
-        seeds={entry.figure.name: entry.drawing.n.partition(" per ")[0] for entry in drawn},
         one_seed=one_seed(data),
         more_seeds=measure_command(data, "--bsr-experiments batch-size --bsr-runs 10"),
         missing=_missing(data, findings, missing),

@@ -35,6 +35,8 @@ class Short:
     """One, in plain words, with the schedule on which the number depends."""
     clause: str = ""
     """What it gives to the one sentence that concludes."""
+    seeds: str = ""
+    """What the number rests on: `8 seeds`."""
 
 
 @dataclass(frozen=True, slots=True)

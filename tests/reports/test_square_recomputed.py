@@ -229,6 +229,12 @@ def test_the_settings_after_the_most_updates_ship_and_were_reported() -> None:
             assert sorted(reported(task, size, MOST, taken)) == seeds_of(size, MOST)
 
 
+def test_what_256_takes_as_tuned_after_the_most_updates() -> None:
+    """Of var alone another setting than its own falling one."""
+    both = {task: [chosen(task, 256, MOST, one) for one in ("as tuned", "falling to zero")] for task in TASKS}
+    assert [task for task, (tuned, falling) in both.items() if tuned != pytest.approx(falling)] == ["var"]
+
+
 @pytest.mark.parametrize("steps", SEEDS)
 def test_the_settings_that_ship_are_those_that_were_tuned(steps: int) -> None:
     for task in TASKS:
