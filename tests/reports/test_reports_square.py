@@ -90,7 +90,7 @@ def test_the_gap_after_the_same_images_is_fewer_updates_times_the_batch_size(
     assert answer.verdict == "shown"
     assert (factor(whole) in answer.short.number) == (rates == "falling")
     assert factor(whole) in answer.sentence
-    assert answer.short.seeds == f"{whole.n[0]} seeds"
+    assert rates != "falling" or answer.short.seeds == f"{whole.n[0]} seeds"
 
 
 def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted: Cells) -> None:
