@@ -76,7 +76,7 @@ class Grid:
     few_points: bool = False
     """Whether each problem is tuned by as few points as long trainings are, and reported by `runs` seeds."""
     tried: tuple[tuple[Problem, Tried], ...] = ()
-    """What the tuning of each problem has tried; it goes on from there."""
+    """What the tuning of each problem has tried; it goes on from there, and `settings` may rest on it."""
     settings: tuple[TunedSetting, ...] | None = None
     """Tuned per problem; None: those that come with the package."""
     models: tuple[str, ...] = (STUDY_MODEL,)

@@ -87,6 +87,13 @@ def waiting(grid: Grid) -> dict[tuple[int, int], list[int]]:
     return {where: sorted(found[where]) for where in sorted(found)}
 
 
+def unfinished(grid: Grid) -> int:
+    """How many Runs the tuning that was given still tries next, for the problems that it has begun."""
+    begun = {problem for problem, _ in grid.tried}
+    each = (run for model in grid.models for run in why_tune(replace(grid, models=(model,))))
+    return sum(Problem.of(run) in begun for run in each)
+
+
 def usual_rate(grid: Grid) -> Iterator[Run]:
     """The smallest and the largest batch size at the usual constant rate: a prefix is a smaller budget.
 

@@ -204,7 +204,7 @@ def read(config: pytest.Config) -> Options:
         planned = plan(experiments, grid)
     except (PlanTooLargeError, rates.RatesError) as error:
         raise pytest.UsageError(f"bsr: {error}") from error
-    if grid.tried and not any(planned.values()):
+    if _value(config, "refine") is not None and grid.tried and not any(planned.values()):
         raise refuse(
             "refine",
             _value(config, "refine"),
@@ -355,7 +355,7 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
         except RefinementError as error:
             raise pytest.UsageError(f"--bsr-refine: {error}") from error
     if _value(config, "rates") is not None:
-        said |= _tuned(config, experiments)
+        said = _tuned(config, experiments) | said
     return said
 
 
@@ -368,7 +368,8 @@ def _tuned(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str, Any
             if len(paths) > 1:
                 raise refuse("rates", _value(config, "rates"), "one table, or one pattern: 'tune-*.json'")
             if recorded:
-                return {"settings": tuple(square.tuned(dict(settings_tried(paths[0]))))}
+                tried = settings_tried(paths[0])
+                return {"settings": tuple(square.tuned(dict(tried))), "tried": tried}
             return {"settings": settings.read(paths[0])}
         return {"rates": tuned_in(paths) if recorded else rates.read(paths[0])}
     except (rates.RatesError, RefinementError) as error:

@@ -78,9 +78,15 @@ def _untuned(session: Session) -> list[str]:
 
 
 def _waiting(session: Session) -> list[str]:
-    """A line where batch sizes of the second protocol are left out, since nothing was tuned for them."""
+    """Lines where the tuning has not ended, and where batch sizes are left out: they were not tuned."""
     if not square.TUNED_ALIKE & {*session.options.experiments}:
         return []
+    lines = []
+    if more := square.unfinished(session.options.grid):
+        lines.append(
+            f"bsr: the tuning of --bsr-rates has not ended, {more:,} of its runs come next and may choose "
+            "otherwise; go on with it by --bsr-refine first"
+        )
     left_out: dict[tuple[int, str], list[str]] = defaultdict(list)
     for (images, steps), sizes in square.waiting(session.options.grid).items():
         left_out[images, listed(f"{size:,}" for size in sizes)].append(f"{steps:,}")
@@ -88,7 +94,9 @@ def _waiting(session: Session) -> list[str]:
         f"{sizes} at {listed(steps)} updates on {images:,} images"
         for (images, sizes), steps in left_out.items()
     )
-    return [f"bsr: left out, since nothing was tuned for it: batch size {said}"] if left_out else []
+    if left_out:
+        lines.append(f"bsr: left out, since nothing was tuned for it: batch size {said}")
+    return lines
 
 
 def _asked_for(grid: Grid, tasks: tuple[str, ...]) -> str:

@@ -21,6 +21,9 @@ TUNED = (*SMOKE, "--bsr-tasks=mean", "--bsr-batch-sizes=32,256")
 def test_a_tuning_goes_on_until_it_has_ended_and_what_it_chose_is_trained(suite: Suite) -> None:
     first = suite.run(*TUNED, "--bsr-experiments=why-tune", "--benchmark-json=tune-1.json")
     assert first.code == 0, first.output
+    report = (*TUNED, "--bsr-experiments=square")
+    early = suite.run(*report, "--bsr-rates=tune-1.json")
+    assert "the tuning of --bsr-rates has not ended" in early.output
     for look in range(2, 12):
         name = f"tune-{look}.json"
         ended = suite.run(
@@ -36,10 +39,9 @@ def test_a_tuning_goes_on_until_it_has_ended_and_what_it_chose_is_trained(suite:
     assert {problem.batch_size for problem in tried} == {32, 256}
     assert all(sorted(map(len, errors.values()))[-4:] == [5, 5, 5, 5] for errors in tried.values())
 
-    chosen = suite.run(
-        *TUNED, "--bsr-experiments=square", "--bsr-rates=tune-*.json", "--benchmark-json=square.json"
-    )
+    chosen = suite.run(*report, "--bsr-rates=tune-*.json", "--benchmark-json=square.json")
     assert chosen.code == 0, chosen.output
+    assert "has not ended" not in chosen.output
     session = bsr.read(suite.folder / "square.json").session
     best = {row.problem: row.setting for row in session.settings if row.among == "all"}
     for problem, errors in tried.items():
