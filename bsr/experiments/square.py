@@ -42,11 +42,11 @@ def why_tune(grid: Grid) -> Iterator[Run]:
         usual, found = _usual_rate(grid, problem.task), tried.get(problem, {})
         any_size = problem._replace(batch_size=0)
         of_smaller = offered.get(any_size, ())
-        lacking = tuning.wanted(problem, usual, found, rows, of_smaller, few=grid.few_points)
-        for setting, seed in lacking:
+        next_runs = tuning.wanted(problem, usual, found, rows, of_smaller, few=grid.few_points)
+        for setting, seed in next_runs:
             yield grid.validated(_run(grid, problem, setting, seed))
         takes_offers = tuning.points_of(problem, few=grid.few_points) != "all"
-        ended = not lacking and (of_smaller is not None or not takes_offers)
+        ended = not next_runs and (of_smaller is not None or not takes_offers)
         chosen = (tuning.choice(found, row) for row in tuning.ROWS)
         offered[any_size] = [one.setting for one in chosen if one is not None] if ended else None
 
@@ -87,7 +87,7 @@ def waiting(grid: Grid) -> dict[tuple[int, int], list[int]]:
     return {where: sorted(found[where]) for where in sorted(found)}
 
 
-def unfinished(grid: Grid) -> int:
+def lacking(grid: Grid) -> int:
     """How many Runs the tuning that was given still tries next, for the problems that it has begun."""
     begun = {problem for problem, _ in grid.tried}
     each = (run for model in grid.models for run in why_tune(replace(grid, models=(model,))))

@@ -82,7 +82,7 @@ def _waiting(session: Session) -> list[str]:
     if not square.TUNED_ALIKE & {*session.options.experiments}:
         return []
     lines = []
-    if more := square.unfinished(session.options.grid):
+    if more := square.lacking(session.options.grid):
         lines.append(
             f"bsr: the tuning of --bsr-rates has not ended, {more:,} of its runs come next and may choose "
             "otherwise; go on with it by --bsr-refine first"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from reports.analysis.decomposition import NAMES
-from reports.analysis.equal_epochs import RATES, Gap, Part, Rates, gaps_of, product
+from reports.analysis.equal_epochs import RATES, Gap, Rates, gaps_of, product
 from reports.analysis.square import UNIT
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
@@ -20,11 +20,6 @@ from reports.drawing.legend import legend
 from reports.drawing.panel import Panel
 from reports.text.table import Table, interval_cells
 
-LOOKS: Final[Mapping[Part, drawn.Look]] = {
-    "whole": (style.INK, "|"),
-    "updates": style.kind(0),
-    "batch size": style.kind(2),
-}
 DRAWN: Final[tuple[Rates, ...]] = ("falling", "constant", "usual")
 """As tuned is, nearly always, falling."""
 
@@ -81,7 +76,7 @@ def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Est
     rows = {
         f"{size}": {NAMES[name]: part.ratio for name, part in gap.parts.items()} for size, gap in gaps.items()
     }
-    looks = {NAMES[name]: look for name, look in LOOKS.items()}
+    looks = {NAMES[name]: drawn.PARTS[name] for gap in gaps.values() for name in gap.parts}
     drawn.rows(axes, rows, looks, gap=0.24, foot=0.4, beside=beside)
     axes.set_yticks(range(len(rows)), [*rows], size=style.SMALL)
     axes.set_ylabel("batch size")

@@ -118,7 +118,7 @@ def why(data: Cells) -> FigureContent | None:
         return None
     factors = [one for rows in panels.values() for row in rows.values() for one in row.values()]
     said = [gap.sentence(data, *arm) for arm in panels]
-    looks = {gap.names(data)[key]: look for key, look in _LOOKS.items()}
+    looks = {gap.names(data)[key]: look for key, look in drawn.PARTS.items()}
     over = f"error of {compared.largest} / error of {compared.smallest} (log)"
     draw = partial(_draw_factors, looks=looks, over=over, factors=factors)
     return FigureContent(
@@ -166,24 +166,16 @@ def _rows(data: Cells, steps: int, schedule: Schedule) -> _Rows:
     said = gap.names(data)
     tasks: dict[str, str | None] = {ALL: None, **{task: task for task in arms_of(data).tasks}}
     return {
-        name: {said[key]: found.parts[key] for key in _LOOKS}
+        name: {said[key]: found.parts[key] for key in drawn.PARTS}
         for name, task in tasks.items()
         if (found := gap.decomposition(data, steps, schedule, task))
     }
 
 
-_LOOKS: Final = {
-    "whole": (style.INK, "|"),
-    "updates": style.kind(0),
-    "rate": style.kind(1),
-    "batch size": style.kind(2),
-}
-
-
 def _draw_factors(
     axes: Axes,
     rows: _Rows,
-    looks: Mapping[str, tuple[str, str]],
+    looks: Mapping[str, drawn.Look],
     over: str,
     factors: Sequence[stats.Estimate],
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 
@@ -12,6 +12,13 @@ from reports.drawing import style
 
 Look = tuple[str, str]
 """Colour and marker."""
+PARTS: Final[Mapping[str, Look]] = {
+    "whole": (style.INK, "|"),
+    "updates": style.kind(0),
+    "rate": style.kind(1),
+    "batch size": style.kind(2),
+}
+"""Of the gap between two batch sizes, in every figure that takes one apart."""
 Row = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Place on the horizontal axis -> factor."""
 
