@@ -150,10 +150,10 @@ def summary(data: Cells) -> str:
     """What was measured, in a line."""
     session = data.session
     runs = [result.run for result in data.all_results]
-    presets = [name for name in re.split(", | and ", session.preset) if name]
+    presets = _presets(data)
     parts = [
         f"{session.finished:,} of {counted(session.planned, 'planned run')} done",
-        f"preset{'s' if len(presets) > 1 else ''} {listed(presets)}" if presets else "",
+        f"preset {presets[0]}" if len(presets) == 1 else "",  # more say nothing to whoever did not plan them
     ]
     if runs:
         train, test = ({getattr(run, f"{split}_images") for run in runs} for split in ("train", "test"))
@@ -170,6 +170,10 @@ def summary(data: Cells) -> str:
     parts += [listed(sorted(machines))] if machines else []
     parts.append(session.finished_at[:10])
     return " · ".join(part for part in parts if part)
+
+
+def _presets(data: Cells) -> list[str]:
+    return [name for name in re.split(", | and ", data.session.preset) if name]
 
 
 def _learned(data: Cells) -> str:
@@ -310,6 +314,7 @@ def _session(data: Cells) -> list[tuple[str, str]]:
         ("started", session.started_at),
         ("finished", session.finished_at),
         ("wall time", f"{number(session.wall_seconds)} s"),
+        ("presets", ", ".join(_presets(data))),
         ("experiments", ", ".join(session.experiments)),
         ("dataset digest", session.dataset_digest),
         ("pytest-benchmark", data.recording.pytest_benchmark),

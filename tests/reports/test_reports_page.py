@@ -272,6 +272,19 @@ def test_the_page_holds_its_parts_in_order(report: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("preset", "head"), [("paper", "preset paper"), ("paper and why", "done \N{MIDDLE DOT} MNIST")]
+)
+def test_the_head_names_one_preset_and_where_there_are_more_the_command_s_section_does(
+    tmp_path: Path, preset: str, head: str
+) -> None:
+    main([str(small(tmp_path, preset=preset))])
+    text = (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
+    assert head in text[: text.index('id="findings"')]
+    assert f"<dt>presets</dt><dd>{preset.replace(' and', ',')}</dd>" in text[text.index('id="reproduce"') :]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: Path) -> None:
     main([str(small(tmp_path, preset="quick"))])
     text = (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
