@@ -250,7 +250,7 @@ def _settings_table(data: Cells) -> Table:
     """What --bsr-rates takes."""
     rows = [
         {name.replace("_", " "): getattr(row, name) for name in COLUMNS}
-        for row in protocol.tuned(tuning.tried_settings(data.results("why-tune")))
+        for row in protocol.tuned(tuning.tried_settings(data.of_every_network("why-tune")))
     ]
     note = (
         "Lowest geometric mean of the validation MSE: of all that were tried, of falling, of constant rates."

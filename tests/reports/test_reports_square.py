@@ -108,7 +108,8 @@ def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted
 
 
 def test_every_network_has_its_own_gap(tmp_path: Path) -> None:
-    data = cells(tmp_path, preset="why-networks", batch_size=0.8, tasks=("mean", "std"))
+    data = cells(tmp_path, preset="why-networks", batch_size=0.8, tasks=("mean", "std"), tuning=True)
+    assert {row["model"] for row in rows_of(square.CHAPTER.tables(data)[2])} == {"wide", "deep"}
     content = same_images.equal_epochs(data)
     assert content
     named = [f"{network}, {equal_epochs.RATES[rates]}" for network in ("Wide", "Deep") for rates in DRAWN]
