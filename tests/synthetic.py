@@ -336,17 +336,21 @@ def square_session(
     overfits: float = 1.0,
     spread: float = 0.1,
     travels: float = 1.0,
+    few_seeds: tuple[int, ...] = (),
     tuning: bool = False,
     **axes: Any,
 ) -> SessionRecord:
     """A session of the second protocol; the largest batch has `batch_size` times the smallest's error.
 
     `overfits` is the test error over the training error after the most updates; without updates it is 1.
-    `travels` is what the largest batch gains by a setting that was tuned for another.
+    `travels` is what the largest batch gains by a setting that was tuned for another. `few_seeds` are the
+    batch sizes that were tuned on two.
     """
     chosen = PRESETS[preset]
     grid = replace(chosen.grid, **axes)
-    settings = settings_for(grid)
+    settings = tuple(
+        replace(row, seeds=2) if row.batch_size in few_seeds else row for row in settings_for(grid)
+    )
     if travels != 1:
         of_another = (row.batch_size == SCALED_FROM for row in settings)
         settings = tuple(
@@ -379,7 +383,7 @@ def square_session(
         names = ("why-tune", *names)
         looked = session(names[:1], grid, circumstances=planted)
         tried = tried_settings(case.result for case in looked.cases if case.result)
-        settings = tuple(replace(row, at_the_edge="") for row in square.tuned(tried))
+        settings = tuple(replace(row, at_the_edge="", seeds=5) for row in square.tuned(tried))
     return session(
         names, replace(grid, settings=settings), circumstances=planted, settings=settings, preset=preset
     )

@@ -25,6 +25,8 @@ USUAL_MEMORY = 0.999
 Kind = Literal["study", "tuned"]
 KINDS: Final[tuple[Kind, ...]] = ("study", "tuned")
 """Of a rate: the study's, tuned once at batch size 32, or that tuned for the arm."""
+FEWEST_TUNING_SEEDS: Final = 3
+"""Of fewer, what was best may have been lucky."""
 
 
 class Training(NamedTuple):

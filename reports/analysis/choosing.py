@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from bsr.records.schema import steady_seconds
 from bsr.result import Result
 from bsr.stats.soonest import Ratio, TriedArm, chosen, over_reference
-from reports.analysis.arms import Training, arms_of
+from reports.analysis.arms import FEWEST_TUNING_SEEDS, Training, arms_of
 from reports.analysis.equal_epochs import gaps_of
 from reports.analysis.targets import earliest, steady_from
 from reports.cells import Cells
@@ -25,7 +25,6 @@ from reports.text import counted
 
 TARGETS: Final = (0.3, 0.1, 0.03, 0.01, 0.005, 0.001)
 """Shares of the best constant's MSE, easiest first."""
-FEWEST_TUNING_SEEDS: Final = 3
 A_DIRECTION: Final = 3
 """Reporting seeds that tell no more."""
 EQUAL_EPOCHS: Final = "equal-epochs"

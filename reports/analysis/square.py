@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from bsr import stats
 from bsr.experiments import tuning
-from bsr.experiments.settings import AMONG, Among, Problem, Setting
+from bsr.experiments.settings import AMONG, Among, Problem, Setting, TunedSetting
 from bsr.result import FINISHED, Result
-from reports.analysis.arms import log_error
+from reports.analysis.arms import FEWEST_TUNING_SEEDS, log_error
 from reports.cells import Cells, span
 from reports.text import listed
 
@@ -134,11 +134,11 @@ class Square:
 
     @cached_property
     def of_little_data(self) -> bool:
-        """Whether each problem was reported as tuned alone, and not at a falling and a constant rate too."""
+        """Whether each problem was reported as tuned alone, and not at a falling or a constant rate too."""
         found: dict[Problem, set[Setting]] = defaultdict(set)
         for result in self.data.results("square"):
             found[Problem.of(result.run)].add(Setting.of(result.run))
-        return all(len(settings) == 1 for settings in found.values())
+        return all(settings == {self._chosen.get((one, "all"))} for one, settings in found.items())
 
     @property
     def schedules(self) -> tuple[Among, ...]:
@@ -225,14 +225,24 @@ class Square:
 
     def edges(self, places: Iterable[Place], among: Among) -> str:
         """A sentence that names those tuned at an edge of what was tried, if any: they give no verdict."""
+        found = self._tuned(places, among, lambda row: bool(row.at_the_edge))
+        what = f"The rate tuned for {found} lies at an edge of those tried"
+        return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
+
+    def lucky(self, places: Iterable[Place], among: Among) -> str:
+        """A sentence that names those tuned on few seeds, if any: they give no verdict."""
+        found = self._tuned(places, among, lambda row: row.seeds < FEWEST_TUNING_SEEDS)
+        what = f"The setting of {found} was chosen on fewer than {FEWEST_TUNING_SEEDS} seeds"
+        return f" {what}: luck may have chosen it, so this gives no verdict." if found else ""
+
+    def _tuned(self, places: Iterable[Place], among: Among, has: Callable[[TunedSetting], bool]) -> str:
+        """Those whose setting has a property for some task, in words."""
         named = {
             Place(row.train_images, row.batch_size, row.updates)
             for row in self.data.session.settings
-            if row.among == among and row.at_the_edge
+            if (row.model, row.among) == (self.data.shown, among) and has(row)
         }
-        found = [f"{place.batch_size} at {place.steps:,} updates" for place in places if place in named]
-        what = f"The rate tuned for {listed(found)} lies at an edge of those tried"
-        return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
+        return listed(f"{place.batch_size} at {place.steps:,} updates" for place in places if place in named)
 
     def luck(self, place: Place, among: Among) -> Logs | None:
         """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded.

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from bsr.stats.soonest import Ratio
 from reports.analysis import choosing
+from reports.analysis.arms import FEWEST_TUNING_SEEDS
 from reports.analysis.choosing import POOLED, Choice, Point, Soonest, choices, points
 from reports.analysis.prediction import Predicted, predictions
 from reports.cells import Cells, span
@@ -125,7 +126,7 @@ def _said(data: Cells, found: Soonest) -> Iterator[str]:
     if weak:
         many = "was" if len(weak) == 1 else "were"
         which = "Every batch size was" if weak == [*found.costs] else f"Batch size {listed(weak)} {many}"
-        yield f"{which} tuned with fewer than {choosing.FEWEST_TUNING_SEEDS} seeds."
+        yield f"{which} tuned with fewer than {FEWEST_TUNING_SEEDS} seeds."
     if (seeds := choosing.fewest_seeds(data, found)) <= choosing.A_DIRECTION:
         yield f"With {counted(seeds, 'seed')} that is a direction."
 

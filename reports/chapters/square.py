@@ -58,15 +58,18 @@ def findings(data: Cells) -> list[Finding]:
         if ratio.factor >= 1 and (one := found.outdone(Place(images, size, steps)))  # else it is more so
     }
     outdone = _outdone(size, {steps: factor(one) for steps, one in better.items()})
+    worse = (Place(images, size if r.factor >= 1 else smallest, steps) for steps, r in ratios.items())
+    lucky = found.lucky(worse, "falling")
+    network = f" (network {data.shown})" if len(data.networks) > 1 else ""
     sentence = (
         f"After as many updates batch size {size} ends with the error of {smallest} times: {times}; "
-        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero."
-        f"{edges}{outdone}"
+        f"{listed(found.tasks)} together, rates tuned and falling linearly to zero{network}."
+        f"{edges}{outdone}{lucky}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
     named = listed(name for name in each if name in significant) or "none"
     lines.append(f"Significant after Holm's correction over {counted(len(ratios), 'budget')}: {named}.")
-    verdict: Verdict = "shown" if significant and not (edges or outdone) else "cannot tell"
+    verdict: Verdict = "shown" if significant and not (edges or outdone or lucky) else "cannot tell"
     most = max(ratios)
     short = Short(
         factor(ratios[most]),
@@ -74,9 +77,9 @@ def findings(data: Cells) -> list[Finding]:
         f"At rates tuned for each, falling to zero, batch size {size} ends with "
         f"{'less error, ' if ratios[most].factor < 1 else ''}{bare_factor(ratios[most])} "
         f"{'that' if ratios[most].factor < 1 else 'the error'} of batch size {smallest}, after {most:,} "
-        "updates each.",
+        f"updates each{network}.{lucky}",
         ""
-        if edges
+        if edges or lucky
         else _clause(
             [ratio.factor for ratio in ratios.values()], shown=verdict == "shown", outdone=bool(outdone)
         ),

@@ -166,6 +166,16 @@ def test_a_batch_that_is_better_anyway_and_could_be_better_still_keeps_its_verdi
     assert "no verdict" not in finding.sentence
 
 
+@pytest.mark.parametrize(("batch_size", "verdict"), [(1.5, "cannot tell"), (0.6, "shown")])
+def test_a_batch_that_is_worse_and_was_tuned_on_two_seeds_gives_no_verdict(
+    tmp_path: Path, batch_size: float, verdict: str
+) -> None:
+    (finding,) = square.findings(cells(tmp_path, batch_size=batch_size, few_seeds=(1024,), **SMALL))
+    assert finding.verdict == verdict
+    for said in (finding.sentence, finding.short.sentence):
+        assert ("1024 at 2,344 updates was chosen on fewer than 3 seeds" in said) == (verdict != "shown")
+
+
 def test_a_setting_taken_from_a_smaller_budget_has_no_luck_of_its_own(planted: Cells) -> None:
     """Of the longest trainings falling rates alone were tried."""
     longest = {
