@@ -298,7 +298,8 @@ def _cache_folder() -> str:
 
 
 def session_environment() -> dict[str, str]:
-    """All variables of a session: the tests' own, but those by which pytest-xdist knows its workers.
+    """All variables of a session: the tests' own, but those by which pytest-xdist knows its workers, and what
+    would show its lines at once: it does that itself.
 
     What one session compiles the next one finds, as it does for a user.
     """
@@ -306,7 +307,7 @@ def session_environment() -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PYTEST_") and name != "PYTHONDONTWRITEBYTECODE"
+        if not name.startswith("PYTEST_") and name not in {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
     }
     return inherited | {
         "BSR_CACHE": _cache_folder(),

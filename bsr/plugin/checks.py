@@ -181,7 +181,12 @@ def telling(config: pytest.Config, what: str) -> Iterator[None]:
     if reporter is None:
         yield
         return
-    timer = threading.Timer(PATIENT_SECONDS, reporter.write_line, [f"bsr: {what}"])
+
+    def say() -> None:
+        reporter.write_line(f"bsr: {what}")
+        reporter.flush()
+
+    timer = threading.Timer(PATIENT_SECONDS, say)
     timer.daemon = True
     timer.start()
     try:

@@ -72,6 +72,7 @@ class Display:
             if note not in self._noted:
                 self._noted.add(note)
                 self._reporter.write_line(f"    {printable(note)}", yellow=True)
+        self._reporter.flush()
 
     def stop(self) -> None:
         """Remove the live line for good."""

@@ -198,6 +198,7 @@ def _show(config: pytest.Config, known: State, session: Session) -> None:
     )
     for line in chain((f"bsr: {note}" for note in session.notes), *unlike):
         reporter.write_line(line, yellow=True)
+    reporter.flush()  # a file or a pipe is read while the session goes on
     if session.runs:
         reporter.showfspath = False  # the cases have lines of their own
         known.display = Display(reporter, session, estimate)

@@ -156,7 +156,9 @@ def test_the_time_left_is_not_summed_anew_for_every_case(monkeypatch: pytest.Mon
     cases = {key: {"batch-size": key} for key in runs}
     results: dict[str, Result] = {}
     lines: list[str] = []
-    reporter = SimpleNamespace(ensure_newline=lambda: None, write_line=lambda text, **_: lines.append(text))
+    reporter = SimpleNamespace(
+        ensure_newline=lambda: None, write_line=lambda text, **_: lines.append(text), flush=lambda: None
+    )
     session = SimpleNamespace(
         notes=[],
         executor=None,
