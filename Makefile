@@ -24,7 +24,7 @@ answer: $(INSTALLED)  ## which batch size reaches an error soonest here, half an
 test: $(INSTALLED)  ## the test suite, but for the slow ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
-test-slow: $(INSTALLED)  ## the tests that start interpreters anew, simulate, or read all recordings; nine minutes
+test-slow: $(INSTALLED)  ## the tests that start interpreters anew, simulate, or read all recordings; six to nine minutes
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal $(ARGS)
 
 labels: $(INSTALLED)  ## the label checks alone, seconds

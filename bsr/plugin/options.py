@@ -355,7 +355,7 @@ def _from_files(config: pytest.Config, experiments: tuple[str, ...]) -> dict[str
         except RefinementError as error:
             raise pytest.UsageError(f"--bsr-refine: {error}") from error
     if _value(config, "rates") is not None:
-        said = _tuned(config, experiments) | said
+        said = _tuned(config, experiments) | said  # a tuning that goes on does so from what it refines
     return said
 
 

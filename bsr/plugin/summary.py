@@ -43,7 +43,7 @@ def header(session: Session, estimate: Forecast) -> list[str]:
     if used.engine != asked and (why := engines.fallback_reason(asked, runs, used)):
         instead = f", since {why}" if asked == "auto" else f" instead of {asked}: {why}"
         lines.append(f"bsr: engine {used.engine}{instead}")
-    lines += [*_untuned(session), *_waiting(session)]
+    lines += [*_untuned(session), *_tuned_alike(session)]
     if runs:
         waiting = [run for run in runs if run.key not in session.results]
         lines.insert(0, f"bsr: {part_of_the_study(session.options.preset, runs)}")
@@ -77,7 +77,7 @@ def _untuned(session: Session) -> list[str]:
     return [f"bsr: the rate was never tuned for {what}; tune it: {tuning}, then give the best: {chosen_by}"]
 
 
-def _waiting(session: Session) -> list[str]:
+def _tuned_alike(session: Session) -> list[str]:
     """Lines where the tuning has not ended, and where batch sizes are left out: they were not tuned."""
     if not square.TUNED_ALIKE & {*session.options.experiments}:
         return []

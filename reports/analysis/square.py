@@ -229,7 +229,7 @@ class Square:
         what = f"The rate tuned for {found} lies at an edge of those tried"
         return f" {what}: a better one may lie beyond, so this gives no verdict." if found else ""
 
-    def lucky(self, places: Iterable[Place], among: Among) -> str:
+    def few_seeds(self, places: Iterable[Place], among: Among) -> str:
         """A sentence that names those tuned on few seeds, if any: they give no verdict."""
         found = self._tuned(places, among, lambda row: row.seeds < FEWEST_TUNING_SEEDS)
         what = f"The setting of {found} was chosen on fewer than {FEWEST_TUNING_SEEDS} seeds"

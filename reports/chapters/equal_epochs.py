@@ -76,7 +76,7 @@ def _draw(axes: Axes, gaps: Mapping[int, Gap], over: str, beside: list[stats.Est
     rows = {
         f"{size}": {NAMES[name]: part.ratio for name, part in gap.parts.items()} for size, gap in gaps.items()
     }
-    looks = {NAMES[name]: drawn.PARTS[name] for gap in gaps.values() for name in gap.parts}
+    looks = {NAMES[name]: drawn.LOOKS[name] for gap in gaps.values() for name in gap.parts}
     drawn.rows(axes, rows, looks, gap=0.24, foot=0.4, beside=beside)
     axes.set_yticks(range(len(rows)), [*rows], size=style.SMALL)
     axes.set_ylabel("batch size")

@@ -59,17 +59,17 @@ def findings(data: Cells) -> list[Finding]:
     }
     outdone = _outdone(size, {steps: factor(one) for steps, one in better.items()})
     worse = (Place(images, size if r.factor >= 1 else smallest, steps) for steps, r in ratios.items())
-    lucky = found.lucky(worse, "falling")
+    few_seeds = found.few_seeds(worse, "falling")
     network = f" (network {data.shown})" if len(data.networks) > 1 else ""
     sentence = (
         f"After as many updates batch size {size} ends with the error of {smallest} times: {times}; "
         f"{listed(found.tasks)} together, rates tuned and falling linearly to zero{network}."
-        f"{edges}{outdone}{lucky}"
+        f"{edges}{outdone}{few_seeds}"
     )
     lines = [f"{steps:,} updates: {factor(ratio)}, {p_text(ratio.p)}" for steps, ratio in ratios.items()]
     named = listed(name for name in each if name in significant) or "none"
     lines.append(f"Significant after Holm's correction over {counted(len(ratios), 'budget')}: {named}.")
-    verdict: Verdict = "shown" if significant and not (edges or outdone or lucky) else "cannot tell"
+    verdict: Verdict = "shown" if significant and not (edges or outdone or few_seeds) else "cannot tell"
     most = max(ratios)
     short = Short(
         factor(ratios[most]),
@@ -77,9 +77,9 @@ def findings(data: Cells) -> list[Finding]:
         f"At rates tuned for each, falling to zero, batch size {size} ends with "
         f"{'less error, ' if ratios[most].factor < 1 else ''}{bare_factor(ratios[most])} "
         f"{'that' if ratios[most].factor < 1 else 'the error'} of batch size {smallest}, after {most:,} "
-        f"updates each{network}.{lucky}",
+        f"updates each{network}.{few_seeds}",
         ""
-        if edges or lucky
+        if edges or few_seeds
         else _clause(
             [ratio.factor for ratio in ratios.values()], shown=verdict == "shown", outdone=bool(outdone)
         ),

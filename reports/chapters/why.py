@@ -118,7 +118,7 @@ def why(data: Cells) -> FigureContent | None:
         return None
     factors = [one for rows in panels.values() for row in rows.values() for one in row.values()]
     said = [gap.sentence(data, *arm) for arm in panels]
-    looks = {gap.names(data)[key]: look for key, look in drawn.PARTS.items()}
+    looks = {gap.names(data)[key]: look for key, look in drawn.LOOKS.items()}
     over = f"error of {compared.largest} / error of {compared.smallest} (log)"
     draw = partial(_draw_factors, looks=looks, over=over, factors=factors)
     return FigureContent(
@@ -166,7 +166,7 @@ def _rows(data: Cells, steps: int, schedule: Schedule) -> _Rows:
     said = gap.names(data)
     tasks: dict[str, str | None] = {ALL: None, **{task: task for task in arms_of(data).tasks}}
     return {
-        name: {said[key]: found.parts[key] for key in drawn.PARTS}
+        name: {said[key]: found.parts[key] for key in drawn.LOOKS}
         for name, task in tasks.items()
         if (found := gap.decomposition(data, steps, schedule, task))
     }

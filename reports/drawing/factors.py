@@ -12,13 +12,13 @@ from reports.drawing import style
 
 Look = tuple[str, str]
 """Colour and marker."""
-PARTS: Final[Mapping[str, Look]] = {
+LOOKS: Final[Mapping[str, Look]] = {
     "whole": (style.INK, "|"),
     "updates": style.kind(0),
     "rate": style.kind(1),
     "batch size": style.kind(2),
 }
-"""Of the gap between two batch sizes, in every figure that takes one apart."""
+"""Of each part of the gap between two batch sizes, in every figure that takes it apart."""
 Row = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Place on the horizontal axis -> factor."""
 

@@ -88,7 +88,10 @@ def test_as_few_points_of_the_study_s_network_show_as_little() -> None:
         plain = [seeds for one, seeds in some.items() if one[1:] == (1.0, 0.0, 0.999)]
         logs.append(min(float(np.mean(np.log([seeds[100], seeds[101]]))) for seeds in plain))
     factor = math.exp(float(np.mean(np.subtract(logs[1::2], logs[::2]))))
-    assert f"as few points would have told it \N{MULTIPLICATION SIGN}{factor:.2f}" in prose("docs/why.md")
+    assert (
+        f"on those two seeds, its 1024 has \N{MULTIPLICATION SIGN}{factor:.2f} of the error of 16"
+        in prose("docs/why.md")
+    )
 
 
 def test_tuning_and_reporting_share_no_seed() -> None:
