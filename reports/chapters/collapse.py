@@ -24,11 +24,11 @@ def collapse(data: Cells) -> list[Finding]:
         if not finals:
             continue
         above = sum(value > COLLAPSED for value in finals)
+        how_many = f"{above} of {counted(len(finals), 'model')} stay above an MSE of {COLLAPSED:g}"
         verdict: Verdict = "shown" if above else "not shown"
         sentence = (
             f"{task}: every test label is the same, so there is nothing to learn, and its MSE says only how "
-            f"far the network collapses to that label. {above} of {counted(len(finals), 'model')} stay "
-            f"above an MSE of {COLLAPSED:g}."
+            f"far the network collapses to that label. {how_many}."
         )
         cells = data.cells(task)
         sizes = (
@@ -36,7 +36,7 @@ def collapse(data: Cells) -> list[Finding]:
             f"{len(cell.finals)}"
             for cell in cells
         )
-        lines = (f"All batch sizes: {above} of {len(finals)}", *sizes)
+        lines = (f"{task}: {how_many}", *sizes)
         short = Short(f"{above} of {counted(len(finals), 'model')}")
         claim = (
             published.CLAIMS["median-not-zero"]

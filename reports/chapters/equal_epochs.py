@@ -118,6 +118,7 @@ def _parts_rows(rates: Rates, gap: Gap) -> Iterator[dict[str, object]]:
 
 CHAPTER: Final = Chapter(
     section="Why",
+    options="--bsr-preset why",
     figures=(Figure("The same images: what the gap is made of", equal_epochs),),
     tables=lambda data: [_table(data)],
     experiments=("usual-rate",),

@@ -263,6 +263,7 @@ def _settings_table(data: Cells) -> Table:
 
 CHAPTER: Final = Chapter(
     section="Why",
+    options="--bsr-preset why",
     figures=(
         Figure("The same number of updates: does the batch size matter?", square),
         Figure("What more updates give", error_over_updates),

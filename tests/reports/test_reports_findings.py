@@ -182,7 +182,7 @@ def test_models_that_do_not_collapse_are_counted() -> None:
     assert "4 of 8 models stay above an MSE of 0.001" in finding.sentence
     assert finding.verdict == "shown"
     assert finding.statistics == (
-        "All batch sizes: 4 of 8",
+        "median: 4 of 8 models stay above an MSE of 0.001",
         "batch size 16: 2 of 4",
         "batch size 32: 2 of 4",
     )

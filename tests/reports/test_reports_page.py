@@ -292,6 +292,8 @@ def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: 
     assert "Adam against SGD" in missing
     assert "<code>pytest benchmarks --benchmark-json=run.json --bsr-experiments optimiser</code>" in missing
     assert missing.count("--bsr-experiments optimiser<") == 1  # figure and conclusion in one line
+    assert "--bsr-preset why<" in missing
+    assert "--bsr-preset why-first" not in missing  # one protocol is asked for, not both
     assert "Not measured here" not in text
     assert "Final error per batch size" not in missing
     assert 'id="optimiser"' not in text
