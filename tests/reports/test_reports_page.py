@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from playwright.sync_api import Browser, Page
 
 import synthetic
 from browser import Opened, browser, needs_chromium, opened
-from bsr.experiments import Grid
+from bsr.experiments import PRESETS, Grid
 from bsr.records.reading import Recording
 from bsr.text import Refused
 from reports.__main__ import main
@@ -297,6 +298,16 @@ def test_a_page_with_less_names_what_is_missing_and_how_to_measure_it(tmp_path: 
     assert "Not measured here" not in text
     assert "Final error per batch size" not in missing
     assert 'id="optimiser"' not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_of_the_first_protocol_s_tuning_asks_for_that_protocol(tmp_path: Path) -> None:
+    grid = replace(PRESETS["tune"].grid, tasks=("std",), batch_sizes=(16,), runs=1, budgets=1)
+    main([str(synthetic.write(tmp_path / "run.json", synthetic.session(("tune",), grid)))])
+    text = (tmp_path / "run-report" / "index.html").read_text(encoding="utf-8")
+    missing = text[text.index('id="missing"') : text.index('id="tables"')]
+    assert "--bsr-preset why-first<" in missing
+    assert "--bsr-preset why<" not in missing
 
 
 @needs_chromium
