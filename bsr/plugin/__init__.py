@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from bsr.plugin import checks, collection, fixtures, json_output, options, session_end, session_start
+from bsr.plugin import (
+    benchmark_options,
+    checks,
+    collection,
+    fixtures,
+    json_output,
+    options,
+    session_end,
+    session_start,
+)
 from bsr.plugin.fixtures import measure, run
 from bsr.plugin.signals import with_lines
 from bsr.plugin.state import STATE, State, state
@@ -33,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     checks.benchmarks_here(config)
     config.addinivalue_line("markers", "experiment(name): a module of the study; see bsr.EXPERIMENTS")
     config.stash[STATE] = State(options.read(config))
-    state(config).own_table = options.reduce_table(config)
-    options.let_the_host_warn(config)
+    state(config).own_table = benchmark_options.reduce_table(config)
+    benchmark_options.let_it_warn(config)
     path = state(config).options.json
     if path is not None:
         checks.xdist(config)

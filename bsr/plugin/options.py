@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import warnings
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -54,19 +50,6 @@ REFINABLE: Final = (REFINED, "tune", "why-tune")
 LONGEST_TIMEOUT: Final = 10_000_000
 NUMBERS: Final[dict[type, str]] = {int: "[0-9]{1,19}", float: r"[0-9]{1,9}(\.[0-9]{0,9})?(e-?[0-9]{1,2})?"}
 """As options spell them: what Python reads besides (`1_6`, digits of other scripts) is a slip."""
-HOST_DEFAULTS: Final = {"columns": ["mean"], "sort": "name", "time_unit": "s"}
-"""What of pytest-benchmark's table means something with one round."""
-HOST_SHOWS: Final = ("compare", "group_by", "histogram", "name", "verbose", "cprofile")
-"""Who asks for one of these wants that table."""
-OF_MANY_ROUNDS: Final = (
-    "calibration_precision",
-    "disable_gc",
-    "max_time",
-    "min_rounds",
-    "min_time",
-    "warmup",
-    "warmup_iterations",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -267,40 +250,6 @@ def _combinations(config: pytest.Config, experiments: tuple[str, ...]) -> None:
         raise refuse("dask-wait", _value(config, "dask-wait"), "--bsr-dask beside it")
     if _value(config, "dask") and _value(config, "engine") == "auto":
         raise refuse("engine", "auto", "an engine by name with --bsr-dask, since the machines are others")
-
-
-def reduce_table(config: pytest.Config) -> bool:
-    """Give pytest-benchmark's table other defaults where the user chose none; returns whether that is all."""
-    chosen = [name for name in HOST_DEFAULTS if _said(config, name)]
-    for name, value in HOST_DEFAULTS.items():
-        if name not in chosen:
-            setattr(config.option, f"benchmark_{name}", value)
-    return not chosen and not any(_said(config, name) for name in HOST_SHOWS)
-
-
-def without_meaning(config: pytest.Config) -> list[str]:
-    """Options of pytest-benchmark that were given and that say nothing of a case that trains once."""
-    return [f"--benchmark-{name.replace('_', '-')}" for name in OF_MANY_ROUNDS if _said(config, name)]
-
-
-def _said(config: pytest.Config, name: str) -> bool:
-    """Whether a `--benchmark-` option was given, anywhere."""
-    said = [
-        *(str(argument) for argument in config.invocation_params.args),
-        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
-        *config.getini("addopts"),
-    ]
-    return any(argument.split("=")[0] == f"--benchmark-{name.replace('_', '-')}" for argument in said)
-
-
-def let_the_host_warn(config: pytest.Config) -> None:
-    """A warning of pytest-benchmark's must not end a study, as filterwarnings = error would have it."""
-    with suppress(ImportError):
-        from pytest_benchmark.logger import PytestBenchmarkWarning  # noqa: PLC0415 - may be switched off
-
-        warnings.filterwarnings("default", category=PytestBenchmarkWarning)  # until the end of configuration
-        name = f"{PytestBenchmarkWarning.__module__}.{PytestBenchmarkWarning.__name__}"
-        config.addinivalue_line("filterwarnings", f"default::{name}")  # and from then on
 
 
 def refuse(option: str, got: object, expected: str) -> pytest.UsageError:

@@ -16,8 +16,9 @@ import pytest
 
 from bsr.experiments import controlled, square
 from bsr.plugin import backend, checks, json_output, resume
+from bsr.plugin.benchmark_options import without_meaning
 from bsr.plugin.collection import experiment_of, planned, without_cases, without_runs
-from bsr.plugin.options import Options, without_meaning
+from bsr.plugin.options import Options
 from bsr.plugin.session import Session
 from bsr.plugin.signals import SIGNALS
 from bsr.plugin.state import RUN, State, state
