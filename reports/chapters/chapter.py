@@ -140,7 +140,24 @@ def measure_command(data: Cells, options: str) -> str:
     )
 
 
-def plans_any(data: Cells, options: str) -> bool:
+def asked_for(data: Cells, options: str) -> bool:
+    """Whether the page names them for what was not measured: of its protocol, and with something to train."""
+    return options not in _of_the_other_protocol(data) and _plans_any(data, options)
+
+
+def _of_the_other_protocol(data: Cells) -> tuple[str, ...]:
+    """Two protocols answer why, and the page asks for one of them.
+
+    It is the first, an hour in all, for data and networks that are not the study's, and where some of it was
+    measured; else the second, whose settings ship.
+    """
+    first = any(map(data.of_every_network, ("tune", *PRESETS["why-first"].experiments)))
+    if first or own_options(data):
+        return ("--bsr-preset why",)
+    return ("--bsr-preset why-first", "--bsr-preset tune")
+
+
+def _plans_any(data: Cells, options: str) -> bool:
     """Whether the experiment that they name trains anything of the recording's tasks."""
     words = options.split()
     name = words[words.index("--bsr-experiments") + 1] if "--bsr-experiments" in words else ""

@@ -15,11 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bsr import published
-from bsr.experiments import PRESETS
 from bsr.result import FINISHED
 from bsr.run import STUDY_MODEL
 from reports.cells import Cells, ending, one_seed
-from reports.chapters.chapter import OUTSIDE, Figure, FigureContent, measure_command, own_options, plans_any
+from reports.chapters.chapter import OUTSIDE, Figure, FigureContent, asked_for, measure_command
 from reports.compare import Comparison
 from reports.compare.board import board
 from reports.compare.figures import COMPARISON
@@ -210,23 +209,9 @@ def _missing(data: Cells, findings: Findings, figures: Sequence[Figure]) -> list
         for one in findings.all
     ]
     for options, title in asked:
-        if options and options not in _of_the_other_protocol(data) and plans_any(data, options):
+        if options and asked_for(data, options):
             shows.setdefault(measure_command(data, options), []).append(title)
     return [{"command": command, "shows": listed(dict.fromkeys(titles))} for command, titles in shows.items()]
-
-
-def _of_the_other_protocol(data: Cells) -> tuple[str, ...]:
-    """Two protocols answer why, and the page asks for one of them.
-
-    It is the first, an hour in all, for data and networks that are not the study's, and where some of it was
-    measured; else the second, whose settings ship.
-    """
-    first = any(map(data.of_every_network, ("tune", *PRESETS["why-first"].experiments)))
-    return (
-        ("--bsr-preset why",)
-        if first or own_options(data)
-        else ("--bsr-preset why-first", "--bsr-preset tune")
-    )
 
 
 def _names(drawn: Sequence[RenderedFigure]) -> list[str]:

@@ -11,7 +11,7 @@ from bsr.records.reading import Recording
 from bsr.records.schema import SessionRecord
 from reports.cells import Cells
 from reports.chapters import findings
-from reports.chapters.chapter import measure_command, plans_any
+from reports.chapters.chapter import asked_for, measure_command
 from reports.page.render import render
 
 ANSWER = ("tune", "study-rate", "equal-epochs", "equal-updates")
@@ -47,10 +47,10 @@ def test_the_studys_own_data_need_no_naming() -> None:
 
 
 def test_what_would_train_nothing_of_these_tasks_is_not_asked_for() -> None:
-    assert not plans_any(of_own(), "--bsr-experiments std-at-0.01")
-    assert not plans_any(of_own(), "--bsr-experiments batch-size --bsr-tasks std")
-    assert plans_any(of_own(), "--bsr-experiments batch-size")
-    assert plans_any(cells(synthetic.session(grid=Grid(tasks=("std",)))), "--bsr-experiments std-at-0.01")
+    assert not asked_for(of_own(), "--bsr-experiments std-at-0.01")
+    assert not asked_for(of_own(), "--bsr-experiments batch-size --bsr-tasks std")
+    assert asked_for(of_own(), "--bsr-experiments batch-size")
+    assert asked_for(cells(synthetic.session(grid=Grid(tasks=("std",)))), "--bsr-experiments std-at-0.01")
 
 
 def test_the_page_begins_with_what_to_do_and_after_how_many_epochs_that_holds() -> None:
