@@ -28,8 +28,7 @@ class Display:
         self._reporter = reporter
         self._session = session
         self._estimate = estimate
-        self._cases = 0
-        self._planned = sum(map(len, session.header.cases.values()))
+        self._shown: set[str] = set()
         self._waiting = {
             key: 0.0 if estimate.problem else estimate.run(run)
             for key, run in session.runs.items()
@@ -62,8 +61,8 @@ class Display:
     def case(self, case_id: str, result: Result, *, resumed: bool) -> None:
         """A case is done: its line."""
         self._clear()
-        self._cases += 1
-        done = ", ".join([f"{self._cases}/{self._planned}", *self._ahead()])
+        self._shown.add(result.run.key)  # of two experiments' cases that are one Run the first line says one
+        done = ", ".join([f"{len(self._shown)}/{len(self._session.header.cases)}", *self._ahead()])
         again = " (resumed)" if resumed else ""
         colour = {} if result.status == "ok" else {"yellow" if result.status in FINISHED else "red": True}
         self._reporter.ensure_newline()

@@ -149,6 +149,12 @@ def test_two_experiments_that_need_the_same_run_train_it_once(
     assert both[0]["stats"]["data"] == both[1]["stats"]["data"]
 
 
+def test_a_run_that_two_experiments_need_counts_once_in_every_line(ended: Ended) -> None:
+    assert "bsr: smoke: 3 cases" in ended.output
+    assert [line for line in ended.output.splitlines() if line.startswith("  mean-")][-1].endswith("[3/3]")
+    assert "bsr: 3 of 3 cases finished" in ended.output
+
+
 def test_the_measured_time_is_the_training_time_and_nothing_else(
     folder: Suite, benchmarks: list[dict[str, Any]]
 ) -> None:
