@@ -281,12 +281,13 @@ def effects(data: Cells) -> FigureContent | None:
 
     counts = [len(values) for entry in found for values in finals_of_second_look(data, entry.task).values()]
     per_rate = f", {span(counts, 'seed')} per learning rate" if counts else ""
+    lines = drawn.lines_said(one for row in rows.values() for one in row.values())
     said = (
         f"{task}: " + ", ".join(f"{kind} {number(one.factor, 3)}" for kind, one in row.items())
         for task, row in rows.items()
     )
     return FigureContent(
-        [Panel("How many times the error", draw, "worst / best level; lines: 95% intervals; 1: no effect")],
+        [Panel("How many times the error", draw, f"worst / best level{lines}; 1: no effect")],
         "After equal epochs, at constant rates: the geometric mean final MSE at the worst over that at the "
         "best batch size; the same for the learning rates of the second look, where measured, at batch size "
         "32; and one standard deviation between seeds. Lines: 95% intervals, wide enough for picking the "

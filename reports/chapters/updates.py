@@ -65,11 +65,13 @@ def updates(data: Cells) -> FigureContent | None:
     found = each_doubling(data)
     if found is None:
         return None
+    factors = [one for pair in found.pairs.values() for one in pair]
+    lines = drawn.lines_said(factors, "95% bootstrap intervals")
     return FigureContent(
         [Panel("Per doubling of the batch size", partial(_draw_doublings, found=found), FACTOR)],
         "By which factor the test MSE changes when the batch size doubles: after the same number of epochs, "
         "where the larger batch has made half as many updates, and after the same number of updates (epoch e "
-        "against epoch 2e). 1 is no change. Geometric means over tasks; lines: 95% bootstrap intervals.",
+        f"against epoch 2e). 1 is no change. Geometric means over tasks{lines}.",
         f"Factors per doubling of the batch size. {doublings_text(found)}.",
         n=seeds_each(cell for task in data.learnable() for cell in data.cells(task)),
     )

@@ -217,16 +217,16 @@ def equal_updates(data: Cells) -> FigureContent | None:
     tasks = {task: found for task in arms_of(data).tasks if (found := _curves(data, task))}
     if not tasks:
         return None
-    counts = [part.n[0] for found in tasks.values() for line in found.values() for part in line.values()]
+    parts = [part for found in tasks.values() for line in found.values() for part in line.values()]
     return FigureContent(
         [Panel(task, partial(_draw_curves, lines=found), NORMALISED) for task, found in tasks.items()],
         "Normalised test MSE against batch size: after "
         f"{arms_of(data).compared.same_images:,} images, where a larger batch makes fewer updates, and after "
-        f"the same number of updates. {_schedules(data, tasks)} Geometric means, lines: 95% intervals. "
+        f"the same number of updates. {_schedules(data, tasks)} Geometric means{drawn.lines_said(parts)}. "
         f"{gap.LUCK}",
         "Normalised test MSE against batch size. "
         + " ".join(_said(task, found) for task, found in tasks.items()),
-        n=f"{span(counts, 'seed')} per batch size and line",
+        n=f"{span([part.n[0] for part in parts], 'seed')} per batch size and line",
         results=arms_of(data).ended(),
     )
 

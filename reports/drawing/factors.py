@@ -33,6 +33,11 @@ def reach(factors: Iterable[Estimate]) -> list[float]:
     ]
 
 
+def lines_said(factors: Iterable[Estimate], what: str = "95% intervals") -> str:
+    """What a figure says of its lines, where there is an interval, so that one is drawn."""
+    return f"; lines: {what}" if any(one.interval for one in factors) else ""
+
+
 def no_change(axes: Axes, scale: style.LogScale) -> None:
     """A line at 1."""
     axes.axhline(scale.place([1.0])[0], color=style.REFERENCE, linewidth=1.2)

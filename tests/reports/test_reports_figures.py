@@ -151,6 +151,16 @@ def test_less_data_give_fewer_figures_and_none_of_them_empty(grid: Grid) -> None
             assert all(marks(axes) for axes in axes_of(panel)), f"{name}: {panel.title}"
 
 
+def test_a_figure_speaks_of_intervals_only_where_seeds_carry_some(whole: Cells) -> None:
+    def speaking(data: Cells) -> set[str]:
+        made = {figure.name: found for figure in figures() if (found := figure.draw(data))}
+        said = {name: [one.caption, *(panel.measure for panel in one.panels)] for name, one in made.items()}
+        return {name for name, texts in said.items() if "; lines: 95%" in " ".join(texts)}
+
+    assert "updates" in speaking(whole)
+    assert speaking(measured(synthetic.session(grid=LESS["one seed"]))) == set()
+
+
 def test_nothing_is_drawn_from_nothing() -> None:
     lost = measured(synthetic.session(EVERYTHING, SOME, lambda _run: "not_run", labels=()))
     assert [figure.name for figure in figures() if figure.draw(lost)] == []
