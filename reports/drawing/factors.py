@@ -76,18 +76,20 @@ def rows(
     foot: float,
     beside: Iterable[Estimate] = (),
 ) -> None:
-    """A row per name, in it a mark per kind, `looks` in their order, each with its interval as a bar.
+    """A row per name, in it a mark per kind that some have, in the order of `looks`, its interval as a bar.
 
     `beside` are those of the figure's other panels, so that all have one axis.
     """
     shown = (one for row in names.values() for one in row.values())
     style.log_axis(axes.xaxis, [1.0, *reach(shown), *reach(beside)])
     axes.axvline(1, color=style.REFERENCE, linewidth=1.2)
-    for index, (kind, (colour, marker)) in enumerate(looks.items()):
+    kinds = [kind for kind in looks if any(kind in row for row in names.values())]
+    for index, kind in enumerate(kinds):
         label: str | None = kind
+        colour, marker = looks[kind]
         for place, row in enumerate(names.values()):
             if one := row.get(kind):
-                height = place + gap * (index - (len(looks) - 1) / 2)
+                height = place + gap * (index - (len(kinds) - 1) / 2)
                 if one.interval:
                     axes.hlines(height, one.interval.low, one.interval.high, color=colour, linewidth=2)
                 axes.plot([one.factor], [height], marker, color=colour, markersize=7, label=label)
