@@ -113,6 +113,9 @@ def test_the_ratios_with_early_stopping() -> None:
     row = " | ".join(said(over_sixteen(size, stopped)) for size in (64, 256, 1_000))
     assert f"| 1,000 | 9,375, stopped early | {row} |" in prose("docs/why.md")
     assert f"{said(over_sixteen(1024, stopped, 2_344, 10_000))} at 1024." in prose("docs/why.md")
+    most = said(over_sixteen(256, stopped, 37_500, 50_000))
+    told = f"With 50,000, after 37,500 updates, it takes all of the loss of 256 away: {most}."
+    assert told in prose("docs/why.md")
 
 
 def test_both_planned_contrasts() -> None:
@@ -126,7 +129,14 @@ def test_both_planned_contrasts() -> None:
 
 @pytest.mark.parametrize(
     ("images", "size", "where"),
-    [(1_000, 16, "16"), (1_000, 1_000, "the full batch"), (10_000, 16, "16"), (10_000, 1024, "1024")],
+    [
+        (1_000, 16, "16"),
+        (1_000, 1_000, "the full batch"),
+        (10_000, 16, "16"),
+        (10_000, 1024, "1024"),
+        (50_000, 16, "16"),
+        (50_000, 256, "256"),
+    ],
 )
 def test_what_more_updates_do_at_either_end(images: int, size: int, where: str) -> None:
     few, *_, many = (errors(images, size, steps, last) for steps in BUDGETS[images])
@@ -135,8 +145,9 @@ def test_what_more_updates_do_at_either_end(images: int, size: int, where: str) 
 
 def at_level(level: float, size: int, images: int = 1_000) -> Errors:
     """Seed -> log test error where the training error last falls below a share of the best constant's."""
+    longest = max(steps for steps in BUDGETS[images] if size in sizes(images, steps))
     found = {}
-    for seed, result in reported(images, size, BUDGETS[images][-1]).items():
+    for seed, result in reported(images, size, longest).items():
         train, test = (
             np.log(np.maximum(result[name], 1e-300) / result["baseline_mse"])
             for name in ("training_mse", "test_mse")
@@ -159,6 +170,17 @@ def test_too_few_trainings_with_ten_thousand_images_reach_a_training_error_to_co
     pairs = by_seed([(at_level(0.1, 16, 10_000), at_level(0.1, 1024, 10_000))])
     assert len(pairs) == 5
     assert "(five pairs at 10%, six were asked for)" in prose("docs/why.md")
+
+
+def test_with_fifty_thousand_a_larger_batch_is_worse_at_the_same_training_error() -> None:
+    some, more, most = (
+        [by_seed([(at_level(level, 16, 50_000), at_level(level, size, 50_000))]) for level in (0.1, 0.03)]
+        for size in (64, 256, 1024)
+    )
+    assert [[len(logs) for logs in each] for each in (some, more, most)] == [[8, 6]] * 3
+    at_ten = f"at 10% {said(some[0])} at 64, {said(more[0])} at 256 and {said(most[0])} at 1024"
+    at_three = f"at 3%, which six of 16 reach, {said(some[1])}, {said(more[1])} and {said(most[1])}"
+    assert f"{at_ten}; {at_three}" in prose("docs/why.md")
 
 
 def test_every_batch_size_has_learned_its_images_by_heart() -> None:
