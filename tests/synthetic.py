@@ -336,6 +336,7 @@ def square_session(
     overfits: float = 1.0,
     spread: float = 0.1,
     travels: float = 1.0,
+    alike: tuple[str, ...] = (),
     few_seeds: tuple[int, ...] = (),
     tuning: bool = False,
     **axes: Any,
@@ -343,8 +344,8 @@ def square_session(
     """A session of the second protocol; the largest batch has `batch_size` times the smallest's error.
 
     `overfits` is the test error over the training error after the most updates; without updates it is 1.
-    `travels` is what the largest batch gains by a setting that was tuned for another. `few_seeds` are the
-    batch sizes that were tuned on two.
+    `travels` is what the largest batch gains by a setting that was tuned for another, but of the tasks
+    `alike`, which have one for all. `few_seeds` are the batch sizes that were tuned on two.
     """
     chosen = PRESETS[preset]
     grid = replace(chosen.grid, **axes)
@@ -352,7 +353,7 @@ def square_session(
         replace(row, seeds=2) if row.batch_size in few_seeds else row for row in settings_for(grid)
     )
     if travels != 1:
-        of_another = (row.batch_size == SCALED_FROM for row in settings)
+        of_another = (row.batch_size == SCALED_FROM and row.task not in alike for row in settings)
         settings = tuple(
             replace(row, learning_rate=0.003) if other else row
             for row, other in zip(settings, of_another, strict=True)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bsr import stats
-from bsr.experiments.settings import Among
 from reports.analysis.decomposition import NAMES, factor
-from reports.analysis.square import WORDS, Logs, Place, Square, square_of
+from reports.analysis.square import RATES, Place, Rates, Square, square_of
 from reports.cells import Cells
 
-Rates = Among | Literal["usual"]
-RATES: Final[dict[Rates, str]] = dict(WORDS) | {"usual": "one untuned rate, constant"}
-"""How the learning rates of both batch sizes were found; the untuned one is the usual one of the task."""
 Part = Literal["whole", "updates", "batch size"]
 
 
@@ -58,12 +54,12 @@ def _gap(found: Square, small: Place, size: int, rates: Rates) -> Gap | None:
     """On the seeds that all three trainings have."""
     steps = -(-small.batch_size * small.steps // size)  # as the plan rounds ten epochs
     large, few = (small._replace(batch_size=one, steps=steps) for one in (size, small.batch_size))
-    errors = {place: _errors(found, place, rates) for place in (large, small, few)}
+    errors = {place: found.errors(place, rates) for place in (large, small, few)}
     seeds = sorted(set.intersection(*map(set, errors.values())))
     if len(seeds) < 2:
         return None
     logs = {place: np.array([one[seed] for seed in seeds]) for place, one in errors.items()}
-    luck = {place: _luck(found, place, rates) for place in errors}
+    luck = {place: found.luck(place, rates) for place in errors}
 
     def over(one: Place, other: Place) -> Factor:
         difference = logs[one] - logs[other]
@@ -77,14 +73,6 @@ def _gap(found: Square, small: Place, size: int, rates: Rates) -> Gap | None:
         "batch size": over(large, few),
     }
     return Gap(large, small, few, parts)
-
-
-def _errors(found: Square, place: Place, rates: Rates) -> dict[int, float]:
-    return found.at_usual_rate(place) if rates == "usual" else found.errors(place, rates)
-
-
-def _luck(found: Square, place: Place, rates: Rates) -> Logs | None:
-    return None if rates == "usual" else found.luck(place, rates)
 
 
 def product(gap: Gap) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from statistics import fmean
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsr import stats
 from bsr.experiments import tuning
+from bsr.experiments.controlled import SCALED_FROM
 from bsr.experiments.settings import AMONG, Among, Problem, Setting, TunedSetting
 from bsr.result import FINISHED, Result
 from reports.analysis.arms import FEWEST_TUNING_SEEDS, log_error
@@ -29,6 +30,9 @@ WORDS: Final[dict[Among, str]] = {
     "constant": "constant rates",
     "all": "schedule tuned too",
 }
+Rates = Among | Literal["usual"]
+RATES: Final[dict[Rates, str]] = dict(WORDS) | {"usual": "one untuned rate, constant"}
+"""How the learning rates of all batch sizes were found; the untuned one is the usual one of the task."""
 UNIT: Final = "The unit is a whole seed, tasks counting alike; 95% intervals are Student's."
 Measure = Callable[[Result], float | None]
 """Of one Run: the log of an error, or None where it was not measured."""
@@ -110,11 +114,17 @@ class Square:
 
     @cached_property
     def travelled(self) -> dict[Problem, dict[int, Result]]:
-        """Seed -> result at the falling setting that was tuned for another batch size; tasks as above."""
+        """Seed -> result at the falling setting that was tuned for SCALED_FROM; tasks as above.
+
+        Where a batch size's own is the same, it was reported as that.
+        """
         found: dict[Problem, dict[int, Result]] = defaultdict(dict)
-        for result in self.data.results("travelling-rate"):
-            if result.run.task not in self.data.degenerate:
-                found[Problem.of(result.run)][result.run.seed] = result
+        for name in ("square", "travelling-rate"):
+            for result in self.data.results(name):
+                problem = Problem.of(result.run)
+                travelling = self._chosen.get((problem._replace(batch_size=SCALED_FROM), "falling"))
+                if problem.task not in self.data.degenerate and Setting.of(result.run) == travelling:
+                    found[problem][result.run.seed] = result
         return dict(found)
 
     @cached_property
@@ -173,13 +183,18 @@ class Square:
         """That were reported."""
         return [task for task in self.data.tasks if task in {problem.task for problem, _ in self.reported}]
 
-    def errors(self, place: Place, among: Among, measure: Measure = last) -> dict[int, float]:
-        """Seed -> the mean over tasks of what is measured; of seeds that all tasks have."""
-        own = {problem: results for (problem, which), results in self.reported.items() if which == among}
+    def errors(self, place: Place, rates: Rates, measure: Measure = last) -> dict[int, float]:
+        """Seed -> the mean over tasks of what is measured; of seeds that all tasks have.
+
+        At the usual rate the last error alone.
+        """
+        if rates == "usual":
+            return self._at_usual_rate(place) if measure is last else {}
+        own = {problem: results for (problem, which), results in self.reported.items() if which == rates}
         return self._over_tasks(own, place, measure)
 
-    def at_usual_rate(self, place: Place) -> dict[int, float]:
-        """Seed -> the log error at a constant rate that was not tuned; of a longer training its beginning."""
+    def _at_usual_rate(self, place: Place) -> dict[int, float]:
+        """At a constant rate that was not tuned; of a longer training its beginning."""
         cut: dict[Problem, dict[int, Result]] = defaultdict(dict)
         for result in self.data.results("usual-rate"):
             problem = Problem.of(result.run)
@@ -202,24 +217,25 @@ class Square:
         return {seed: fmean(errors[seed] for errors in of_tasks.values()) for seed in sorted(seeds)}
 
     def over_smallest(
-        self, place: Place, among: Among, measure: Measure = last, *, luck: bool = False
+        self, place: Place, rates: Rates, measure: Measure = last, *, luck: bool = False
     ) -> stats.Estimate | None:
         """The error of a place over that of the smallest batch size there, paired by seed; None without."""
         smallest = place._replace(batch_size=self.sizes(place.images)[0])
-        logs = by_seed(self.errors(smallest, among, measure), self.errors(place, among, measure))
+        logs = by_seed(self.errors(smallest, rates, measure), self.errors(place, rates, measure))
         if len(logs) < 2:
             return None
-        both = self.luck(place, among), self.luck(smallest, among)
+        both = self.luck(place, rates), self.luck(smallest, rates)
         lucky = both[0] - both[1] if luck and both[0] is not None and both[1] is not None else None
         return None if luck and lucky is None else stats.student(logs, lucky)
 
-    def outdone(self, place: Place) -> stats.Estimate | None:
-        """The error at another batch size's falling setting over that at the own, if its interval is below 1.
-
-        The own one was then not tuned to its best. None otherwise, and where nothing was trained at another.
-        """
+    def travelling(self, place: Place) -> stats.Estimate | None:
+        """The error at the falling setting of SCALED_FROM over that at the own; None where it is the same."""
         logs = by_seed(self.errors(place, "falling"), self._over_tasks(self.travelled, place))
-        travelled = stats.student(logs) if len(logs) > 1 else None
+        return stats.student(logs) if len(logs) > 1 and logs.any() else None
+
+    def outdone(self, place: Place) -> stats.Estimate | None:
+        """That, if its interval is below 1: the own setting was then not the best. None otherwise."""
+        travelled = self.travelling(place)
         interval = travelled.interval if travelled else None
         return travelled if interval and interval.high < 1 else None
 
@@ -244,7 +260,7 @@ class Square:
         }
         return listed(f"{place.batch_size} at {place.steps:,} updates" for place in places if place in named)
 
-    def luck(self, place: Place, among: Among) -> Logs | None:
+    def luck(self, place: Place, rates: Rates) -> Logs | None:
         """Draws of what tuning's luck adds to the log error, mean over tasks; None where none is recorded.
 
         None too where the setting was taken from a smaller budget: what else it could be was not tried.
@@ -252,8 +268,8 @@ class Square:
         found = [
             stats.regrets(contenders)
             for problem, which in self.reported
-            if which == among and Place(problem.train_images, problem.batch_size, problem.steps) == place
-            if self._chosen[problem, which] in (contenders := self._contenders(problem, among))
+            if which == rates and Place(problem.train_images, problem.batch_size, problem.steps) == place
+            if self._chosen[problem, which] in (contenders := self._contenders(problem, which))
         ]
         if len(found) < len(self.tasks):
             return None

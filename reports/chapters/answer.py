@@ -16,7 +16,7 @@ from bsr.stats.basis import FEWEST_FOR_A_MEAN
 from reports.analysis import decomposition as gap
 from reports.analysis import equal_epochs
 from reports.analysis.arms import arms_of
-from reports.analysis.square import UNIT, square_of
+from reports.analysis.square import RATES, UNIT, square_of
 from reports.analysis.study import (
     Effects,
     doublings_text,
@@ -70,7 +70,7 @@ def _tuned_alike(data: Cells, planned: equal_epochs.Gap) -> Finding:
     shown = len(higher) == 2 and all(parts[name].ratio.factor > 1 for name in ("whole", "updates"))
     told: Verdict = "cannot tell" if edges else "shown" if shown else "not shown"
     each = {
-        equal_epochs.RATES[rates]: gaps[large.batch_size]
+        RATES[rates]: gaps[large.batch_size]
         for rates, gaps in equal_epochs.gaps_of(data).items()
         if large.batch_size in gaps and rates != "all"
     }

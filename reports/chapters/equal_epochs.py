@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from bsr import stats
 from reports.analysis.decomposition import NAMES
-from reports.analysis.equal_epochs import RATES, Gap, Rates, gaps_of, product
-from reports.analysis.square import UNIT
+from reports.analysis.equal_epochs import Gap, gaps_of, product
+from reports.analysis.square import RATES, UNIT, Rates
 from reports.cells import Cells, span
 from reports.chapters.chapter import Chapter, Figure, FigureContent
 from reports.drawing import factors as drawn

@@ -15,9 +15,11 @@ from bsr.experiments.controlled import SCALED_FROM
 from bsr.experiments.settings import COLUMNS, Among
 from reports.analysis.decomposition import bare_factor, factor
 from reports.analysis.square import (
+    RATES,
     UNIT,
     WORDS,
     Place,
+    Rates,
     Square,
     last,
     over_updates,
@@ -160,31 +162,33 @@ def error_over_updates(data: Cells) -> FigureContent | None:
 
 def _square_table(data: Cells) -> Table:
     found = square_of(data)
+    asked: tuple[Rates, ...] = (*found.schedules, "usual")
     rows = [
         row
         for place in found.places
         if place.batch_size != found.sizes(place.images)[0]
-        for among in found.schedules
-        for row in _ratio_row(found, place, among)
+        for rates in asked
+        for row in _ratio_row(found, place, rates)
     ]
     note = (
         f"Test MSE over that of the smallest batch size after as many updates. {UNIT} Tuning's luck: what "
         "another draw of the tuning's seeds would have chosen; where the recording holds the tuning. Edge: "
-        "no rate beyond one of the two was tried."
+        "no rate beyond one of the two was tried. The untuned rate is the usual one of the task."
     )
     return Table.of("square", "The same number of updates, at each budget", rows, note)
 
 
-def _ratio_row(found: Square, place: Place, among: Among) -> Iterable[dict[str, object]]:
-    ratio, early = (found.over_smallest(place, among, measure) for measure in (last, stopped))
-    lucky, smallest = found.over_smallest(place, among, luck=True), found.sizes(place.images)[0]
+def _ratio_row(found: Square, place: Place, rates: Rates) -> Iterable[dict[str, object]]:
+    ratio, early = (found.over_smallest(place, rates, measure) for measure in (last, stopped))
+    lucky, smallest = found.over_smallest(place, rates, luck=True), found.sizes(place.images)[0]
+    at_the_edge = rates != "usual" and found.edges((place._replace(batch_size=smallest), place), rates)
     if ratio is not None:
         yield {
             "training images": place.images,
             "updates": place.steps,
             "batch size": place.batch_size,
             "over": smallest,
-            "schedule": WORDS[among],
+            "schedule": RATES[rates],
             "times": ratio.factor,
             **interval_cells(ratio.interval),
             "with luck from": lucky.interval.low if lucky and lucky.interval else None,
@@ -192,7 +196,7 @@ def _ratio_row(found: Square, place: Place, among: Among) -> Iterable[dict[str, 
             "p": ratio.p.value,
             "stopped early": early.factor if early else None,
             "seeds": ratio.n[0],
-            "edge": "edge" if found.edges((place._replace(batch_size=smallest), place), among) else "",
+            "edge": "edge" if at_the_edge else "",
         }
 
 
@@ -261,6 +265,29 @@ def _settings_table(data: Cells) -> Table:
     return Table.of("tuned-settings", "Tuned settings", rows, note, folded=True)
 
 
+def _travelling_table(data: Cells) -> Table:
+    found = square_of(data)
+    rows = [
+        {
+            "training images": place.images,
+            "updates": place.steps,
+            "batch size": place.batch_size,
+            "times": ratio.factor,
+            **interval_cells(ratio.interval),
+            "p": ratio.p.value,
+            "seeds": ratio.n[0],
+        }
+        for place in found.places
+        if (ratio := found.travelling(place))
+    ]
+    note = (
+        f"Test MSE at the falling setting that was tuned for {SCALED_FROM}, over that at the one tuned for "
+        f"the batch size itself, after as many updates. {UNIT}"
+    )
+    title = f"The setting tuned for batch size {SCALED_FROM}, at others"
+    return Table.of("travelling-settings", title, rows, note, folded=True)
+
+
 CHAPTER: Final = Chapter(
     section="Why",
     options="--bsr-preset why",
@@ -269,6 +296,11 @@ CHAPTER: Final = Chapter(
         Figure("What more updates give", error_over_updates),
     ),
     findings=findings,
-    tables=lambda data: [_square_table(data), _paths_table(data), _settings_table(data)],
-    experiments=("why-tune", "square"),
+    tables=lambda data: [
+        _square_table(data),
+        _paths_table(data),
+        _settings_table(data),
+        _travelling_table(data),
+    ],
+    experiments=("why-tune", "square", "travelling-rate"),
 )

@@ -18,7 +18,7 @@ from bsr.experiments.settings import Problem, Setting
 from bsr.records.reading import read
 from reports.analysis import choosing, equal_epochs
 from reports.analysis.decomposition import factor
-from reports.analysis.square import Place, at_training_error, seeds_of, square_of
+from reports.analysis.square import RATES, Place, Rates, at_training_error, seeds_of, square_of
 from reports.cells import Cells
 from reports.chapters import equal_epochs as same_images
 from reports.chapters import figures, findings, literature, little_data, square
@@ -29,7 +29,7 @@ COUNTS = ("seeds below", "of the smallest", "pairs")
 SMALL: dict[str, Any] = {"tasks": ("mean", "std"), "batch_sizes": (16, 256, 1024)}
 
 
-DRAWN: tuple[equal_epochs.Rates, ...] = ("falling", "constant")
+DRAWN: tuple[Rates, ...] = ("falling", "constant")
 
 
 def cells(path: Path, **planted: Any) -> Cells:
@@ -78,7 +78,7 @@ def test_the_batch_size_s_factor_is_found_at_every_budget(planted: Cells) -> Non
 
 @pytest.mark.parametrize("rates", ["falling", "constant", "usual"])
 def test_the_gap_after_the_same_images_is_fewer_updates_times_the_batch_size(
-    planted: Cells, rates: equal_epochs.Rates
+    planted: Cells, rates: Rates
 ) -> None:
     gap = equal_epochs.gaps_of(planted)[rates][1024]
     whole, updates, itself = (part.ratio for part in gap.parts.values())
@@ -102,7 +102,7 @@ def test_the_figure_and_the_table_of_the_same_images_have_every_schedule(planted
     assert {(row["batch sizes"], row["schedule"]) for row in table if row["part"] == "fewer updates"} == {
         (f"{size} over 16", words)
         for size in (256, 1024)
-        for words in equal_epochs.RATES.values()
+        for words in RATES.values()
         if (size, words) != (256, "one untuned rate, constant")  # trained at the ends alone
     }
 
@@ -112,7 +112,7 @@ def test_every_network_has_its_own_gap(tmp_path: Path) -> None:
     assert {row["model"] for row in rows_of(square.CHAPTER.tables(data)[2])} == {"wide", "deep"}
     content = same_images.equal_epochs(data)
     assert content
-    named = [f"{network}, {equal_epochs.RATES[rates]}" for network in ("Wide", "Deep") for rates in DRAWN]
+    named = [f"{network}, {RATES[rates]}" for network in ("Wide", "Deep") for rates in DRAWN]
     assert [panel.title for panel in content.panels] == named
     rows = rows_of(same_images.CHAPTER.tables(data)[0])
     itself = {row["network"]: row["times"] for row in rows if row["part"] == "the batch size itself"}
@@ -193,6 +193,31 @@ def test_tuning_s_luck_widens_an_interval_and_moves_no_factor(planted: Cells) ->
     for row in rows:
         assert row["with luck from"] <= row["times"] <= row["with luck to"]
         assert row["with luck to"] / row["with luck from"] >= 0.99 * row["95% to"] / row["95% from"]
+
+
+def test_what_one_untuned_rate_gives_is_told_at_every_budget(planted: Cells) -> None:
+    """Of the ends alone, and of a longer training its beginning."""
+    rows = [row for row in rows_of(square.CHAPTER.tables(planted)[0]) if row["schedule"] == RATES["usual"]]
+    assert {(row["batch size"], row["updates"]) for row in rows} == {(1024, 586), (1024, 2_344)}
+    for row in rows:
+        assert row["times"] == pytest.approx(0.8, rel=0.12)
+        assert row["with luck from"] is None
+
+
+@pytest.mark.parametrize(("travels", "alike"), [(0.8, ()), (1.25, ()), (1.25, ("std",))])
+def test_what_a_setting_of_another_batch_size_costs_is_told(
+    tmp_path: Path, travels: float, alike: tuple[str, ...]
+) -> None:
+    """Of a task whose own setting is the same, nothing."""
+    data = cells(tmp_path, travels=travels, batch_size=0.8, alike=alike, **SMALL)
+    rows = [row for row in rows_of(square.CHAPTER.tables(data)[3]) if row["batch size"] == 1024]
+    assert [row["updates"] for row in rows] == [586, 2_344]
+    for row in rows:
+        assert row["times"] == pytest.approx(travels ** (0.5 if alike else 1), rel=0.12)
+
+
+def test_one_setting_for_every_batch_size_costs_nothing_that_is_told(tmp_path: Path) -> None:
+    assert not square.CHAPTER.tables(cells(tmp_path, **SMALL))[3].rows
 
 
 def test_both_orders_multiply_to_the_same_gap(planted: Cells) -> None:
