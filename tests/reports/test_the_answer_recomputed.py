@@ -143,10 +143,10 @@ def test_the_rate() -> None:
     )
 
 
-def over_sixteen(size: int, schedule: str) -> NDArray[np.float64]:
-    """After 586 updates, at tuned rates."""
+def over_sixteen(size: int, schedule: str, steps: int = 586) -> NDArray[np.float64]:
+    """After as many updates, at tuned rates."""
     arms = {
-        task: [errors(task, at, 586, schedule, tuned(task, at, 586, schedule)) for at in (16, size)]
+        task: [errors(task, at, steps, schedule, tuned(task, at, steps, schedule)) for at in (16, size)]
         for task in TASKS
     }
     return by_seed((small, large) for small, large in arms.values())
@@ -161,6 +161,15 @@ def test_other_batch_sizes_after_the_same_updates() -> None:
             "\N{MULTIPLICATION SIGN}{}, \N{MULTIPLICATION SIGN}{} and \N{MULTIPLICATION SIGN}{}".format(*each)
             in why
         )
+    small, large = (
+        [
+            f"\N{MULTIPLICATION SIGN}{math.exp(over_sixteen(size, 'linear', steps).mean()):.2f}"
+            for steps in (586, 2_344)
+        ]
+        for size in (64, 256)
+    )
+    said_of = f"had 64 at {' and '.join(small)} after 586 and 2,344 updates, 256 at {' and '.join(large)}:"
+    assert said_of in prose("docs/why.md")
 
 
 def test_what_the_schedule_changes() -> None:
